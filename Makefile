@@ -1,0 +1,91 @@
+# Every target installs what it needs; `make help` explains each in a line.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PRIMAGE := $(BIN)/primage
+KUBECONFIG_OPTION := $(if $(filter command line,$(origin KUBECONFIG)),PRIMAGE_KUBECONFIG=$(abspath $(KUBECONFIG)),)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: site
+site: $(VENV)/runtime ## Stand the local site up, run the histology study on it, print its report (KUBECONFIG=… uses a cluster you have)
+ifneq ($(KUBECONFIG_OPTION),)
+	$(KUBECONFIG_OPTION) $(PRIMAGE) up local
+	$(KUBECONFIG_OPTION) $(PRIMAGE) study
+else
+	$(PRIMAGE) site local up
+	$(PRIMAGE) study
+endif
+
+.PHONY: down
+down: $(VENV)/runtime ## Remove the local site: machines, networks, firewall rules, mounts, files (caches stay)
+	$(PRIMAGE) site local down
+
+.PHONY: test
+test: $(VENV)/dev ## Run every test; starts the local site when it is not up, and removes it in the end
+	@[ "$$(id -u)" = 0 ] && [ "$$(uname -s)" = Linux ] || { echo "Error: \`make test\` needs Linux and root, for the local site. Next: use sudo, or run \`make test-unit\`, which needs neither." >&2; exit 6; }
+	$(BIN)/pytest -n 2 tests/unit tests/templates tests/policy
+	$(BIN)/pytest tests/integration tests/e2e/test_site.py tests/e2e/test_down.py
+
+.PHONY: test-unit
+test-unit: $(VENV)/dev ## Run the tests that need no root and no site (under a minute)
+	$(BIN)/pytest -n 2 tests/unit tests/templates tests/policy
+
+.PHONY: lint
+lint: $(VENV)/dev ## Check style, types, layers, YAML, roles, shell scripts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy primage infra
+	for app in apps/*/; do (cd "$$app" && MYPYPATH=../.. ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/"$$app" __main__.py config.py); done
+	$(BIN)/lint-imports
+	$(BIN)/yamllint --strict .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+	$(BIN)/shellcheck .ci/run
+
+.PHONY: format
+format: $(VENV)/dev ## Rewrite Python files in the house format
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+.PHONY: validate
+validate: $(VENV)/runtime ## Check every site's and app's settings, offline
+	$(PRIMAGE) validate
+
+.PHONY: bench
+bench: $(VENV)/runtime ## Measure on the standing local site and write bench/results.json
+	$(BIN)/python bench/run.py
+
+.PHONY: docs
+docs: $(VENV)/runtime ## Write docs/reference anew from the code
+	$(BIN)/python docs/generate.py
+
+.PHONY: lock
+lock: $(VENV)/dev ## Lock the requirements anew
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev --output-file requirements-dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file apps/study-histology/requirements.txt apps/study-histology/package/pyproject.toml
+
+.PHONY: clean-cache
+clean-cache: ## Remove caches: built tools, image layers, libraries, the virtual environment
+	[ ! -x "$$(command -v buildah)" ] || [ ! -f /var/cache/primage/containers/storage.conf ] || CONTAINERS_STORAGE_CONF=/var/cache/primage/containers/storage.conf buildah rmi --all --force > /dev/null 2>&1 || true
+	rm -rf "$${PRIMAGE_CACHE:-/var/cache/primage}" $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# A machine without ensurepip gets Debian's python3-venv where that can be installed.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends python3-venv > /dev/null; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Python requirements into $(VENV)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,31 @@
+"""The site program: what one site's cluster has for every VO it serves."""
+
+import pulumi
+
+from infra.components.priority_classes import PriorityClasses
+from infra.components.shared_volumes import SharedVolumes
+from infra.components.virtual_organisation import VirtualOrganisation
+from infra.config import SiteConfig
+from infra.outputs import site_outputs
+from primage.names import namespace_for
+from primage.stacks.labels import label_everything
+from primage.stacks.provider import cluster_provider
+from primage.stacks.settings import load_settings
+
+site = pulumi.get_stack()
+config = load_settings("site", SiteConfig)
+outputs = site_outputs(site, config)
+label_everything(site=site)
+
+on_site = pulumi.ResourceOptions(provider=cluster_provider(outputs.kubeconfig, outputs.context))
+PriorityClasses("priority", config.priority_classes, opts=on_site)
+for vo in config.vos:
+    slug = namespace_for(vo.name)
+    organisation = VirtualOrganisation(
+        slug, vo, mount_point=config.mount_point, oneprovider=config.oneprovider, protect=config.protect, opts=on_site
+    )
+    SharedVolumes(
+        f"{slug}-volumes", vo.name, config.volumes, namespace=organisation.namespace, protect=config.protect, opts=on_site
+    )
+
+pulumi.export("site", outputs.model_dump())

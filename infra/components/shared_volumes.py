@@ -1,0 +1,78 @@
+"""DATALAKE and HOME in a namespace, by persistent volume claims, whatever they are kept on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra.config import VolumeBackend, VolumeConfig, VolumesConfig
+from primage import names
+
+
+@dataclass(frozen=True)
+class Share:
+    """One claim: its name, the volume it is cut from, the folder below it, and whether jobs may write."""
+
+    claim: str
+    volume: VolumeConfig
+    folder: str
+    writable: bool
+
+
+class SharedVolumes(pulumi.ComponentResource):
+    """Three claims in a VO's namespace: `datalake` (read-only), `home-private`, `home-shared`.
+
+    Each is bound to a volume made for it alone, so that no other namespace can claim the VO's folders. Volumes are
+    retained: deleting a claim, or the whole stack, leaves the data where it is.
+    """
+
+    def __init__(
+        self, name: str, vo: str, volumes: VolumesConfig, *, namespace: pulumi.Input[str], protect: bool,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__("primage:site:SharedVolumes", name, {}, opts)
+        shares = (
+            Share(names.CLAIM_DATALAKE, volumes.datalake, vo, writable=False),
+            Share(names.CLAIM_HOME_PRIVATE, volumes.home, f"{vo}/private/{vo}", writable=True),
+            Share(names.CLAIM_HOME_SHARED, volumes.home, f"{vo}/shared", writable=True),
+        )
+        for share in shares:
+            self._claim(name, names.namespace_for(vo), share, namespace, protect)
+        self.register_outputs({})
+
+    def _claim(self, name: str, owner: str, share: Share, namespace: pulumi.Input[str], protect: bool) -> None:
+        modes = ["ReadWriteMany" if share.writable else "ReadOnlyMany"]
+        volume = kubernetes.core.v1.PersistentVolume(
+            f"{name}-{share.claim}-volume",
+            metadata={"name": f"{owner}.{share.claim}", "labels": {names.LABEL_VO: owner}},
+            spec={
+                "capacity": {"storage": share.volume.capacity},
+                "accessModes": modes,
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": "",
+                "claimRef": {"namespace": namespace, "name": share.claim},
+                **_source(share),
+            },
+            opts=pulumi.ResourceOptions(parent=self, protect=protect),
+        )
+        kubernetes.core.v1.PersistentVolumeClaim(
+            f"{name}-{share.claim}",
+            metadata={"name": share.claim, "namespace": namespace, "labels": {names.LABEL_VO: owner}},
+            spec={
+                "accessModes": modes,
+                "storageClassName": "",
+                "volumeName": volume.metadata.name,
+                "resources": {"requests": {"storage": share.volume.capacity}},
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[volume], protect=protect),
+        )
+
+
+def _source(share: Share) -> dict[str, object]:
+    """The part of a PersistentVolume's spec that says where the data is."""
+    if share.volume.backend is VolumeBackend.POSIX:
+        # `Directory`: role shared_folders has made it with the VO's group. A folder that kubelet made would be root's.
+        return {"hostPath": {"path": f"{share.volume.path}/{share.folder}", "type": "Directory"}}
+    raise AssertionError(share.volume.backend)

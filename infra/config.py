@@ -1,0 +1,143 @@
+"""A site's settings: the schema of `primage:site` in `Pulumi.<site>.yaml`."""
+
+from __future__ import annotations
+
+import ipaddress
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from primage.contract import Quantity, Settings
+from primage.names import namespace_for
+
+DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+VO_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
+ABSOLUTE_PATH = r"^(/[A-Za-z0-9._-]+)+$"
+
+
+def _network(text: str) -> str:
+    ipaddress.ip_network(text)
+    return text
+
+
+Cidr = Annotated[str, AfterValidator(_network)]
+
+
+class VolumeBackend(StrEnum):
+    """What a shared volume is kept on."""
+
+    POSIX = "posix"
+    """A folder that every node has mounted under the same path (CephFS, NFS, Lustre, or the host's disk locally)."""
+
+
+class ClusterConfig(Settings):
+    """How operators reach the site's Kubernetes API."""
+
+    kubeconfig: str = Field(default="", description="Path of the kubeconfig file; empty for KUBECONFIG or ~/.kube/config.")
+    context: str = Field(default="", description="Context in that file; empty for its current one.")
+
+
+class VolumeConfig(Settings):
+    """One of the two volumes every VO has."""
+
+    backend: VolumeBackend = Field(default=VolumeBackend.POSIX, description="What the volume is kept on.")
+    path: str = Field(pattern=ABSOLUTE_PATH, description="Folder on every node; each VO has a folder of its own below it.")
+    capacity: Quantity = Field(description="Size shown to users. A posix backend does not enforce it: set a project quota there.")
+
+
+class VolumesConfig(Settings):
+    """The shared volumes, by the names the paper gives them."""
+
+    datalake: VolumeConfig = Field(description="Images, read-only for jobs.")
+    home: VolumeConfig = Field(description="A private folder per user and a shared folder per VO.")
+
+    @model_validator(mode="after")
+    def _apart(self) -> VolumesConfig:
+        lake, home = f"{self.datalake.path}/", f"{self.home.path}/"
+        if lake.startswith(home) or home.startswith(lake):
+            raise ValueError(f"datalake ({self.datalake.path}) and home ({self.home.path}) must not lie in each other")
+        return self
+
+
+class PriorityClassConfig(Settings):
+    """A priority jobs may have; higher values are scheduled first."""
+
+    name: str = Field(pattern=DNS_LABEL, description="Name of the class; on the cluster it is prefixed with primage-.")
+    value: int = Field(ge=0, le=1_000_000, description="Higher goes first.")
+    default: bool = Field(default=False, description="Whether pods that name no class get this one.")
+    description: str = Field(default="", description="When to use it, for users.")
+
+
+class QuotaConfig(Settings):
+    """What all of a VO's pods in its namespace may ask for together."""
+
+    cpu: Quantity = Field(description="Processor cores.")
+    memory: Quantity = Field(description="Main memory.")
+    gpu: int = Field(default=0, ge=0, description="GPUs (nvidia.com/gpu).")
+    pods: int = Field(default=100, ge=1, description="Pods at a time.")
+    jobs: int = Field(default=500, ge=1, description="Job objects, finished ones among them.")
+    ephemeral_storage: Quantity = Field(default="100Gi", description="Scratch space on nodes.")
+
+
+class ContainerConfig(Settings):
+    """Processor and memory of one container."""
+
+    cpu: Quantity = Field(description="Processor cores.")
+    memory: Quantity = Field(description="Main memory.")
+
+
+class VoConfig(Settings):
+    """A virtual organisation the site serves."""
+
+    name: str = Field(pattern=VO_NAME, max_length=200, description="The VO's name in the identity provider.")
+    gid: int = Field(ge=1000, le=2_000_000_000, description="POSIX group that owns the VO's folders; the same on every site.")
+    quota: QuotaConfig = Field(description="Limits of the VO's namespace.")
+    container_default: ContainerConfig = Field(
+        default=ContainerConfig(cpu="500m", memory="512Mi"), description="What a container gets that asks for nothing."
+    )
+    container_max: ContainerConfig | None = Field(default=None, description="The most one container may ask for.")
+    egress: tuple[Cidr, ...] = Field(
+        default=(), description="Networks outside the cluster that the VO's pods may connect to; none by default."
+    )
+
+
+class SiteConfig(Settings):
+    """One site."""
+
+    description: str = Field(description="What the site is, in a line.")
+    kind: Literal["local", "on-premises", "public-cloud"] = Field(description="Where it runs.")
+    cluster: ClusterConfig = Field(default=ClusterConfig(), description="How operators reach its Kubernetes API.")
+    protect: bool = Field(default=True, description="Refuse to delete VOs' namespaces and volumes until this is set to false.")
+    mount_point: str = Field(default="/primage", pattern=ABSOLUTE_PATH, description="Where jobs find DATALAKE and HOME.")
+    oneprovider: str = Field(
+        default="",
+        description="Host of the nearest Oneprovider, given to jobs as ONECLIENT_PROVIDER_HOST; empty where there is none.",
+    )
+    volumes: VolumesConfig = Field(description="The shared volumes.")
+    priority_classes: tuple[PriorityClassConfig, ...] = Field(default=(), description="Priorities jobs may have.")
+    vos: tuple[VoConfig, ...] = Field(min_length=1, description="The VOs it serves.")
+
+    @model_validator(mode="after")
+    def _unique(self) -> SiteConfig:
+        problems = [
+            *_duplicates("vos", "name", [vo.name for vo in self.vos]),
+            *_duplicates("vos", "gid", [str(vo.gid) for vo in self.vos]),
+            *_duplicates("vos", "namespace", [namespace_for(vo.name) for vo in self.vos]),
+            *_duplicates("priority_classes", "name", [c.name for c in self.priority_classes]),
+        ]
+        if sum(c.default for c in self.priority_classes) > 1:
+            problems.append("priority_classes: more than one is the default")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _duplicates(where: str, what: str, values: list[str]) -> list[str]:
+    return [
+        f"{where}: {what} {value} is given {values.count(value)} times" for value in sorted(set(values)) if values.count(value) > 1
+    ]
+
+
+MODELS = {"site": SiteConfig}
+"""Setting by setting, its schema: what `primage validate` checks a stack's file against."""

@@ -1,0 +1,19 @@
+"""What the site's stack outputs: the contract of primage.contract, filled from the settings."""
+
+from __future__ import annotations
+
+from infra.config import SiteConfig
+from primage.clients.cluster import kubeconfig_path
+from primage.contract import SiteOutputs, VoOutputs
+from primage.names import namespace_for
+
+
+def site_outputs(site: str, config: SiteConfig) -> SiteOutputs:
+    """Names the programs choose, so that they are known before anything is made."""
+    return SiteOutputs(
+        site=site,
+        kubeconfig=kubeconfig_path(config.cluster.kubeconfig),
+        context=config.cluster.context,
+        mount_point=config.mount_point,
+        vos={vo.name: VoOutputs(namespace=namespace_for(vo.name), gid=vo.gid) for vo in config.vos},
+    )

@@ -1,0 +1,32 @@
+"""`primage check`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from primage.cli.output import Json, console, print_json
+from primage.errors import ExitCode
+
+
+def check(site: Annotated[str, typer.Argument(metavar="SITE", help="The site.")], json: Json = False) -> None:
+    """Try what a user would do, on a standing site; exit code 0 only when everything holds.
+
+    Example: `primage check local`
+    """
+    from primage.checks import Check, run_checks
+
+    out = console()
+
+    def show(done: Check) -> None:
+        if not json:
+            mark = "[green]✓[/]" if done.ok else "[red]✗[/]"
+            out.print(f"{mark} {done.name}: [dim]{done.detail} ({done.seconds} s)[/]")
+
+    checks = run_checks(site, show)
+    ok = all(item.ok for item in checks)
+    if json:
+        print_json({"site": site, "ok": ok, "checks": [item.as_dict() for item in checks]})
+    if not ok:
+        raise typer.Exit(int(ExitCode.CHECK_FAILED))

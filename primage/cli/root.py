@@ -1,0 +1,63 @@
+"""The command line: one command a noun or verb, modules imported only by the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from primage.cli import check, site, stacks, study, validate, why
+from primage.cli.output import report_error
+from primage.errors import ExitCode, PrimageError
+
+app = typer.Typer(
+    name="primage",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="""
+A federated cloud for medical imaging research, site by site.
+
+A STACK is a site (`local`), an app for a VO on a site (`batch/vo.primage.eu.local`), or one run among several of it
+(`batch/vo.primage.eu.local--trial`).
+""",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 settings refused, 4 unreachable, 5 a check is false, 6 not possible here.",
+)
+app.command("validate")(validate.validate)
+app.command("preview")(stacks.preview)
+app.command("up")(stacks.up)
+app.command("destroy")(stacks.destroy)
+app.command("render")(stacks.render)
+app.command("outputs")(stacks.outputs)
+app.command("status")(stacks.status)
+app.command("check")(check.check)
+app.command("study")(study.study)
+app.command("why")(why.why)
+app.add_typer(site.app, name="site")
+
+
+def main() -> None:
+    """Run the command line; every error ends as one paragraph and a documented exit code."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=arguments, standalone_mode=True)
+    except PrimageError as error:
+        if debug:
+            raise
+        report_error(error, as_json="--json" in arguments)
+        sys.exit(int(error.code))
+    except KeyboardInterrupt:
+        report_error(PrimageError("interrupted", todo="run the same command again: it goes on where it stopped"), as_json=False)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        defect = PrimageError(
+            f"this is a defect in primage: {type(error).__name__}: {error}",
+            todo="run again with --debug and report what it prints",
+            code=ExitCode.DEFECT,
+        )
+        report_error(defect, as_json="--json" in arguments)
+        sys.exit(int(ExitCode.DEFECT))

@@ -1,0 +1,143 @@
+"""`primage preview`, `up`, `destroy`, `render`, `outputs`, `status`: one stack at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from primage.cli.output import Json, console, print_json, print_result, progress
+from primage.engine.engine import EngineKind, Options, choose_engine
+from primage.engine.settings import parse_override
+from primage.stack import parse_stack_name
+
+Stack = Annotated[str, typer.Argument(metavar="STACK", help="A site (local) or an app's stack (batch/vo.primage.eu.local).")]
+EngineOption = Annotated[EngineKind, typer.Option("--engine", help="auto: the Pulumi CLI where it is installed.")]
+ConfigOption = Annotated[
+    list[str] | None,
+    typer.Option("--config", "-c", metavar="PATH=VALUE", help="A setting in place of the file's, e.g. job.cpu=2."),
+]
+TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds one object may take to get ready.")]
+
+
+def _options(config: list[str] | None, timeout: float) -> dict[str, object]:
+    return {"overrides": dict(parse_override(text) for text in config or []), "timeout_s": timeout}
+
+
+def preview(
+    stack: Stack,
+    engine: EngineOption = EngineKind.AUTO,
+    config: ConfigOption = None,
+    timeout: TimeoutOption = 600,
+    json: Json = False,
+) -> None:
+    """Show what `up` would change, field by field; nothing is changed.
+
+    Example: `primage preview local`
+    """
+    with progress(quiet=json) as listener:
+        result = choose_engine(engine).preview(
+            parse_stack_name(stack),
+            Options(listener=listener, **_options(config, timeout)),  # type: ignore[arg-type]
+        )
+    print_json(result.as_dict()) if json else print_result(result, done="Preview of")
+
+
+def up(
+    stack: Stack,
+    engine: EngineOption = EngineKind.AUTO,
+    config: ConfigOption = None,
+    timeout: TimeoutOption = 600,
+    json: Json = False,
+) -> None:
+    """Bring the stack about and wait until it is ready; a job's stack is ready when the job has ended well.
+
+    Example: `primage up batch/vo.primage.eu.local--trial --config job.args='["id"]'`
+    """
+    with progress(quiet=json) as listener:
+        result = choose_engine(engine).up(
+            parse_stack_name(stack),
+            Options(listener=listener, **_options(config, timeout)),  # type: ignore[arg-type]
+        )
+    print_json(result.as_dict()) if json else print_result(result, done="Up")
+
+
+def destroy(stack: Stack, engine: EngineOption = EngineKind.AUTO, timeout: TimeoutOption = 600, json: Json = False) -> None:
+    """Remove everything the stack owns, dependants first; data on volumes stays.
+
+    Example: `primage destroy batch/vo.primage.eu.local`
+    """
+    with progress(quiet=json) as listener:
+        result = choose_engine(engine).destroy(parse_stack_name(stack), Options(listener=listener, timeout_s=timeout))
+    print_json(result.as_dict()) if json else print_result(result, done="Destroyed")
+
+
+def render(
+    stack: Stack,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the manifests, one file an object.")],
+    config: ConfigOption = None,
+    json: Json = False,
+) -> None:
+    """Write the Kubernetes manifests the stack stands for, offline; secrets are masked.
+
+    Example: `primage render local --out /tmp/local`
+    """
+    import yaml
+
+    from primage.clients.cluster import Ref
+    from primage.engine.embedded.engine import EmbeddedEngine
+
+    objects = EmbeddedEngine().render(parse_stack_name(stack), Options(**_options(config, 600)))  # type: ignore[arg-type]
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for obj in objects:
+        ref = Ref.of(obj)
+        path = out / "-".join(part for part in (ref.namespace, ref.kind.lower(), f"{ref.name}.yaml") if part)
+        path.write_text(yaml.safe_dump(obj, sort_keys=True))
+        written.append(str(path))
+    print_json({"files": written}) if json else console().print(f"Wrote {len(written)} manifests to {out}")
+
+
+def outputs(
+    stack: Stack,
+    offline: Annotated[bool, typer.Option("--offline", help="Work them out from the program, with no cluster.")] = False,
+    engine: EngineOption = EngineKind.AUTO,
+    json: Json = False,
+) -> None:
+    """Print the stack's outputs, secret ones masked.
+
+    Example: `primage outputs local --json`
+    """
+    name = parse_stack_name(stack)
+    if offline:
+        from primage.engine.embedded.engine import EmbeddedEngine
+
+        found = EmbeddedEngine().offline_outputs(name, Options())
+    else:
+        found = choose_engine(engine).outputs(name)
+    if json:
+        print_json(found)
+    else:
+        import yaml
+
+        console().print(yaml.safe_dump(found, sort_keys=True).rstrip(), markup=False)
+
+
+def status(stack: Stack, json: Json = False) -> None:
+    """List what the stack owns and how each object is right now.
+
+    Example: `primage status local`
+    """
+    from rich.table import Table
+
+    from primage.engine.embedded.engine import EmbeddedEngine
+
+    rows = EmbeddedEngine().status(parse_stack_name(stack))
+    if json:
+        print_json({"stack": stack, "objects": [{"object": o, "state": s, "detail": d} for o, s, d in rows]})
+        return
+    table = Table("object", "state", "detail", box=None)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table if rows else f"{stack} owns nothing: it is not up")

@@ -1,0 +1,31 @@
+"""`primage why`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from primage.cli.output import Json, console, print_json
+
+
+def why(
+    thing: Annotated[
+        str, typer.Argument(metavar="PENDING_THING", help="A stack, or a kind and address such as pod/<namespace>/<name>.")
+    ],
+    json: Json = False,
+) -> None:
+    """Say why a stack's objects, a job or a pod wait or failed, in a person's words.
+
+    Example: `primage why batch/vo.primage.eu.local` or `primage why job/vo-dot-primage-dot-eu/hello`
+    """
+    from primage.explain import explain
+
+    answers = explain(thing)
+    if json:
+        print_json({"thing": thing, "answers": [answer.__dict__ for answer in answers]})
+        return
+    for answer in answers:
+        console().print(f"{answer.object}: {answer.state}" + (f": {answer.reason}" if answer.reason else ""), markup=False)
+        if answer.todo:
+            console().print(f"  Next: {answer.todo}", markup=False)

@@ -1,0 +1,248 @@
+"""All that is said to a Kubernetes API server. Only this module imports the `kubernetes` library."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from primage.errors import ExitCode, PrimageError
+
+Object = dict[str, Any]
+"""A Kubernetes object as plain data, with the API's own field names."""
+Query = list[tuple[str, str]]
+"""A request's parameters."""
+
+REQUEST_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The address of one object."""
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"
+
+    @staticmethod
+    def of(obj: Object) -> Ref:
+        """The address of an object."""
+        meta = obj["metadata"]
+        return Ref(obj["apiVersion"], obj["kind"], meta["name"], meta.get("namespace", ""))
+
+
+class Refused(Exception):
+    """The API server understood and said no.
+
+    Attributes:
+        status: HTTP status.
+        reason: Kubernetes' reason, such as `Invalid`, `Conflict`, `NotFound`, `Forbidden`.
+        message: the server's words.
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        self.status = status
+        self.reason = reason
+        self.message = message
+        super().__init__(message)
+
+
+class Cluster:
+    """A connection to one API server; safe to use from many threads.
+
+    Args:
+        kubeconfig: path of a kubeconfig file, or its content; empty for the usual places (`KUBECONFIG`, `~/.kube/config`).
+        context: a context in it other than the current one.
+
+    Raises:
+        PrimageError: the file is missing or is no kubeconfig.
+    """
+
+    def __init__(self, kubeconfig: str = "", context: str = "") -> None:
+        from kubernetes import client, config
+
+        settings = client.Configuration()
+        try:
+            if "\n" in kubeconfig:
+                import yaml
+
+                config.load_kube_config_from_dict(
+                    yaml.safe_load(kubeconfig), context=context or None, client_configuration=settings
+                )
+            else:
+                config.load_kube_config(kubeconfig or None, context=context or None, client_configuration=settings)
+        except (config.ConfigException, OSError) as error:
+            raise PrimageError(
+                f"the kubeconfig cannot be used: {error}",
+                where="(given as text)" if "\n" in kubeconfig else kubeconfig or "KUBECONFIG",
+                todo="stand the site up (`make site` for the local one) or point the site's `kubeconfig` at the right file",
+                code=ExitCode.UNREACHABLE,
+            ) from error
+        settings.retries = 2
+        settings.connection_pool_maxsize = 32
+        self.server = str(settings.host)
+        self._api = client.ApiClient(settings)
+        self._lock = threading.Lock()
+        self._kinds: dict[tuple[str, str], tuple[str, bool]] = {}
+
+    def apply(self, obj: Object, *, manager: str, dry_run: bool = False, force: bool = False) -> Object:
+        """Server-side apply; returns the object as it is, or would be, on the server.
+
+        Raises:
+            Refused: with reason `Conflict` when another manager owns a field.
+        """
+        query: Query = [("fieldManager", manager), ("fieldValidation", "Strict")]
+        if dry_run:
+            query.append(("dryRun", "All"))
+        if force:
+            query.append(("force", "true"))
+        body = json.dumps(obj)
+        return self._call("PATCH", self._path(Ref.of(obj)), query, body, content_type="application/apply-patch+yaml")
+
+    def get(self, ref: Ref) -> Object | None:
+        """The object, or None when it, its namespace or its kind is not there."""
+        try:
+            return self._call("GET", self._path(ref))
+        except Refused as refusal:
+            if refusal.status == 404:
+                return None
+            raise
+
+    def delete(self, ref: Ref) -> None:
+        """Delete, dependants first; quiet when it is gone already."""
+        body = json.dumps({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"})
+        try:
+            self._call("DELETE", self._path(ref), body=body)
+        except Refused as refusal:
+            if refusal.status != 404:
+                raise
+
+    def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
+        """Objects of a kind, in one namespace or in all."""
+        query = [("labelSelector", labels)] * bool(labels) + [("fieldSelector", fields)] * bool(fields)
+        path = self._path(Ref(api_version, kind, "", namespace))
+        items = self._call("GET", path, query).get("items", [])
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in items]
+
+    def watch(self, ref: Ref, *, timeout_s: int) -> Iterator[Object | None]:
+        """The object each time it changes, starting with how it is now; None when it is deleted.
+
+        Ends after `timeout_s` seconds, or when the server closes the stream.
+        """
+        path = self._path(Ref(ref.api_version, ref.kind, "", ref.namespace))
+        query = [("watch", "true"), ("fieldSelector", f"metadata.name={ref.name}"), ("timeoutSeconds", str(timeout_s))]
+        response = self._raw("GET", path, query, stream=True, timeout=timeout_s + 10)
+        try:
+            buffer = b""
+            for chunk in response.stream(amt=None, decode_content=False):
+                buffer += chunk
+                *lines, buffer = buffer.split(b"\n")
+                for line in lines:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        return
+                    yield None if event["type"] == "DELETED" else event["object"]
+        finally:
+            response.close()
+            response.release_conn()
+
+    def logs(self, namespace: str, pod: str, *, tail: int = 20, container: str = "") -> str:
+        """The last lines a pod's container wrote; empty when it never started."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        query = [("tailLines", str(tail))] + [("container", container)] * bool(container)
+        try:
+            return str(self._raw("GET", path, query, accept="*/*").data.decode("utf-8", "replace"))
+        except Refused:
+            return ""
+
+    def raw(self, path: str) -> str:
+        """A plain GET, for `/readyz` and `/version`."""
+        return str(self._raw("GET", path, accept="*/*").data.decode())
+
+    def _path(self, ref: Ref) -> str:
+        plural, namespaced = self._kind(ref.api_version, ref.kind)
+        root = f"/api/{ref.api_version}" if "/" not in ref.api_version else f"/apis/{ref.api_version}"
+        space = f"/namespaces/{ref.namespace}" if namespaced and ref.namespace else ""
+        return f"{root}{space}/{plural}" + (f"/{ref.name}" if ref.name else "")
+
+    def _kind(self, api_version: str, kind: str) -> tuple[str, bool]:
+        with self._lock:
+            found = self._kinds.get((api_version, kind))
+            if found is None:
+                root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+                for resource in self._call("GET", root)["resources"]:
+                    if "/" not in resource["name"]:
+                        self._kinds[api_version, resource["kind"]] = (resource["name"], resource["namespaced"])
+                found = self._kinds.get((api_version, kind))
+        if found is None:
+            raise Refused(404, "NotFound", f"the server knows no kind {kind} in {api_version}")
+        return found
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: str | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        response = self._raw(method, path, query, body, content_type)
+        loaded: Object = json.loads(response.data)
+        return loaded
+
+    def _raw(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: str | None = None,
+        content_type: str = "application/json",
+        *,
+        accept: str = "application/json",
+        stream: bool = False,
+        timeout: float = REQUEST_TIMEOUT_S,
+    ) -> Any:
+        import urllib3
+        from kubernetes.client.exceptions import ApiException
+
+        headers: dict[str, str] = {"Accept": accept, "Content-Type": content_type}
+        arguments: Query = [*(query or [])]
+        self._api.update_params_for_auth(headers, arguments, ["BearerToken"], path, method, body)
+        pool = self._api.rest_client.pool_manager
+        url = f"{self.server}{path}" + (f"?{urlencode(arguments)}" if arguments else "")
+        try:
+            response = pool.request(
+                method, url, body=body, headers=headers, preload_content=not stream, timeout=urllib3.Timeout(timeout, connect=5)
+            )
+        except (urllib3.exceptions.HTTPError, ApiException) as error:
+            raise PrimageError(
+                f"the API server at {self.server} does not answer ({type(error).__name__})",
+                todo="see whether its machine is up (`primage site local status` for the local site), then try again; "
+                "nothing done so far is lost",
+                code=ExitCode.UNREACHABLE,
+            ) from error
+        if response.status >= 400:
+            raise _refusal(response)
+        return response
+
+
+def _refusal(response: Any) -> Refused:
+    data = response.data if response.data is not None else b""
+    try:
+        status = json.loads(data)
+        return Refused(response.status, str(status.get("reason", "")), str(status.get("message", "")))
+    except ValueError:
+        return Refused(response.status, str(response.reason), data.decode("utf-8", "replace")[:500])
+
+
+def kubeconfig_path(path: str) -> str:
+    """A kubeconfig path as given in a site's file, with `~` read as the home folder."""
+    return str(Path(path).expanduser()) if path else ""

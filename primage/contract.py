@@ -1,0 +1,76 @@
+"""The site contract: what a site's stack outputs and apps rely on, and the base of every settings model.
+
+Exported under the one output name `site`, so that the whole of it is typed on both sides (tests/unit/test_contract.py).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from primage.quantities import InvalidQuantityError, parse_quantity
+
+PLACEHOLDER = re.compile(r"<[^<>]+>|#[A-Za-z_ ]+#|CHANGE[-_ ]?ME|REPLACE[-_ ]?ME|EDIT[-_ ]?ME|\bTODO\b", re.IGNORECASE)
+
+
+class Settings(BaseModel):
+    """Base of what people write in stack files: frozen, no unknown keys, no placeholder left unedited."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_placeholder(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key, value in data.items():
+                if isinstance(value, str) and PLACEHOLDER.search(value):
+                    raise ValueError(f"{key} still holds the placeholder {value!r}; write the real value")
+        return data
+
+
+def _quantity(text: str) -> str:
+    try:
+        parse_quantity(text)
+    except InvalidQuantityError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+Quantity = Annotated[str, AfterValidator(_quantity), Field(examples=["2", "500m", "4Gi"])]
+"""An amount in Kubernetes' notation."""
+
+
+class VoOutputs(BaseModel):
+    """What a VO has on a site.
+
+    Attributes:
+        namespace: where the VO's jobs run.
+        gid: POSIX group that owns the VO's folders on the shared file system.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str
+    gid: int
+
+
+class SiteOutputs(BaseModel):
+    """What apps read of a site through a StackReference.
+
+    Attributes:
+        site: the site's name.
+        kubeconfig: path of the kubeconfig the site's operators use; empty for the usual places.
+        context: context in it, empty for its current one.
+        mount_point: where DATALAKE and HOME are mounted in jobs (MOUNT_POINT).
+        vos: by VO name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    site: str
+    kubeconfig: str
+    context: str
+    mount_point: str
+    vos: dict[str, VoOutputs]

@@ -1,0 +1,98 @@
+"""What an engine says about a stack: changes, field by field, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Action(StrEnum):
+    """What happens, or would happen, to one resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    SAME = "same"
+    DELETE = "delete"
+    KEEP = "keep"
+    """Left the program but is retained (`retain_on_delete`)."""
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    """One field, as a dotted path; `before` or `after` is None where the field is absent there."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class Change:
+    """One resource of the stack.
+
+    Attributes:
+        urn: Pulumi's name for the resource.
+        label: what a person calls it: `ConfigMap vo-dot-primage-dot-eu/primage-configmap`.
+        action: what happens to it.
+        fields: for an update, every field that changes; secrets are masked.
+        reason: for a replacement, the API server's own words.
+    """
+
+    urn: str
+    label: str
+    action: Action
+    fields: tuple[FieldChange, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Progress on one resource, for whoever watches."""
+
+    label: str
+    state: str
+    detail: str = ""
+
+
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The end of a preview, up or destroy.
+
+    Attributes:
+        changes: every resource of the stack, in dependency order.
+        outputs: the stack's outputs; secret ones are masked.
+        seconds: how long it took.
+        timings: per resource label, epoch seconds of `submitted` and `ready`.
+    """
+
+    stack: str
+    changes: tuple[Change, ...]
+    outputs: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    timings: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def changed(self) -> list[Change]:
+        """Those that are not the same."""
+        return [change for change in self.changes if change.action not in (Action.SAME, Action.KEEP)]
+
+    def counts(self) -> dict[str, int]:
+        """How many resources each action applies to; actions that apply to none are left out."""
+        counted = {action.value: sum(c.action is action for c in self.changes) for action in Action}
+        return {name: number for name, number in counted.items() if number}
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "stack": self.stack,
+            "seconds": round(self.seconds, 3),
+            "counts": self.counts(),
+            "changes": [asdict(change) for change in self.changes if change.action is not Action.SAME],
+            "outputs": self.outputs,
+            "timings": self.timings,
+        }

@@ -1,0 +1,115 @@
+"""The Pulumi CLI as an engine, through Pulumi's Automation API: the same programs, the same words about them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from primage.clients.cluster import Object
+from primage.engine.changes import Action, Change, Event, FieldChange, Result
+from primage.engine.embedded.objects import MASK
+from primage.engine.engine import Options
+from primage.engine.settings import effective_config
+from primage.errors import PrimageError
+from primage.stack import StackName, project_of
+
+_ACTIONS = {
+    "create": Action.CREATE,
+    "create-replacement": Action.REPLACE,
+    "delete": Action.DELETE,
+    "replace": Action.REPLACE,
+    "same": Action.SAME,
+    "update": Action.UPDATE,
+}
+
+
+class PulumiEngine:
+    """Drives `pulumi preview|up|destroy` in the stack's project folder, with the backend the operator has logged in to."""
+
+    def preview(self, name: StackName, options: Options) -> Result:
+        """`pulumi preview`."""
+        return self._operate("preview", name, options)
+
+    def up(self, name: StackName, options: Options) -> Result:
+        """`pulumi up`."""
+        return self._operate("up", name, options)
+
+    def destroy(self, name: StackName, options: Options) -> Result:
+        """`pulumi destroy`."""
+        return self._operate("destroy", name, options)
+
+    def outputs(self, name: StackName) -> dict[str, Any]:
+        """`pulumi stack output`, secret ones masked."""
+        return _shown(self._stack(name, Options()).outputs())
+
+    def render(self, name: StackName, options: Options) -> list[Object]:
+        """Offline, so by the embedded engine: the programs are the same."""
+        from primage.engine.embedded.engine import EmbeddedEngine
+
+        return EmbeddedEngine().render(name, options)
+
+    def _stack(self, name: StackName, options: Options) -> Any:
+        import json
+
+        from pulumi import automation
+
+        project = project_of(name)
+        try:
+            stack = automation.create_or_select_stack(stack_name=name.stack, work_dir=str(project.folder))
+            for key, value in effective_config(project, name, options.overrides).items() if options.overrides or name.run else ():
+                text = value if isinstance(value, str) else json.dumps(value)
+                stack.set_config(key, automation.ConfigValue(text))
+        except automation.CommandError as error:
+            raise _refused(name, error) from error
+        return stack
+
+    def _operate(self, verb: str, name: StackName, options: Options) -> Result:
+        from pulumi import automation
+
+        started = time.monotonic()
+        changes: dict[str, Change] = {}
+
+        def follow(event: Any) -> None:
+            planned = event.resource_pre_event
+            if planned is not None and planned.metadata.type.startswith(("kubernetes:", "pulumi-python:")):
+                change = _change(planned.metadata)
+                changes[change.urn] = change
+                options.listener(Event(change.label, str(change.action)))
+            if event.res_outputs_event is not None:
+                options.listener(Event(_label(event.res_outputs_event.metadata), "ready"))
+
+        stack = self._stack(name, options)
+        try:
+            done = getattr(stack, verb)(on_event=follow)
+        except automation.CommandError as error:
+            raise _refused(name, error) from error
+        outputs = _shown(done.outputs) if verb == "up" else {}
+        return Result(str(name), tuple(changes.values()), outputs, time.monotonic() - started)
+
+
+def _change(step: Any) -> Change:
+    detailed = step.detailed_diff or {}
+    fields = tuple(FieldChange(path, "(before)", str(diff.diff_kind)) for path, diff in detailed.items())
+    return Change(step.urn, _label(step), _ACTIONS.get(str(getattr(step.op, "value", step.op)), Action.UPDATE), fields)
+
+
+def _label(step: Any) -> str:
+    state = step.new or step.old
+    metadata = (getattr(state, "inputs", None) or {}).get("metadata", {}) if state else {}
+    kind = step.type.rsplit(":", 1)[-1]
+    if not isinstance(metadata, dict) or "name" not in metadata:
+        return f"{kind} {step.urn.rsplit('::', 1)[-1]}"
+    namespace = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
+    return f"{kind} {namespace}{metadata['name']}"
+
+
+def _shown(outputs: Any) -> dict[str, Any]:
+    return {key: MASK if value.secret else value.value for key, value in outputs.items()}
+
+
+def _refused(name: StackName, error: Exception) -> PrimageError:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return PrimageError(
+        f"Pulumi did not bring {name} about; its last lines were:\n  " + "\n  ".join(lines[-15:]) + "\n",
+        todo="mend what it names, then run the same command again",
+    )

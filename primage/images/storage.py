@@ -1,0 +1,67 @@
+"""Image building and the store behind it: a thin layer over buildah, kept apart from the host's own images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from primage.paths import cache_dir
+from primage.process import capture
+
+STORAGE_CONF = """\
+# Written by primage: images and layers are a cache of this project, apart from the host's own podman.
+[storage]
+driver = "overlay"
+graphroot = "{graphroot}"
+runroot = "/run/primage/containers"
+"""
+
+CONTAINERS_CONF = """\
+# Written by primage. Machines are made by hosts of every kind, among them ones without CAP_SYS_RESOURCE
+# and without systemd: the cgroup manager and the event log do not need either, the limits are ones any
+# host may set.
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+oom_score_adj = 0
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+[network]
+network_config_dir = "{network_dir}"
+"""
+
+
+def environment() -> dict[str, str]:
+    """Variables that make podman and buildah use this project's store; writes the two files they name."""
+    folder = cache_dir() / "containers"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "networks").mkdir(exist_ok=True)
+    files = {
+        folder / "storage.conf": STORAGE_CONF.format(graphroot=folder / "storage"),
+        folder / "containers.conf": CONTAINERS_CONF.format(network_dir=folder / "networks"),
+    }
+    for path, text in files.items():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+    return {
+        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+        "CONTAINERS_CONF": str(folder / "containers.conf"),
+        "BUILDAH_ISOLATION": "chroot",
+    }
+
+
+def image_key(name: str) -> str | None:
+    """The `eu.primage.key` label of the image called `name`, or None when there is no such image."""
+    listed = json.loads(capture(["buildah", "images", "--json", "--all"], env=environment()) or "[]") or []
+    if not any(name in (image.get("names") or []) for image in listed):
+        return None
+    inspected = json.loads(capture(["buildah", "inspect", "--type", "image", name], env=environment()))
+    labels: dict[str, str] = inspected.get("OCIv1", {}).get("config", {}).get("Labels") or {}
+    return labels.get("eu.primage.key")
+
+
+def archive_path(name: str, key: str) -> Path:
+    """Where the archive of image `name` with content key `key` is kept, ready for `ctr images import`."""
+    stem = name.split(":")[0].replace("/", "_")
+    return cache_dir() / "images" / f"{stem}-{key}.tar"

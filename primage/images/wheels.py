@@ -1,0 +1,41 @@
+"""Python libraries for an image, from a requirements file locked by hash, unpacked once into the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+from primage.paths import cache_dir
+from primage.process import run_logged
+
+TIMEOUT_S = 20 * 60
+
+
+def unpack_wheels(requirements: Path, log: Path) -> Path:
+    """A folder for PYTHONPATH with what `requirements` pins, for the Python that runs this (3.11, as the base's).
+
+    Tests that libraries ship are left out: they are a fifth of the size.
+    """
+    key = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    target = cache_dir() / "wheels" / f"{requirements.parent.name}-{key}"
+    if target.is_dir():
+        return target
+    part = target.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    run_logged(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action", "ignore"),
+            *("--no-compile", "--only-binary", ":all:", "--require-hashes", "--target", str(part), "-r", str(requirements)),
+        ],
+        log=log,
+        timeout_s=TIMEOUT_S,
+    )
+    for folder in sorted(part.rglob("tests"), reverse=True):
+        # numpy's and scipy's testing helpers are imported at run time; only folders of test modules go.
+        if folder.is_dir() and (any(folder.glob("test_*.py")) or not any(folder.iterdir())):
+            shutil.rmtree(folder)
+    part.rename(target)
+    return target

@@ -1,0 +1,275 @@
+"""The local site: a whole site on this machine, stood up by the same playbooks and program as any other."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from primage.engine.changes import Event
+from primage.errors import ExitCode, PrimageError
+from primage.images import storage
+from primage.images.build import ensure_images
+from primage.images.catalogue import base_on_nodes, kubernetes_images, machine_image, study_image
+from primage.images.wheels import unpack_wheels
+from primage.local.steps import Step, run_steps
+from primage.paths import cache_dir, home_dir, local_site_dir, log_dir, repository_root, state_dir
+from primage.process import capture, run_logged
+from primage.toolchain.build import build_tools, describe, tools_dir
+
+SITE = "local"
+INVENTORY = "playbooks/inventories/local.yml"
+PLAYBOOK_TIMEOUT_S = 20 * 60
+APT_TIMEOUT_S = 15 * 60
+PACKAGES = {
+    "buildah": "buildah",
+    "iptables": "iptables",
+    "mmdebstrap": "mmdebstrap",
+    "netavark": "/usr/lib/podman/netavark",
+    "openssh-client": "ssh-keygen",
+    "podman": "podman",
+    "runc": "runc",
+    "uidmap": "newuidmap",
+}
+"""Debian packages of the host, each with the program that shows it is there."""
+
+Report = Callable[[float, str], None]
+
+
+def require_host() -> None:
+    """Refuse, before anything is touched, a machine that cannot carry machines."""
+    if platform.system() != "Linux":
+        raise PrimageError(
+            f"the local site needs Linux (its machines are containers), and this is {platform.system()}",
+            todo="use a Linux machine or virtual machine; `make test-unit` works here, and `make site KUBECONFIG=…` uses "
+            "a cluster you have",
+            code=ExitCode.UNSUPPORTED,
+        )
+    if os.geteuid() != 0:
+        raise PrimageError(
+            "the local site needs root: it makes machines with systemd, a network and mounts",
+            todo="run the same command with sudo; `make test-unit` works without, and `make site KUBECONFIG=…` uses "
+            "a cluster you have",
+            code=ExitCode.UNSUPPORTED,
+        )
+
+
+@dataclass
+class LocalSite:
+    """Its steps, given the repository they are read from."""
+
+    repository: Path
+
+    def up(self) -> None:
+        """Stand the site up, or bring a standing one in line; goes on where an earlier run stopped."""
+        require_host()
+        with self._lock():
+            run_steps(self._steps(), log_dir())
+
+    def _steps(self) -> list[Step]:
+        archives: list[Path] = []
+        study: list[Path] = []
+        return [
+            Step("packages", "Install Debian packages", self._packages),
+            Step("tools", "Build Kubernetes' tools", self._tools),
+            Step("base-images", "Build the base and machine images", self._base_images(archives), ["packages"]),
+            Step("libraries", "Fetch the study's libraries", self._libraries),
+            Step("machines", "Make the machines", self._playbook("local-site"), ["base-images"]),
+            Step("kubernetes-images", "Build Kubernetes' images", self._kubernetes_images(archives), ["base-images", "tools"]),
+            Step("study-image", "Build the study's image", self._study_image(study), ["kubernetes-images", "libraries"]),
+            Step("cluster", "Make the cluster", self._cluster(archives), ["machines", "kubernetes-images"]),
+            Step("import-images", "Import the study's image", self._import(study), ["cluster", "study-image"]),
+            Step("site", "Bring the site program up", self._site, ["cluster"]),
+        ]
+
+    def down(self) -> None:
+        """Remove machines, network, mounts and files; caches stay."""
+        require_host()
+        with self._lock():
+            run_logged(
+                self._ansible("remove-local-site"), cwd=self.repository, log=log_dir() / "down.log", timeout_s=PLAYBOOK_TIMEOUT_S
+            ) if shutil.which("podman") else None
+            _remove_leftovers()
+            shutil.rmtree(local_site_dir(), ignore_errors=True)
+            for path in [*state_dir().glob(f"*/{SITE}.*"), *state_dir().glob(f"*/*.{SITE}.*")]:
+                path.unlink()
+        shutil.rmtree(home_dir(), ignore_errors=True)
+
+    def machines(self) -> list[dict[str, str]]:
+        """The machines that are there: name, state, how long."""
+        if not shutil.which("podman"):
+            return []
+        text = capture(
+            ["podman", "ps", "--all", "--filter", "label=eu.primage.instance=primage-local", "--format", "json"],
+            env=storage.environment(),
+        )
+        found: list[dict[str, Any]] = json.loads(text or "[]") or []
+        return [{"name": m["Names"][0], "state": m["State"], "status": m["Status"]} for m in found]
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    def _packages(self, log: Path, report: Report) -> None:
+        missing = [package for package, program in PACKAGES.items() if shutil.which(program) is None]
+        if not missing:
+            return
+        report(0.1, f"installing {', '.join(missing)}")
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        run_logged(["apt-get", "update", "-qq"], env=quiet, log=log, timeout_s=APT_TIMEOUT_S)
+        run_logged(
+            ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *missing], env=quiet, log=log, timeout_s=APT_TIMEOUT_S
+        )
+
+    def _tools(self, log: Path, report: Report) -> None:
+        report(0.01, describe())
+        build_tools(log, report)
+
+    def _base_images(self, archives: list[Path]) -> Callable[[Path, Report], None]:
+        def run(log: Path, report: Report) -> None:
+            archives.extend(
+                ensure_images(
+                    [base_on_nodes(), machine_image()],
+                    repository=self.repository,
+                    log=log,
+                    on_progress=lambda what: report(0.3, what),
+                )
+            )
+
+        return run
+
+    def _libraries(self, log: Path, report: Report) -> None:
+        report(0.1, "fetching wheels")
+        unpack_wheels(self.repository / "apps/study-histology/requirements.txt", log)
+
+    def _kubernetes_images(self, archives: list[Path]) -> Callable[[Path, Report], None]:
+        def run(log: Path, report: Report) -> None:
+            images = kubernetes_images(tools_dir())
+            archives.extend(ensure_images(images, repository=self.repository, log=log, on_progress=lambda what: report(0.3, what)))
+
+        return run
+
+    def _study_image(self, archives: list[Path]) -> Callable[[Path, Report], None]:
+        def run(log: Path, report: Report) -> None:
+            libraries = unpack_wheels(self.repository / "apps/study-histology/requirements.txt", log)
+            image = study_image(self.repository, libraries)
+            archives.extend(ensure_images([image], repository=self.repository, log=log, on_progress=lambda what: report(0.3, what)))
+
+        return run
+
+    def _playbook(self, name: str, variables: dict[str, Any] | None = None) -> Callable[[Path, Report], None]:
+        def run(log: Path, report: Report) -> None:
+            tasks = 0
+
+            def follow(line: str) -> None:
+                nonlocal tasks
+                if line.startswith(("TASK [", "RUNNING HANDLER [")):
+                    tasks += 1
+                    report(min(0.95, tasks / 60), line.partition("[")[2].partition("]")[0])
+
+            run_logged(self._ansible(name, variables), cwd=self.repository, log=log, timeout_s=PLAYBOOK_TIMEOUT_S, on_line=follow)
+
+        return run
+
+    def _cluster(self, archives: list[Path]) -> Callable[[Path, Report], None]:
+        def run(log: Path, report: Report) -> None:
+            names = [str(path) for path in archives]
+            self._playbook("create-cluster", {"tools_directory": str(tools_dir()), "image_archives": names})(log, report)
+
+        return run
+
+    def _import(self, archives: list[Path]) -> Callable[[Path, Report], None]:
+        def run(log: Path, report: Report) -> None:
+            self._playbook("import-images", {"image_archives": [str(path) for path in archives]})(log, report)
+
+        return run
+
+    def _site(self, log: Path, report: Report) -> None:
+        from primage.engine.embedded.engine import EmbeddedEngine
+        from primage.engine.engine import Options
+        from primage.stack import parse_stack_name
+
+        with log.open("a") as stream:
+
+            def follow(event: Event) -> None:
+                report(0.5, f"{event.label} {event.state}")
+                print(event, file=stream)
+
+            result = EmbeddedEngine().up(parse_stack_name(SITE), Options(listener=follow))
+            print(json.dumps(result.as_dict(), default=str), file=stream)
+
+    def _ansible(self, playbook: str, variables: dict[str, Any] | None = None) -> list[str]:
+        given = {"container_environment": storage.environment(), **(variables or {})}
+        return [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "-i",
+            INVENTORY,
+            f"playbooks/{playbook}.yml",
+            "-e",
+            json.dumps({"ansible_playbook_python": sys.executable, **given}),
+        ]
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One command at a time changes the local site; the system lets go when the process ends."""
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        with (cache_dir() / "site.lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise PrimageError(
+                    "another process is changing the local site", todo="wait for it to end, then try again"
+                ) from error
+            yield
+
+
+def _remove_leftovers() -> None:
+    """What podman leaves behind once its last network is gone: its own empty chains, and run-time folders."""
+    if shutil.which("iptables") is None:
+        return
+    chains = {
+        "filter": [("FORWARD", "NETAVARK_FORWARD")],
+        "nat": [
+            ("PREROUTING", "NETAVARK-HOSTPORT-DNAT"),
+            ("OUTPUT", "NETAVARK-HOSTPORT-DNAT"),
+            ("POSTROUTING", "NETAVARK-HOSTPORT-MASQ"),
+        ],
+    }
+    for table, hooks in chains.items():
+        for hook, chain in hooks:
+            _drop_chain(table, hook, chain)
+        _quiet(["iptables", "-t", table, "-X", "NETAVARK-HOSTPORT-SETMARK"]) if table == "nat" else None
+
+
+def _drop_chain(table: str, hook: str, chain: str) -> None:
+    """Remove a chain and the jump to it, unless something of somebody else's is still in it."""
+    rules = _quiet(["iptables", "-t", table, "-S"]).splitlines()
+    ours = ("primage", "netavark portfw masq mark")
+    inside = [rule for rule in rules if rule.startswith(f"-A {chain} ") and not any(word in rule for word in ours)]
+    if inside:
+        return
+    for rule in rules:
+        if rule.startswith(f"-A {hook} ") and rule.endswith(f"-j {chain}"):
+            import shlex
+
+            _quiet(["iptables", "-t", table, "-D", *shlex.split(rule)[1:]])
+    _quiet(["iptables", "-t", table, "-F", chain])
+    _quiet(["iptables", "-t", table, "-X", chain])
+
+
+def _quiet(command: list[str]) -> str:
+    try:
+        return capture(command, timeout_s=20)
+    except PrimageError:
+        return ""
+
+
+def local_site() -> LocalSite:
+    """The local site, from the repository this is run in."""
+    return LocalSite(repository_root())

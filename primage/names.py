@@ -1,0 +1,53 @@
+"""Names other parts rely on: Pulumi projects, labels, and namespaces derived from identities.
+
+Names that users' templates rely on come from the paper (Segrelles Quilis et al. 2022, figures 6 to 8) and never change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+SITE_PROJECT = "primage"
+"""Pulumi project of the site program; its stacks are the sites."""
+ORGANIZATION = "organization"
+"""Organisation of a self-managed Pulumi backend; always this constant there."""
+
+STORAGE_SECRET = "access-primage-storage"  # noqa: S105  # the name of a Secret
+STORAGE_SECRET_KEY = "one-client-access-token"  # noqa: S105  # a key in it
+CONFIG_MAP = "primage-configmap"
+CONFIG_MAP_PROVIDER_KEY = "oneprovider"
+CONFIG_MAP_MOUNT_KEY = "primage.storage"
+
+CLAIM_DATALAKE = "datalake"
+CLAIM_HOME_PRIVATE = "home-private"
+CLAIM_HOME_SHARED = "home-shared"
+
+LABEL_VO = "primage.eu/vo"
+LABEL_SITE = "primage.eu/site"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_APP = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
+
+MAX_LABEL = 63
+_PLAIN_IDENTITY = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*(?:@[a-z0-9]+(?:\.[a-z0-9]+)*)?")
+
+
+def namespace_for(identity: str) -> str:
+    """The namespace of a VO (`vo.primage.eu`) or of a person (`name@domain.tld`).
+
+    Follows the paper's `name-at-domain-dot-tld`. No two identities share a namespace: a plain identity (lower-case
+    letters and digits, joined by dots and one @) is spelled out, and its spelling can be read back; any other, or one
+    too long, gets its readable beginning, two dashes, which no spelled-out name has, and 40 bits of its SHA-256.
+
+    Raises:
+        ValueError: an empty identity.
+    """
+    if not identity:
+        raise ValueError("an empty identity has no namespace")
+    spelled = identity.replace("@", "-at-").replace(".", "-dot-")
+    if _PLAIN_IDENTITY.fullmatch(identity) and len(spelled) <= MAX_LABEL:
+        return spelled
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
+    readable = re.sub(r"[^a-z0-9]+", "-", spelled.lower()).strip("-")[: MAX_LABEL - len(digest) - 2].strip("-")
+    return f"{readable or 'x'}--{digest}"

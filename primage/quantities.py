@@ -1,0 +1,33 @@
+"""Kubernetes quantities (`500m`, `4Gi`), by the rules of apimachinery's resource.Quantity."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?")
+_FACTORS = {
+    "m": Decimal("0.001"),
+    "": Decimal(1),
+    **{unit: Decimal(1000) ** power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), start=1)},
+    **{unit: Decimal(1024) ** power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)},
+}
+
+
+class InvalidQuantityError(ValueError):
+    """The text is no quantity."""
+
+
+def parse_quantity(text: str) -> Decimal:
+    """The amount in the unit's base (cores, bytes, pieces).
+
+    Raises:
+        InvalidQuantityError: with the text and what it could look like.
+    """
+    match = _PATTERN.fullmatch(str(text))
+    if not match:
+        raise InvalidQuantityError(f"{text!r} is no quantity; write one such as 2, 500m, 4Gi or 3.6Ti")
+    number, unit = match.group(1), match.group(2) or ""
+    if unit[:1] in {"e", "E"} and len(unit) > 1 and unit not in _FACTORS:
+        return Decimal(number) * Decimal(10) ** int(unit[1:])
+    return Decimal(number) * _FACTORS[unit]

@@ -1,0 +1,157 @@
+"""Stacks as a person names them, and the projects behind them.
+
+`local` is the site program's stack for site `local`; `batch/vo.primage.eu.local` is app `batch` for VO `vo.primage.eu`
+on site `local`; `batch/vo.primage.eu.local--trial` is one run among several of it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from primage.errors import ExitCode, PrimageError
+from primage.paths import repository_root
+
+_SITE = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_VO = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_RUN = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class StackName:
+    """A stack's address: `site`, and for an app its name, VO and optional run."""
+
+    site: str
+    app: str = ""
+    vo: str = ""
+    run: str = ""
+
+    @property
+    def stack(self) -> str:
+        """What Pulumi calls the stack inside its project."""
+        if not self.app:
+            return self.site
+        return f"{self.vo}.{self.site}" + (f"--{self.run}" if self.run else "")
+
+    @property
+    def config_stack(self) -> str:
+        """The stack whose configuration file serves this one: a run shares that of its base."""
+        return self.site if not self.app else f"{self.vo}.{self.site}"
+
+    def __str__(self) -> str:
+        return f"{self.app}/{self.stack}" if self.app else self.site
+
+
+def parse_stack_name(text: str) -> StackName:
+    """Read `<site>`, `<app>/<vo>.<site>` or `<app>/<vo>.<site>--<run>`.
+
+    Raises:
+        PrimageError: anything else, saying which part is wrong.
+    """
+
+    def refuse(why: str) -> PrimageError:
+        return PrimageError(
+            f"{text!r} is not a stack name: {why}",
+            todo="write a site (local), an app's stack (batch/vo.primage.eu.local) or a run of it (…local--trial)",
+            code=ExitCode.INVALID,
+        )
+
+    app, slash, rest = text.partition("/")
+    if not slash:
+        if not _SITE.fullmatch(text):
+            raise refuse("a site is lower-case letters, digits and dashes")
+        return StackName(site=text)
+    base, dashes, run = rest.partition("--")
+    vo, dot, site = base.rpartition(".")
+    if not dot or not _SITE.fullmatch(site) or not _VO.fullmatch(vo):
+        raise refuse("after the app comes <vo>.<site>")
+    if dashes and not _RUN.fullmatch(run):
+        raise refuse("a run is at most 20 lower-case letters, digits and dashes")
+    return StackName(site=site, app=app, vo=vo, run=run)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a `Pulumi.yaml`.
+
+    Attributes:
+        folder: where `Pulumi.yaml` and the stacks' files are.
+        name: the project's name, prefix of its configuration keys.
+        program: the folder that has `__main__.py`.
+    """
+
+    folder: Path
+    name: str
+    program: Path
+
+    def config_file(self, stack: str) -> Path:
+        """`Pulumi.<stack>.yaml` in the project's folder."""
+        return self.folder / f"Pulumi.{stack}.yaml"
+
+    def stacks(self) -> list[str]:
+        """Stacks that have a configuration file, sorted."""
+        names = (path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in self.folder.glob("Pulumi.*.yaml"))
+        return sorted(name for name in names if name)
+
+
+def load_project(folder: Path) -> Project:
+    """Read a project's `Pulumi.yaml`."""
+    path = folder / "Pulumi.yaml"
+    document = _read_yaml(path)
+    if not isinstance(document, dict) or "name" not in document:
+        raise PrimageError("a Pulumi project needs a name", where=str(path), code=ExitCode.INVALID)
+    return Project(folder=folder, name=str(document["name"]), program=folder / str(document.get("main", ".")))
+
+
+def all_projects(repository: Path) -> list[Project]:
+    """The site program first, then the apps by name."""
+    apps = sorted(path.parent for path in (repository / "apps").glob("*/Pulumi.yaml"))
+    return [load_project(folder) for folder in (repository, *apps)]
+
+
+def project_of(name: StackName) -> Project:
+    """The project a stack belongs to; `PrimageError` names the apps there are when there is none."""
+    repository = repository_root()
+    if not name.app:
+        return load_project(repository)
+    folder = repository / "apps" / name.app
+    if not (folder / "Pulumi.yaml").is_file():
+        known = ", ".join(sorted(path.parent.name for path in (repository / "apps").glob("*/Pulumi.yaml")))
+        raise PrimageError(
+            f"there is no app {name.app!r}", where=str(repository / "apps"), todo=f"use one of: {known}",
+            code=ExitCode.INVALID,
+        )  # fmt: skip
+    return load_project(folder)
+
+
+def stack_config(project: Project, name: StackName) -> dict[str, Any]:
+    """The `config:` mapping of the stack's file.
+
+    Raises:
+        PrimageError: no such file (naming those there are), a file that is no YAML mapping, or a `secure:` value,
+            which only the Pulumi CLI can decrypt.
+    """
+    path = project.config_file(name.config_stack)
+    if not path.is_file():
+        known = ", ".join(project.stacks()) or "none yet"
+        raise PrimageError(
+            f"stack {name} has no configuration", where=str(path),
+            todo=f"write that file from one of its neighbours ({known})", code=ExitCode.INVALID,
+        )  # fmt: skip
+    document = _read_yaml(path)
+    config = document.get("config", {}) if isinstance(document, dict) else None
+    if not isinstance(config, dict):
+        raise PrimageError("a stack's file is a mapping with `config:`", where=str(path), code=ExitCode.INVALID)
+    return config
+
+
+def _read_yaml(path: Path) -> Any:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  # a safe loader, in C where there is one
+    except yaml.YAMLError as error:
+        raise PrimageError(f"not valid YAML: {error}", where=str(path), code=ExitCode.INVALID) from error

@@ -1,0 +1,23 @@
+"""Labels every object of a stack carries, so that anything on a cluster can be traced to what declared it."""
+
+from __future__ import annotations
+
+import pulumi
+
+from primage import names
+
+
+def label_everything(*, site: str, vo: str = "") -> None:
+    """Label every Kubernetes object the program declares from here on; call it before the first one."""
+    labels = {names.LABEL_MANAGED_BY: "primage", names.LABEL_SITE: site}
+    if vo:
+        labels[names.LABEL_VO] = names.namespace_for(vo)
+
+    def add(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+        metadata = args.props.get("metadata")
+        if not args.type_.startswith("kubernetes:") or not isinstance(metadata, dict):
+            return None
+        merged = {**metadata, "labels": {**labels, **(metadata.get("labels") or {})}}
+        return pulumi.ResourceTransformResult(props={**args.props, "metadata": merged}, opts=args.opts)
+
+    pulumi.runtime.register_resource_transform(add)

@@ -1,0 +1,183 @@
+"""Checking stack files offline: schema, unknown keys, placeholders, references; every problem in one pass.
+
+A project says what its settings look like in `config.py` (`MODELS`: setting name to pydantic model); it is loaded by
+path, so that this package imports no program.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from primage.errors import PrimageError
+from primage.names import SITE_PROJECT
+from primage.stack import Project, all_projects, parse_stack_name
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: in which file, at which field, what, as a sentence."""
+
+    file: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.field}: {self.message}" if self.field else f"{self.file}: {self.message}"
+
+    def as_dict(self) -> dict[str, str]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def validate_repository(repository: Path, sites: Iterable[str] = ()) -> tuple[list[str], list[Problem]]:
+    """Check every stack file of the given sites, or of all.
+
+    Returns:
+        names of the stacks that were checked, and the problems, file by file.
+    """
+    wanted = set(sites)
+    projects = all_projects(repository)
+    known_sites = set(projects[0].stacks())
+    checked: list[str] = []
+    there_are = f"no such site; there are {', '.join(sorted(known_sites)) or 'none'}"
+    problems = [Problem(f"Pulumi.{site}.yaml", "", there_are) for site in sorted(wanted - known_sites)]
+    site_settings: dict[str, Any] = {}
+    for project in projects:
+        for stack in project.stacks():
+            path = project.config_file(stack)
+            site = stack if project.name == SITE_PROJECT else stack.rpartition(".")[2]
+            if wanted and site not in wanted:
+                continue
+            checked.append(stack if project.name == SITE_PROJECT else f"{project.folder.name}/{stack}")
+            config, found = _read(path, repository)
+            found += list(_check(project, config, str(path.relative_to(repository)))) if config is not None else []
+            if project.name == SITE_PROJECT:
+                site_settings[stack] = (config or {}).get(f"{SITE_PROJECT}:site", {})
+            else:
+                found += list(_references(project, stack, str(path.relative_to(repository)), known_sites, site_settings, config))
+            problems += found
+    return checked, problems
+
+
+def _read(path: Path, repository: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
+    where = str(path.relative_to(repository))
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506  # a safe loader, see below
+    except yaml.YAMLError as error:
+        return None, [Problem(where, "", f"not valid YAML: {' '.join(str(error).split())}")]
+    except UnicodeDecodeError:
+        return None, [Problem(where, "", "not valid UTF-8")]
+    if not isinstance(document, dict):
+        return None, [Problem(where, "", "must be a mapping with `config:`")]
+    known = {"config", "secretsprovider", "encryptionsalt", "encryptedkey", "environment"}
+    found = [Problem(where, str(key), "is no key of a stack file") for key in document if key not in known]
+    config = document.get("config")
+    if not isinstance(config, dict):
+        return None, [*found, Problem(where, "config", "must be a mapping from <project>:<setting> to values")]
+    return config, found
+
+
+def _check(project: Project, config: dict[str, Any], where: str) -> Iterator[Problem]:
+    models = load_models(project)
+    for key in config:
+        prefix, _, setting = str(key).partition(":")
+        if prefix == project.name and setting not in models:
+            yield Problem(where, str(key), f"unknown setting; the project has {', '.join(models)}")
+        elif prefix != project.name and prefix not in {"kubernetes", "pulumi", "azure-native"}:
+            yield Problem(where, str(key), f"belongs to no provider used here, nor to project {project.name}")
+    for setting, model in models.items():
+        key = f"{project.name}:{setting}"
+        if key not in config:
+            yield Problem(where, key, "is missing")
+            continue
+        try:
+            model.model_validate(config[key])
+        except ValidationError as error:
+            for field, message in _details(error, key):
+                yield Problem(where, field, message)
+
+
+def _references(
+    project: Project, stack: str, where: str, sites: set[str], settings: dict[str, Any], config: dict[str, Any] | None
+) -> Iterator[Problem]:
+    try:
+        name = parse_stack_name(f"{project.folder.name}/{stack}")
+    except PrimageError as error:
+        yield Problem(where, "", error.what)
+        return
+    if name.site not in sites:
+        yield Problem(where, "", f"is for site {name.site}, which has no Pulumi.{name.site}.yaml")
+        return
+    site = settings.get(name.site) or {}
+    served = [vo.get("name") for vo in site.get("vos", []) if isinstance(vo, dict)] if isinstance(site, dict) else []
+    if name.vo not in served:
+        yield Problem(where, "", f"is for VO {name.vo}, which Pulumi.{name.site}.yaml does not list under vos")
+    classes = [c.get("name") for c in site.get("priority_classes", []) if isinstance(c, dict)] if isinstance(site, dict) else []
+    for key, value in (config or {}).items():
+        priority = value.get("priority") if isinstance(value, dict) else None
+        if priority and priority not in classes:
+            yield Problem(where, f"{key}.priority", f"{priority} is no priority class of site {name.site}")
+
+
+def load_models(project: Project) -> dict[str, type[BaseModel]]:
+    """`MODELS` of a project's `config.py`."""
+    path = project.program / "config.py"
+    spec = importlib.util.spec_from_file_location(f"primage_config_{project.name.replace('-', '_')}", path)
+    if spec is None or spec.loader is None:
+        raise PrimageError(f"project {project.name} has no config.py", where=str(path))
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    # pydantic looks a model's annotations up in its module, by name.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    models: dict[str, type[BaseModel]] = module.MODELS
+    return models
+
+
+def _details(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
+    for item in error.errors(include_url=False):
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key"
+        elif item["type"] == "missing":
+            message = "is missing"
+        given = item.get("input")
+        if isinstance(given, str | int | float | bool) and item["type"] not in {"missing", "value_error"}:
+            message += f" (given: {given!r})"
+        yield root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]), message
+
+
+def sentences(error: ValidationError, root: str) -> list[str]:
+    """A model's complaints, each as `path: what is wrong`."""
+    return [f"{field}: {message}" for field, message in _details(error, root)]
+
+
+_LOADER: list[Any] = []
+
+
+def _loader() -> Any:
+    """YAML's safe loader, in C where there is one, refusing a key given twice (YAML 1.2, 3.2.1.3)."""
+    if _LOADER:
+        return _LOADER[0]
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Strict(base):  # type: ignore[misc]  # the base is chosen when this runs
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen: set[Any] = set()
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if isinstance(key, str | int) and key in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+                seen.add(key if isinstance(key, str | int) else str(key))
+            return super().construct_mapping(node, deep)
+
+    _LOADER.append(Strict)
+    return Strict
