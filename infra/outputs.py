@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from infra.config import SiteConfig
 from primage.clients.cluster import kubeconfig_path
 from primage.contract import SiteOutputs, VoOutputs
@@ -9,10 +11,13 @@ from primage.names import namespace_for
 
 
 def site_outputs(site: str, config: SiteConfig) -> SiteOutputs:
-    """Names the programs choose, so that they are known before anything is made."""
+    """Names the programs choose, so that they are known before anything is made.
+
+    PRIMAGE_KUBECONFIG stands in for the settings' kubeconfig: `make site KUBECONFIG=…` runs a site on a cluster of yours.
+    """
     return SiteOutputs(
         site=site,
-        kubeconfig=kubeconfig_path(config.cluster.kubeconfig),
+        kubeconfig=os.environ.get("PRIMAGE_KUBECONFIG") or kubeconfig_path(config.cluster.kubeconfig),
         context=config.cluster.context,
         mount_point=config.mount_point,
         vos={vo.name: VoOutputs(namespace=namespace_for(vo.name), gid=vo.gid) for vo in config.vos},

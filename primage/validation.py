@@ -143,7 +143,13 @@ def load_models(project: Project) -> dict[str, type[BaseModel]]:
 
 
 def _details(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    for item in items:
+        depth = len(item["loc"])
+        # A list whose only entry is wrong is also "too short" to pydantic; the entry's own problem says it all.
+        if item["type"] == "too_short" and any(len(place) > depth and place[:depth] == item["loc"] for place in places):
+            continue
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "unknown key"

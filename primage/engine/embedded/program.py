@@ -108,6 +108,9 @@ def run_program(folder: Path, *, project: str, stack: str, config: dict[str, Any
             callbacks=None,
         )
     )
+    # What a program that failed left behind belongs to a loop that is closed.
+    settings.SETTINGS.rpc_manager.clear()
+    settings.SETTINGS.outputs.clear()
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     pulumi.runtime.set_all_config(texts, [])
 
@@ -121,11 +124,22 @@ def run_program(folder: Path, *, project: str, stack: str, config: dict[str, Any
     except Exception as error:
         raise _program_error(error, folder) from error
     finally:
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+        _wind_down(loop)
         asyncio.set_event_loop(None)
         sys.path[:] = path_before
         _forget_modules(folder, known)
+
+
+def _wind_down(loop: asyncio.AbstractEventLoop) -> None:
+    """Let handlers in other threads end, then cancel what a failed program left waiting, so that the next one starts clean."""
+    # Failures have been collected by the host; asyncio need not report each again.
+    loop.set_exception_handler(lambda *_: None)
+    loop.run_until_complete(loop.shutdown_default_executor())
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.close()
 
 
 def _program_error(error: Exception, folder: Path) -> PrimageError:

@@ -1,0 +1,91 @@
+"""The standing local site, started once for all tests that need it, and small programs to try the engine with."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from primage.clients.cluster import Cluster, Ref
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.engine import Options
+from primage.local.site import LocalSite
+from primage.stack import StackName, parse_stack_name
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "primage-engine-test"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if ROOT / "tests/integration" in item.path.parents:
+            item.add_marker(pytest.mark.site)
+            item.add_marker(pytest.mark.timeout(1200))
+
+
+@pytest.fixture(scope="session")
+def site() -> LocalSite:
+    """The local site, up."""
+    found = LocalSite(ROOT)
+    found.up()
+    return found
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(site: LocalSite) -> str:
+    """Path of its kubeconfig."""
+    return "/var/lib/primage/local/kubeconfig"
+
+
+@pytest.fixture(scope="session")
+def cluster(kubeconfig: str) -> Cluster:
+    """A connection to its API server."""
+    return Cluster(kubeconfig)
+
+
+HEAD = """
+import os
+import pulumi
+import pulumi_kubernetes as kubernetes
+provider = kubernetes.Provider('cluster', kubeconfig=os.environ['TEST_KUBECONFIG'])
+opts = pulumi.ResourceOptions(provider=provider)
+N = {namespace!r}
+def on(*needs, **more):
+    return pulumi.ResourceOptions(provider=provider, depends_on=list(needs), **more)
+space = kubernetes.core.v1.Namespace('space', metadata={{'name': N}}, opts=opts)
+def meta(name, **more):
+    return {{'name': name, 'namespace': space.metadata.name, **more}}
+def job(name, script, needs=(), **settings):
+    container = {{'name': 'c', 'image': settings.pop('image', 'localhost/primage/base:1'), 'command': ['sh', '-c', script],
+                  'resources': settings.pop('resources', None)}}
+    pod = {{'restartPolicy': 'Never', 'containers': [container], **settings.pop('pod', {{}})}}
+    return kubernetes.batch.v1.Job(name, metadata=meta(name, **settings.pop('meta', {{}})),
+        spec={{'backoffLimit': 0, 'template': {{'spec': pod}}, **settings}}, opts=on(*needs))
+"""
+
+
+@pytest.fixture
+def program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kubeconfig: str, cluster: Cluster
+) -> Iterator[Callable[..., StackName]]:
+    """Writes the body of a small site program; its stack is destroyed afterwards."""
+    repository = tmp_path / "repository"
+    (repository / "infra").mkdir(parents=True)
+    (repository / "Pulumi.yaml").write_text("name: primage\nmain: infra/\n")
+    (repository / "Pulumi.tiny.yaml").write_text("config: {}\n")
+    monkeypatch.setenv("PRIMAGE_REPOSITORY", str(repository))
+    monkeypatch.setenv("PRIMAGE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TEST_KUBECONFIG", os.environ.get("TEST_KUBECONFIG", kubeconfig))
+    name = parse_stack_name("tiny")
+
+    def write(body: str) -> StackName:
+        (repository / "infra/__main__.py").write_text(HEAD.format(namespace=NAMESPACE) + textwrap.dedent(body))
+        return name
+
+    yield write
+    monkeypatch.setenv("TEST_KUBECONFIG", kubeconfig)
+    EmbeddedEngine().destroy(name, Options())
+    assert cluster.get(Ref("v1", "Namespace", NAMESPACE)) is None

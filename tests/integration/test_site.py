@@ -1,0 +1,123 @@
+"""The standing site: what the roles promise."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from primage.checks import run_checks
+from primage.clients.cluster import Ref
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.engine import Options
+from primage.images import storage
+from primage.process import capture
+from primage.stack import parse_stack_name
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def on(machine, *command):
+    return capture(["podman", "exec", f"primage-local-{machine}", *command], env=storage.environment(), timeout_s=120)
+
+
+def test_every_check_is_true(site):
+    done = run_checks("local", lambda check: None)
+    assert [check.name for check in done if not check.ok] == []
+    assert len(done) >= 10
+
+
+def test_check_as_json_and_its_exit_code(site):
+    done = subprocess.run(
+        [sys.executable, "-m", "primage", "check", "local", "--json"], capture_output=True, text=True, timeout=180, check=True
+    )
+    document = json.loads(done.stdout)
+    assert document["ok"] is True
+    assert all(check["ok"] for check in document["checks"])
+
+
+def test_secrets_are_encrypted_at_rest(site, cluster):
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "at-rest", "namespace": "default"}}
+    cluster.apply({**secret, "stringData": {"key": "find-me-in-the-clear"}}, manager="test")
+    plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "at-rest", "namespace": "default"}}
+    cluster.apply({**plain, "data": {"key": "find-me-as-a-control"}}, manager="test")
+    found = on("front", "sh", "-c", "grep -rac find-me-as-a-control /var/lib/etcd/member | awk -F: '{n+=$2} END {print n}'")
+    assert int(found) > 0, "the control is not found, so the next line would prove nothing"
+    found = on("front", "sh", "-c", "grep -rac find-me-in-the-clear /var/lib/etcd/member | awk -F: '{n+=$2} END {print n}'")
+    assert int(found) == 0
+    cluster.delete(Ref.of(secret))
+    cluster.delete(Ref.of(plain))
+
+
+def test_the_audit_log_says_who_and_never_a_secrets_content(site, cluster):
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "audited", "namespace": "default"}}
+    cluster.apply({**secret, "stringData": {"key": "not-in-the-log"}}, manager="test")
+    cluster.delete(Ref.of(secret))
+    assert int(on("front", "sh", "-c", 'grep -c \'"name":"audited"\' /var/log/kubernetes/audit.log')) > 0
+    assert "not-in-the-log" not in on("front", "sh", "-c", "tail -n 400 /var/log/kubernetes/audit.log")
+
+
+def test_certificates_are_looked_at_daily(site):
+    assert on("front", "systemctl", "is-enabled", "kubernetes-certificates.timer").strip() == "enabled"
+    on("front", "systemctl", "start", "kubernetes-certificates.service")
+
+
+def test_no_machine_has_a_failed_unit(site):
+    for machine in ("front", "worker-1"):
+        assert on(machine, "systemctl", "list-units", "--state=failed", "--no-legend").strip() == ""
+
+
+READ_OTHER = """
+set -u
+ls /primage/HOME/shared /primage/HOME/private >/dev/null || exit 3
+! cat /primage/HOME/shared/../../vo.primage.eu/shared/theirs 2>/dev/null || exit 4
+! find / -name theirs -not -path '/proc/*' 2>/dev/null | grep -q . || exit 5
+"""
+
+
+def test_one_vo_does_not_see_anothers_files(site):
+    theirs = Path("/var/lib/primage/local/shared/home/vo.primage.eu/shared/theirs")
+    theirs.write_text("private to the VO")
+    try:
+        for vo, script in (("vo.primage.eu", "cat /primage/HOME/shared/theirs"), ("training.primage.eu", READ_OTHER)):
+            name = parse_stack_name(f"batch/{vo}.local--isolation")
+            job = {
+                "name": "look", "image": "localhost/primage/base:1", "command": ["sh", "-c", script], "cpu": "50m", "memory": "32Mi",
+                "backoff_limit": 0,
+            }  # fmt: skip
+            EmbeddedEngine().up(name, Options(overrides={"job": job}))
+            EmbeddedEngine().destroy(name, Options())
+    finally:
+        theirs.unlink()
+
+
+def test_another_vos_volume_cannot_be_claimed(site, cluster):
+    claim = {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "thief", "namespace": "training-dot-primage-dot-eu"},
+        "spec": {
+            "accessModes": ["ReadWriteMany"], "storageClassName": "", "volumeName": "vo-dot-primage-dot-eu.home-shared",
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }  # fmt: skip
+    cluster.apply(claim, manager="test")
+    phases = [current["status"].get("phase") for current in cluster.watch(Ref.of(claim), timeout_s=6) if current]
+    cluster.delete(Ref.of(claim))
+    assert phases
+    assert "Bound" not in phases
+
+
+@pytest.mark.parametrize("playbook", ["remove-node"])
+def test_a_node_is_removed_and_joins_again(site, cluster, playbook):
+    command = [*site._ansible(playbook, {"remove_node_confirmed": "worker-1"}), "--limit", "worker-1"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
+    assert {node["metadata"]["name"] for node in cluster.list("v1", "Node")} == {"front"}
+    site.up()
+    nodes = {node["metadata"]["name"] for node in cluster.list("v1", "Node")}
+    assert nodes == {"front", "worker-1"}
+    for current in cluster.watch(Ref("v1", "Node", "worker-1"), timeout_s=60):
+        if current and any(c["type"] == "Ready" and c["status"] == "True" for c in current["status"].get("conditions", [])):
+            break
+    else:
+        raise AssertionError("worker-1 did not get ready")

@@ -1,0 +1,102 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from primage.errors import ExitCode, PrimageError
+
+
+def primage(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "primage", *arguments], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+COMMANDS = ["validate", "preview", "up", "destroy", "render", "outputs", "status", "check", "study", "why"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "site local up", "site local status", "site local down"])
+def test_help_shows_an_example(command):
+    done = primage(*command.split(), "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+
+
+def test_help_lists_every_command_without_importing_pulumi():
+    code = """
+import sys
+sys.argv = ["primage", "--help"]
+from primage.__main__ import main
+try:
+    main()
+except SystemExit:
+    print("LOADED", [name for name in ("pulumi", "kubernetes", "pydantic") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert all(command in done.stdout for command in COMMANDS)
+    assert "LOADED []" in done.stdout
+
+
+def test_an_error_is_one_paragraph_and_a_code():
+    done = primage("preview", "Not A Stack")
+    assert done.returncode == ExitCode.INVALID
+    assert done.stderr.startswith("Error: 'Not A Stack' is not a stack name")
+    assert "Next:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_as_json():
+    done = primage("preview", "nowhere", "--json")
+    error = json.loads(done.stdout)["error"]
+    assert error["exit_code"] == done.returncode == ExitCode.INVALID
+    assert error["where"].endswith("Pulumi.nowhere.yaml")
+
+
+def test_debug_shows_the_traceback():
+    assert "Traceback" in primage("preview", "Not A Stack", "--debug").stderr
+
+
+def test_outside_a_repository(tmp_path):
+    done = primage("validate", PRIMAGE_REPOSITORY=str(tmp_path))
+    assert done.returncode == ExitCode.UNSUPPORTED
+    assert "not inside a primage repository" in done.stderr
+
+
+def test_a_kubeconfig_that_is_not_there(tmp_path):
+    done = primage("preview", "local", PRIMAGE_KUBECONFIG=str(tmp_path / "none"))
+    assert done.returncode == ExitCode.UNREACHABLE
+    assert "kubeconfig" in done.stderr
+
+
+def test_the_pulumi_engine_says_when_it_is_not_there(tmp_path):
+    done = primage("preview", "local", "--engine", "pulumi", PATH=str(tmp_path))
+    assert done.returncode == ExitCode.UNSUPPORTED
+    assert "Pulumi CLI is not on PATH" in done.stderr
+
+
+def test_validate_as_json():
+    document = json.loads(primage("validate", "--json").stdout)
+    assert document["problems"] == []
+    assert "batch/vo.primage.eu.local" in document["checked"]
+
+
+def test_without_root_the_local_site_says_what_works(monkeypatch):
+    from primage.local.site import require_host
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(PrimageError, match="needs root") as caught:
+        require_host()
+    assert "make test-unit" in caught.value.todo
+
+
+def test_off_linux_the_local_site_says_what_works(monkeypatch):
+    import platform
+
+    from primage.local.site import require_host
+
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    with pytest.raises(PrimageError, match="needs Linux"):
+        require_host()

@@ -1,0 +1,93 @@
+"""The tree says the same thing everywhere: documents, pins, tests."""
+
+import ast
+import re
+import subprocess
+
+import pytest
+
+from primage.toolchain import build, versions
+
+PATH = re.compile(r"`((?:[A-Za-z0-9_.<>*-]+/)+[A-Za-z0-9_.*-]*|[A-Z][A-Za-z]*\.(?:md|toml|yaml)|Makefile)`")
+OUTSIDE = (
+    "/",
+    "~",
+    "http",
+    "bench/results.json",
+    "study-results",
+    "batch/",
+    "study-histology/vo",
+    "job/",
+    "pod/",
+    "<app>/",
+    "organization/",
+)
+
+
+def tracked(repository, *patterns):
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [repository / line for line in listed.stdout.splitlines() if (repository / line).exists()]
+
+
+def test_every_path_named_in_documents_exists(repository):
+    missing = []
+    for document in tracked(repository, "*.md"):
+        for name in PATH.findall(document.read_text()):
+            if name.startswith(OUTSIDE) or "<" in name:
+                continue
+            places = [repository, document.parent]
+            if not any(list(place.glob(name.rstrip("/"))) for place in places):
+                missing.append(f"{document.relative_to(repository)}: {name}")
+    assert missing == []
+
+
+def test_every_make_target_named_in_documents_exists(repository):
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (repository / "Makefile").read_text(), re.MULTILINE))
+    for document in tracked(repository, "*.md"):
+        named = set(re.findall(r"`make ([a-z-]+)", document.read_text()))
+        assert named <= targets, document
+
+
+def test_every_test_file_is_collected_and_has_tests(repository):
+    for path in tracked(repository, "tests/**/*.py"):
+        if path.name in {"conftest.py", "__init__.py"} or path.name.startswith("_"):
+            continue
+        assert path.name.startswith("test_"), f"{path} would not be collected"
+        functions = [node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+        assert any(name.startswith("test_") for name in functions), f"{path} tests nothing"
+
+
+def test_make_runs_every_tier(repository):
+    makefile = (repository / "Makefile").read_text()
+    for tier in ("unit", "templates", "policy", "integration"):
+        assert f"tests/{tier}" in makefile
+    for path in tracked(repository, "tests/e2e/*.py"):
+        if path.name.startswith("test_"):
+            assert f"tests/e2e/{path.name}" in makefile, f"make test does not run {path.name}"
+
+
+def test_versions_are_the_pinned_ones(repository):
+    pins = (repository / "primage/toolchain/go.mod").read_text()
+    assert f"k8s.io/kubernetes {versions.KUBERNETES} " in pins
+    assert f"go.etcd.io/etcd/server/v3 {versions.ETCD} " in pins
+    assert f"github.com/coredns/coredns {versions.COREDNS} " in pins
+    assert set(re.findall(r"^\t(\S+)$", pins.split("tool (")[1].split(")")[0], re.MULTILINE)) == {
+        tool.package for tool in build.TOOLS
+    }
+    assert versions.KUBERNETES in (repository / "playbooks/inventories/local.yml").read_text()
+    assert versions.PAUSE in (repository / "roles/container_runtime/defaults/main.yml").read_text()
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "apps/study-histology/requirements.txt"])
+def test_requirements_are_locked_by_hash_and_name_no_index(repository, name):
+    text = (repository / name).read_text()
+    assert "--hash=sha256:" in text
+    assert not re.search(r"https?://|--index|--find-links|file:", text)
+    pins = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+    assert all("==" in line for line in pins)

@@ -1,0 +1,125 @@
+"""The programs run with no cluster at all: what they declare, and what they output."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from primage.contract import SiteOutputs
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.engine import Options
+from primage.errors import PrimageError
+from primage.stack import parse_stack_name
+
+
+@pytest.fixture(scope="module")
+def site():
+    return EmbeddedEngine().render(parse_stack_name("local"), Options())
+
+
+def kinds(objects, namespace):
+    return sorted(o["kind"] for o in objects if o["metadata"].get("namespace") == namespace)
+
+
+def test_each_vo_has_its_baseline(site):
+    wanted = ["ConfigMap", "LimitRange", *["NetworkPolicy"] * 3, *["PersistentVolumeClaim"] * 3, "ResourceQuota"]
+    for namespace in ("vo-dot-primage-dot-eu", "training-dot-primage-dot-eu"):
+        assert kinds(site, namespace) == wanted
+
+
+def test_every_object_can_be_traced_to_its_site(site):
+    assert all(o["metadata"]["labels"]["primage.eu/site"] == "local" for o in site)
+
+
+def test_outputs_are_the_contract():
+    outputs = EmbeddedEngine().offline_outputs(parse_stack_name("local"), Options())
+    assert SiteOutputs.model_validate(outputs["site"]).vos["vo.primage.eu"].namespace == "vo-dot-primage-dot-eu"
+
+
+def test_programs_run_one_after_the_other_in_one_process(site):
+    again = EmbeddedEngine().render(parse_stack_name("local"), Options())
+    assert sorted(map(json.dumps, again)) == sorted(map(json.dumps, site))
+
+
+def test_an_app_reads_the_site_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIMAGE_HOME", str(tmp_path))
+    (job,) = EmbeddedEngine().render(parse_stack_name("batch/vo.primage.eu.local"), Options())
+    assert job["metadata"]["namespace"] == "vo-dot-primage-dot-eu"
+    assert job["spec"]["backoffLimit"] == 2
+    environment = {item["name"] for item in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert {"ONECLIENT_ACCESS_TOKEN", "ONECLIENT_PROVIDER_HOST", "MOUNT_POINT"} <= environment
+
+
+def test_a_run_has_its_own_names():
+    (job,) = EmbeddedEngine().render(parse_stack_name("batch/vo.primage.eu.local--trial"), Options())
+    assert job["metadata"]["name"] == "hello-trial"
+
+
+def test_a_site_that_is_not_up_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIMAGE_HOME", str(tmp_path))
+    with pytest.raises(PrimageError, match="local, which this one refers to, is not up") as caught:
+        EmbeddedEngine().preview(parse_stack_name("batch/vo.primage.eu.local"), Options())
+    assert "primage up local" in caught.value.todo
+
+
+def test_bad_settings_name_every_field():
+    options = Options(overrides={"job.cpu": "lots", "job.colour": "blue", "job.env": {"HOME": "/"}})
+    with pytest.raises(PrimageError) as caught:
+        EmbeddedEngine().render(parse_stack_name("batch/vo.primage.eu.local"), options)
+    for words in ("primage-batch:job.cpu: 'lots' is no quantity", "primage-batch:job.colour: unknown key"):
+        assert words in caught.value.what
+
+
+PROGRAM = """
+import pulumi
+import pulumi_kubernetes as kubernetes
+{body}
+"""
+
+
+def small(tmp_path, body):
+    (tmp_path / "infra").mkdir(exist_ok=True)
+    (tmp_path / "Pulumi.yaml").write_text("name: primage\nmain: infra/\n")
+    (tmp_path / "Pulumi.tiny.yaml").write_text("config: {}\n")
+    (tmp_path / "infra/__main__.py").write_text(PROGRAM.format(body=body))
+    return parse_stack_name("tiny")
+
+
+def test_an_unknown_resource_is_named(tmp_path, monkeypatch):
+    body = "pulumi.CustomResource('random:index/randomId:RandomId', 'id', {'byteLength': 8})"
+    monkeypatch.setenv("PRIMAGE_REPOSITORY", str(tmp_path))
+    with pytest.raises(
+        PrimageError, match=r"does not know resources of type random:index/randomId:RandomId \(resource id\)"
+    ) as caught:
+        EmbeddedEngine().render(small(tmp_path, body), Options())
+    assert "Pulumi CLI" in caught.value.todo
+
+
+def test_an_object_without_a_name_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIMAGE_REPOSITORY", str(tmp_path))
+    with pytest.raises(PrimageError, match=r"has no metadata\.name"):
+        EmbeddedEngine().render(small(tmp_path, "kubernetes.core.v1.ConfigMap('c', data={'a': 'b'})"), Options())
+
+
+def test_a_defect_in_a_program_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIMAGE_REPOSITORY", str(tmp_path))
+    with pytest.raises(PrimageError, match="the program failed: ZeroDivisionError"):
+        EmbeddedEngine().render(small(tmp_path, "1 / 0"), Options())
+
+
+def test_secrets_are_masked_in_manifests(tmp_path, monkeypatch):
+    body = """
+kubernetes.core.v1.Secret('s', metadata={'name': 's'}, string_data={'key': 'hunter2'})
+kubernetes.core.v1.ConfigMap('c', metadata={'name': 'c'}, data={'key': pulumi.Output.secret('hunter2'), 'open': 'seen'})
+"""
+    monkeypatch.setenv("PRIMAGE_REPOSITORY", str(tmp_path))
+    text = json.dumps(EmbeddedEngine().render(small(tmp_path, body), Options()))
+    assert "hunter2" not in text
+    assert "[secret]" in text
+
+
+def test_the_command_line_renders(tmp_path):
+    command = [sys.executable, "-m", "primage", "render", "batch/vo.primage.eu.local", "--out", str(tmp_path / "out"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert len(json.loads(done.stdout)["files"]) == 1

@@ -1,0 +1,84 @@
+import pytest
+
+from primage.engine.embedded.readiness import State, explain_pods, verdict
+
+
+def job(**status):
+    return {"kind": "Job", "metadata": {}, "spec": {"backoffLimit": 2, "activeDeadlineSeconds": 9}, "status": status}
+
+
+def condition(name, reason=""):
+    return {"conditions": [{"type": name, "status": "True", "reason": reason}]}
+
+
+@pytest.mark.parametrize(
+    ("obj", "state"),
+    [
+        (job(), State.WAITING),
+        (job(**condition("Complete")), State.READY),
+        (job(**condition("SuccessCriteriaMet")), State.WAITING),
+        (job(**condition("Failed", "BackoffLimitExceeded")), State.FAILED),
+        ({"kind": "Namespace", "status": {"phase": "Active"}}, State.READY),
+        ({"kind": "Namespace", "status": {"phase": "Terminating"}}, State.WAITING),
+        ({"kind": "PersistentVolumeClaim", "status": {"phase": "Bound"}}, State.READY),
+        ({"kind": "PersistentVolumeClaim", "status": {"phase": "Lost"}}, State.FAILED),
+        ({"kind": "ConfigMap"}, State.READY),
+        ({"kind": "Deployment", "metadata": {"generation": 2}, "spec": {}, "status": {"observedGeneration": 1}}, State.WAITING),
+        (
+            {
+                "kind": "Deployment", "metadata": {"generation": 2}, "spec": {"replicas": 1},
+                "status": {"observedGeneration": 2, "updatedReplicas": 1, "availableReplicas": 1},
+            },
+            State.READY,
+        ),
+        ({"kind": "CustomResourceDefinition", "status": {}}, State.WAITING),
+    ],
+)  # fmt: skip
+def test_verdicts(obj, state):
+    assert verdict(obj).state is state
+
+
+def test_a_failed_job_says_how_often_it_was_tried():
+    assert "failed 3 times" in verdict(job(**condition("Failed", "BackoffLimitExceeded"))).detail
+    assert "deadline of 9 s" in verdict(job(**condition("Failed", "DeadlineExceeded"))).detail
+
+
+NODE = {"metadata": {"name": "n", "labels": {"disk": "ssd"}}, "status": {"allocatable": {"cpu": "2", "memory": "4Gi"}}}
+
+
+def pod(cpu="1", selector=None, waiting=None):
+    container = {"name": "c", "resources": {"requests": {"cpu": cpu}}}
+    status = (
+        {"conditions": [{"type": "PodScheduled", "reason": "Unschedulable", "message": "0/1 nodes"}]} if waiting is None else {}
+    )
+    if waiting:
+        status["containerStatuses"] = [{"name": "c", "image": "x:1", "state": {"waiting": {"reason": waiting}}}]
+    return {"metadata": {"name": "p"}, "spec": {"containers": [container], "nodeSelector": selector or {}}, "status": status}
+
+
+def test_more_than_any_node_has_can_never_run():
+    told = explain_pods([pod(cpu="64")], [NODE])
+    assert told.state is State.FAILED
+    assert "64 of cpu" in told.detail
+    assert "largest node has 2" in told.detail
+
+
+def test_no_room_now_is_worth_waiting_for():
+    assert explain_pods([pod(cpu="1")], [NODE]).state is State.WAITING
+
+
+def test_a_label_no_node_has():
+    assert "gpu=a100" in explain_pods([pod(selector={"gpu": "a100"})], [NODE]).detail
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"), [("ErrImagePull", State.WAITING), ("ImagePullBackOff", State.FAILED), ("InvalidImageName", State.FAILED)]
+)
+def test_images(reason, state):
+    told = explain_pods([pod(waiting=reason)], [NODE])
+    assert told.state is state
+    assert "x:1" in told.detail
+
+
+def test_nothing_wrong_says_nothing():
+    assert explain_pods([pod(waiting="")], [NODE]) is None

@@ -1,0 +1,40 @@
+import pytest
+
+from primage.engine.settings import effective_config, parse_override
+from primage.errors import PrimageError
+from primage.stack import load_project, parse_stack_name
+
+NAME = parse_stack_name("batch/vo.primage.eu.local")
+
+
+def test_an_override_reaches_into_the_file(repository):
+    project = load_project(repository / "apps/batch")
+    config = effective_config(project, NAME, {"job.cpu": "2", "job.env.A": "b"})
+    assert config["primage-batch:job"]["cpu"] == "2"
+    assert config["primage-batch:job"]["env"] == {"A": "b"}
+    assert config["primage-batch:job"]["name"] == "hello"
+
+
+def test_an_override_below_a_plain_value_is_refused(repository):
+    with pytest.raises(PrimageError, match="no settings below it"):
+        effective_config(load_project(repository / "apps/batch"), NAME, {"job.name.x.y": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("a.b=2", ("a.b", 2)), ("a=[x, y]", ("a", ["x", "y"])), ("a=", ("a", None)), ("a=b=c", ("a", "b=c"))]
+)
+def test_overrides_are_yaml(text, value):
+    assert parse_override(text) == value
+
+
+@pytest.mark.parametrize("text", ["a", "=b", "a=[x"])
+def test_what_is_no_override(text):
+    with pytest.raises(PrimageError):
+        parse_override(text)
+
+
+def test_an_encrypted_value_needs_the_pulumi_cli(tmp_path):
+    (tmp_path / "Pulumi.yaml").write_text("name: p\n")
+    (tmp_path / "Pulumi.s.yaml").write_text("config:\n  p:token:\n    secure: AAAB\n")
+    with pytest.raises(PrimageError, match="encrypted"):
+        effective_config(load_project(tmp_path), parse_stack_name("s"), {})

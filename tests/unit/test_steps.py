@@ -1,0 +1,46 @@
+import pytest
+
+from primage.errors import PrimageError
+from primage.local.steps import Step, run_steps
+from primage.process import capture, run_logged
+
+
+def test_each_step_comes_after_what_it_needs(tmp_path):
+    order = []
+    steps = [
+        Step("c", "C", lambda log, report: order.append("c"), ["a", "b"]),
+        Step("a", "A", lambda log, report: order.append("a")),
+        Step("b", "B", lambda log, report: order.append("b"), ["a"]),
+    ]
+    run_steps(steps, tmp_path)
+    assert order == ["a", "b", "c"]
+
+
+def test_a_failing_step_names_its_log_and_stops_what_needs_it(tmp_path):
+    order = []
+    steps = [
+        Step(
+            "bad", "Bad", lambda log, report: run_logged(["sh", "-c", "echo first; echo it broke; exit 3"], log=log, timeout_s=10)
+        ),
+        Step("after", "After", lambda log, report: order.append("after"), ["bad"]),
+    ]
+    with pytest.raises(PrimageError, match="it broke") as caught:
+        run_steps(steps, tmp_path)
+    assert caught.value.where == str(tmp_path / "bad.log")
+    assert "first\nit broke\n" in (tmp_path / "bad.log").read_text()
+    assert order == []
+
+
+def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path):
+    with pytest.raises(PrimageError, match="did not finish within"):
+        run_logged(["sh", "-c", "sleep 600 & sleep 600"], log=tmp_path / "l", timeout_s=0.5)
+
+
+def test_what_is_written_to_standard_input_is_in_no_log(tmp_path):
+    run_logged(["sh", "-c", "wc -c"], log=tmp_path / "l", timeout_s=10, stdin=b"hunter2")
+    assert "hunter2" not in (tmp_path / "l").read_text()
+
+
+def test_a_program_that_is_not_installed():
+    with pytest.raises(PrimageError, match="is not installed"):
+        capture(["no-such-program-anywhere"])

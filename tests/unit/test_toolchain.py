@@ -1,0 +1,41 @@
+from primage.images.catalogue import Image, kubernetes_images
+from primage.toolchain import build
+
+
+def test_output_names_are_those_go_gives():
+    names = {tool.name: build._output_name(tool) for tool in build.TOOLS}
+    assert names["etcd"] == "server"
+    assert names["kubeadm"] == "kubeadm"
+
+
+def test_the_cache_is_keyed_by_what_is_pinned(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    (tmp_path / "go.mod").write_text("a")
+    (tmp_path / "go.sum").write_text("b")
+    before = build.tools_dir()
+    (tmp_path / "go.sum").write_text("c")
+    assert build.tools_dir() != before
+
+
+def test_a_tool_on_path_in_another_version_is_not_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIMAGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    for version, taken in (("v1.0.0", False), (build.KUBERNETES, True)):
+        program = tmp_path / "kubeadm"
+        program.write_text(f"#!/bin/sh\necho {version}\n")
+        program.chmod(0o755)
+        assert ("kubeadm" not in {tool.name for tool in build.missing_tools()}) is taken
+
+
+def test_an_images_key_follows_its_content(repository, tmp_path):
+    (tmp_path / "f").write_text("one")
+    image = Image(name="x", folder="images/pause", files={"f": tmp_path / "f"})
+    before = image.content_key(repository, "base")
+    assert image.content_key(repository, "other base") != before
+    (tmp_path / "f").write_text("two")
+    assert image.content_key(repository, "base") != before
+
+
+def test_every_image_has_a_containerfile(repository, tmp_path):
+    for image in kubernetes_images(tmp_path):
+        assert (repository / image.folder / "Containerfile").is_file()

@@ -1,0 +1,77 @@
+"""Files called `<case>.error.<what>.yaml` are refused with the words in their first line's comment; `*.happy.*` pass.
+
+A first line reads `# field | words`, one for each problem that must be told, all in one pass.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from primage.validation import validate_repository
+
+SITES = sorted((Path(__file__).parent / "sites").glob("*.yaml"))
+
+
+@pytest.fixture
+def lone_repository(repository, tmp_path):
+    """A repository of the real programs and no stack files."""
+    for name in ("infra", "apps"):
+        shutil.copytree(
+            repository / name, tmp_path / name, ignore=shutil.ignore_patterns("Pulumi.*.*.yaml", "package", "__pycache__")
+        )
+    shutil.copy(repository / "Pulumi.yaml", tmp_path)
+    for stray in tmp_path.glob("apps/*/Pulumi.*.yaml"):
+        stray.unlink()
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", SITES, ids=lambda path: path.stem)
+def test_corpus(path, lone_repository):
+    text = path.read_text()
+    target = lone_repository / "Pulumi.tested.yaml"
+    target.write_text(text)
+    _, problems = validate_repository(lone_repository)
+    told = [str(problem) for problem in problems]
+    if ".happy." in path.name:
+        assert told == []
+        return
+    expected = [line[2:].split(" | ") for line in text.splitlines() if line.startswith("# ") and " | " in line]
+    assert expected, "the file says nothing of what is wrong with it"
+    for field, words in expected:
+        assert any(p.field == field and words in p.message and p.file == "Pulumi.tested.yaml" for p in problems), told
+    assert len(problems) == len(expected), told
+
+
+def test_the_repositorys_own_files_pass(repository):
+    checked, problems = validate_repository(repository)
+    assert "local" in checked
+    assert problems == []
+
+
+def test_an_unknown_site(repository):
+    _, problems = validate_repository(repository, ["nowhere"])
+    assert "no such site" in str(problems[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Pulumi.vo.primage.eu.mars.yaml", "is for site mars"),
+        ("Pulumi.vo.other.org.local.yaml", "does not list under vos"),
+        ("Pulumi.local.yaml", "is not a stack name"),
+    ],
+)
+def test_an_apps_file_refers_to_a_site_and_a_vo(lone_repository, repository, name, words):
+    shutil.copy(repository / "Pulumi.local.yaml", lone_repository)
+    shutil.copy(repository / "apps/batch/Pulumi.vo.primage.eu.local.yaml", lone_repository / "apps/batch" / name)
+    _, problems = validate_repository(lone_repository)
+    assert any(words in str(problem) for problem in problems), problems
+
+
+def test_an_apps_priority_is_one_of_its_site(lone_repository, repository):
+    shutil.copy(repository / "Pulumi.local.yaml", lone_repository)
+    text = (repository / "apps/batch/Pulumi.vo.primage.eu.local.yaml").read_text()
+    (lone_repository / "apps/batch/Pulumi.vo.primage.eu.local.yaml").write_text(text + "    priority: urgent\n")
+    (problem,) = validate_repository(lone_repository)[1]
+    assert problem.field == "primage-batch:job.priority"
