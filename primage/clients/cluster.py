@@ -116,9 +116,9 @@ class Cluster:
                 return None
             raise
 
-    def delete(self, ref: Ref) -> None:
-        """Delete, dependants first; quiet when it is gone already."""
-        body = json.dumps({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"})
+    def delete(self, ref: Ref, *, propagation: str = "Foreground") -> None:
+        """Delete, dependants first (`Background`: at once, dependants later); quiet when it is gone already."""
+        body = json.dumps({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation})
         try:
             self._call("DELETE", self._path(ref), body=body)
         except Refused as refusal:
@@ -135,8 +135,10 @@ class Cluster:
     def watch(self, ref: Ref, *, timeout_s: int) -> Iterator[Object | None]:
         """The object each time it changes, starting with how it is now; None when it is deleted.
 
-        Ends after `timeout_s` seconds, or when the server closes the stream.
+        Ends after `timeout_s` seconds, or when the server closes the stream or goes away.
         """
+        import urllib3
+
         path = self._path(Ref(ref.api_version, ref.kind, "", ref.namespace))
         query = [("watch", "true"), ("fieldSelector", f"metadata.name={ref.name}"), ("timeoutSeconds", str(timeout_s))]
         response = self._raw("GET", path, query, stream=True, timeout=timeout_s + 10)
@@ -150,6 +152,8 @@ class Cluster:
                     if event["type"] == "ERROR":
                         return
                     yield None if event["type"] == "DELETED" else event["object"]
+        except urllib3.exceptions.HTTPError:
+            return  # whoever waits asks again, and learns then whether the server is away
         finally:
             response.close()
             response.release_conn()

@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def site() -> LocalSite:
+def site(host_before: dict[str, list[str]] | None) -> LocalSite:
     """The local site, up."""
     found = LocalSite(ROOT)
     found.up()

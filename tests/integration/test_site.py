@@ -83,8 +83,8 @@ def test_one_vo_does_not_see_anothers_files(site):
         for vo, script in (("vo.primage.eu", "cat /primage/HOME/shared/theirs"), ("training.primage.eu", READ_OTHER)):
             name = parse_stack_name(f"batch/{vo}.local--isolation")
             job = {
-                "name": "look", "image": "localhost/primage/base:1", "command": ["sh", "-c", script], "cpu": "50m", "memory": "32Mi",
-                "backoff_limit": 0,
+                "name": "look", "image": "localhost/primage/base:1", "command": ["sh", "-c", script],
+                "cpu": "50m", "memory": "32Mi", "backoff_limit": 0,
             }  # fmt: skip
             EmbeddedEngine().up(name, Options(overrides={"job": job}))
             EmbeddedEngine().destroy(name, Options())

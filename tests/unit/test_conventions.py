@@ -20,6 +20,7 @@ OUTSIDE = (
     "job/",
     "pod/",
     "<app>/",
+    "HOME/",
     "organization/",
 )
 
@@ -45,6 +46,15 @@ def test_every_path_named_in_documents_exists(repository):
             if not any(list(place.glob(name.rstrip("/"))) for place in places):
                 missing.append(f"{document.relative_to(repository)}: {name}")
     assert missing == []
+
+
+def test_every_link_in_documents_leads_somewhere(repository):
+    broken = []
+    for document in tracked(repository, "*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            if not (document.parent / target).exists():
+                broken.append(f"{document.relative_to(repository)}: {target}")
+    assert broken == []
 
 
 def test_every_make_target_named_in_documents_exists(repository):

@@ -59,7 +59,8 @@ class EmbeddedEngine:
             for change in leaving:
                 _refuse_protected(state.resources[change.urn])
             if not _pending(planned, state) and not leaving:
-                self._keep_outputs(state, planned, store)
+                if _kept(planned) != (state.outputs, state.secret_outputs):
+                    self._keep_outputs(state, planned, store)
                 return Result(str(name), tuple(planned.changes.values()), _shown(planned), time.monotonic() - started)
             applied = self._run(Mode.APPLY, name, project, options, state, store, planned)
             self._delete([state.resources[c.urn] for c in leaving], state, store, options)
@@ -205,12 +206,8 @@ class EmbeddedEngine:
         return state.outputs, []
 
     def _keep_outputs(self, state: StackState, session: Session, store: StateStore) -> None:
-        outputs = session.stack_outputs
-        hidden = sorted({str(path[0]) for path in outputs.secrets if path})
-        plain = {key: value for key, value in outputs.value.items() if key not in hidden}
-        if state.outputs != plain or state.secret_outputs != hidden:
-            state.outputs, state.secret_outputs = plain, hidden
-            store.save(state)
+        state.outputs, state.secret_outputs = _kept(session)
+        store.save(state)
 
     def _delete(self, entries: list[Entry], state: StackState, store: StateStore, options: Options) -> None:
         """Delete level by level, the last ones first; what shares a level goes at once."""
@@ -268,6 +265,8 @@ def _pending(planned: Session, state: StackState) -> bool:
         entry = state.resources.get(urn)
         if change.action is not Action.SAME or entry is None or entry.status is not Status.READY:
             return True
+        if (entry.protect, entry.retain) != planned.guards[urn]:
+            return True
     return False
 
 
@@ -283,6 +282,13 @@ def _refuse_protected(entry: Entry) -> None:
             todo="undo the change that removes it; or, if its loss is meant, set `protect: false` for the site, run "
             "`primage up`, and then remove it",
         )
+
+
+def _kept(session: Session) -> tuple[dict[str, Any], list[str]]:
+    """The outputs whose values may be kept, and the names of the secret ones."""
+    outputs = session.stack_outputs
+    hidden = sorted({str(path[0]) for path in outputs.secrets if path})
+    return {key: value for key, value in outputs.value.items() if key not in hidden}, hidden
 
 
 def _shown(session: Session) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Session:
         changes: by URN, in the order resources were registered.
         objects: by URN, what was declared (for `render`), secrets masked.
         errors: every failure; independent resources go on after one.
+        guards: by URN, whether it is protected, and whether it is retained.
     """
 
     mode: Mode
@@ -75,6 +76,7 @@ class Session:
     errors: list[PrimageError] = field(default_factory=list)
     timings: dict[str, dict[str, float]] = field(default_factory=dict)
     levels: dict[str, int] = field(default_factory=dict)
+    guards: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     _providers: dict[str, tuple[str, str]] = field(default_factory=dict)
     _guard: threading.RLock = field(default_factory=threading.RLock)
 
@@ -84,6 +86,7 @@ class Session:
         """One resource; from a thread of its own, after what it depends on."""
         with self._guard:
             self.levels[registration.urn] = 1 + max((self.levels.get(u, 0) for u in registration.dependencies), default=0)
+            self.guards[registration.urn] = (registration.protect, registration.retain)
             if self.errors:
                 raise Stopped(f"{registration.name} was not started because another resource failed")
         try:

@@ -214,7 +214,7 @@ class SecretStore:
 
     def remove(self) -> None:
         """Forget the run."""
-        self._cluster.delete(self._ref)
+        self._cluster.delete(self._ref, propagation="Background")
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

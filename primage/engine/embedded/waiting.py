@@ -15,6 +15,27 @@ UNREACHABLE_GRACE_S = 60
 """How long the API server may be away before waiting ends with an error."""
 
 
+class _Patience:
+    """Bears an API server that is away for a while: one that restarts takes half a minute."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._since: float | None = None
+
+    def answered(self) -> None:
+        """The server is there."""
+        self._since = None
+
+    def bear(self, error: PrimageError) -> None:
+        """Wait a second, or raise what cannot be borne (any longer)."""
+        now = time.monotonic()
+        self._since = self._since or now
+        if error.code is not ExitCode.UNREACHABLE or now - self._since > UNREACHABLE_GRACE_S:
+            raise error
+        self._report("the API server does not answer; trying again")
+        time.sleep(1)
+
+
 def wait_ready(cluster: Cluster, obj: Object, *, timeout_s: float, report: Callable[[str], None]) -> Object:
     """Return the object once it is ready.
 
@@ -27,21 +48,15 @@ def wait_ready(cluster: Cluster, obj: Object, *, timeout_s: float, report: Calla
     if latest.state is State.READY:
         return obj
     deadline = time.monotonic() + timeout_s
-    away_since: float | None = None
+    patience = _Patience(report)
     while time.monotonic() < deadline:
         try:
             ready, latest = _look(cluster, ref, report)
             if ready is not None:
                 return ready
-            away_since = None
+            patience.answered()
         except PrimageError as error:
-            if error.code is not ExitCode.UNREACHABLE:
-                raise
-            away_since = away_since or time.monotonic()
-            if time.monotonic() - away_since > UNREACHABLE_GRACE_S:
-                raise
-            report("the API server does not answer; trying again")
-            time.sleep(1)
+            patience.bear(error)
     raise PrimageError(
         f"{ref} is not ready after {timeout_s:.0f} s: {latest.detail or 'no reason given'}{last_event(cluster, ref)}",
         todo=f"see `primage why` for it; give it longer with the annotation pulumi.com/timeoutSeconds if {timeout_s:.0f} s "
@@ -72,16 +87,22 @@ def _look(cluster: Cluster, ref: Ref, report: Callable[[str], None]) -> tuple[Ob
 def wait_gone(cluster: Cluster, ref: Ref, *, timeout_s: float, report: Callable[[str], None]) -> None:
     """Return once the object is no longer there."""
     deadline = time.monotonic() + timeout_s
-    while cluster.get(ref) is not None:
-        for current in cluster.watch(ref, timeout_s=WATCH_S):
-            if current is None:
+    patience = _Patience(report)
+    while time.monotonic() < deadline:
+        try:
+            if cluster.get(ref) is None:
                 return
-            report("terminating")
-        if time.monotonic() > deadline:
-            raise PrimageError(
-                f"{ref} is still there {timeout_s:.0f} s after it was deleted{last_event(cluster, ref)}",
-                todo="see what its finalizers wait for (`kubectl get … -o yaml`), then run the same command again",
-            )
+            for current in cluster.watch(ref, timeout_s=WATCH_S):
+                if current is None:
+                    return
+                report("terminating")
+            patience.answered()
+        except PrimageError as error:
+            patience.bear(error)
+    raise PrimageError(
+        f"{ref} is still there {timeout_s:.0f} s after it was deleted{last_event(cluster, ref)}",
+        todo="see what its finalizers wait for (`kubectl get … -o yaml`), then run the same command again",
+    )
 
 
 def why(cluster: Cluster, ref: Ref) -> Verdict | None:

@@ -1,0 +1,131 @@
+"""Measure the standing local site; writes bench/results.json.
+
+Each figure is the median of several runs, beside what it is compared with, measured in the same run. `site_cold_s` is
+kept from the last time a site was stood up from empty caches (see docs/how-to/measure.md): it is not measured here.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from primage.clients.cluster import Cluster, Ref
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.embedded.waiting import pods_of, wait_gone
+from primage.engine.engine import Options
+from primage.stack import parse_stack_name
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results.json"
+NAMESPACE = "vo-dot-primage-dot-eu"
+RUNS = 5
+SCRIPT = "date +%s.%N; date +%s.%N"
+
+
+def median_of(measure: Callable[[], float], runs: int = RUNS) -> float:
+    """The median of several runs, after one that is not counted."""
+    measure()
+    return round(statistics.median(measure() for _ in range(runs)), 3)
+
+
+def seconds(command: list[str]) -> float:
+    """How long a command takes, as a whole process."""
+    started = time.monotonic()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=600)
+    return time.monotonic() - started
+
+
+def overhead(submitted: float, seen: float, written: str) -> tuple[float, float]:
+    """Submitting to the first instruction, and the last instruction to the end being seen, in seconds."""
+    first, last = (float(line) for line in written.split()[:2])
+    return first - submitted, seen - last
+
+
+def batch_job(engine: EmbeddedEngine, cluster: Cluster) -> tuple[float, float]:
+    """One job of app `batch`, through the engine."""
+    stack = parse_stack_name("batch/vo.primage.eu.local--bench")
+    job = {
+        "name": "bench", "image": "localhost/primage/base:1", "command": ["sh", "-c", SCRIPT], "cpu": "100m", "memory": "32Mi",
+    }  # fmt: skip
+    result = engine.up(stack, Options(overrides={"job": job}))
+    ref = Ref("batch/v1", "Job", "bench-bench", NAMESPACE)
+    timing = result.timings[str(ref)]
+    written = cluster.logs(NAMESPACE, pods_of(cluster, ref)[-1]["metadata"]["name"])
+    engine.destroy(stack, Options())
+    return overhead(timing["submitted"], timing["ready"], written)
+
+
+def bare_job(cluster: Cluster, manifest: dict[str, object]) -> tuple[float, float]:
+    """The same Job, sent and watched with nothing of ours between."""
+    ref = Ref("batch/v1", "Job", "bare", NAMESPACE)
+    submitted = time.time()
+    cluster.apply(manifest, manager="bench")
+    ended = False
+    while not ended:
+        for current in cluster.watch(ref, timeout_s=30):
+            conditions = (current or {}).get("status", {}).get("conditions") or []
+            if any(c["type"] == "Complete" and c["status"] == "True" for c in conditions):
+                ended = True
+                break
+    seen = time.time()
+    written = cluster.logs(NAMESPACE, pods_of(cluster, ref)[-1]["metadata"]["name"])
+    cluster.delete(ref)
+    wait_gone(cluster, ref, timeout_s=60, report=lambda _: None)
+    return overhead(submitted, seen, written)
+
+
+def job_figures() -> dict[str, float]:
+    """Jobs through the engine and bare ones, in turn, so that a slow moment hits both."""
+    engine = EmbeddedEngine()
+    cluster = engine.default_cluster()
+    stack = parse_stack_name("batch/vo.primage.eu.local--bench")
+    job = {"name": "bare", "image": "localhost/primage/base:1", "command": ["sh", "-c", SCRIPT], "cpu": "100m", "memory": "32Mi"}
+    (manifest,) = engine.render(stack, Options(overrides={"job": job}))
+    manifest["metadata"]["name"] = "bare"
+    ours, bare = [], []
+    for _ in range(RUNS + 1):
+        ours.append(batch_job(engine, cluster))
+        bare.append(bare_job(cluster, manifest))
+    ours, bare = ours[1:], bare[1:]
+
+    def middle(pairs: list[tuple[float, float]], index: int) -> float:
+        return round(statistics.median(pair[index] for pair in pairs), 3)
+
+    differences = [sum(one) - sum(other) for one, other in zip(ours, bare, strict=True)]
+    return {
+        "batch_container_s": middle(ours, 0),
+        "batch_end_seen_s": middle(ours, 1),
+        "batch_overhead_s": round(statistics.median(sum(pair) for pair in ours), 3),
+        "bare_job_overhead_s": round(statistics.median(sum(pair) for pair in bare), 3),
+        "batch_overhead_over_bare_job_s": round(statistics.median(differences), 3),
+    }
+
+
+def main() -> None:
+    """Run everything and write the file."""
+    primage = str(Path(sys.executable).with_name("primage"))
+    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    figures: dict[str, float | None] = {
+        "help_s": median_of(lambda: seconds([primage, "--help"])),
+        "validate_s": median_of(lambda: seconds([primage, "validate"])),
+        "preview_s": median_of(lambda: seconds([primage, "preview", "local"])),
+        "up_noop_s": median_of(lambda: seconds([primage, "up", "local"])),
+        **job_figures(),
+        "site_warm_s": round(seconds([primage, "site", "local", "up"]) + seconds([primage, "study"]), 1),
+        "site_cold_s": before.get("figures", {}).get("site_cold_s"),
+    }
+    RESULTS.write_text(
+        json.dumps({"measured": datetime.now(UTC).isoformat(timespec="seconds"), "figures": figures}, indent=2) + "\n"
+    )
+    for name, value in figures.items():
+        print(f"{name:34} {value}")
+
+
+if __name__ == "__main__":
+    main()

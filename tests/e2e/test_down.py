@@ -1,0 +1,70 @@
+"""`make down` leaves the host as it was. Runs last: it takes the site away."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.site, pytest.mark.timeout(600)]
+
+
+def said(*command):
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def rules():
+    """Firewall rules without their counters and dates."""
+    return [
+        line.split(" [")[0]
+        for line in said("iptables-save").splitlines()
+        if line and not line.startswith(("#", "*", ":", "COMMIT"))
+    ]
+
+
+def processes():
+    names = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            names.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return names
+
+
+OURS = ("primage", "NETAVARK", "netavark", "podman", "cni0", "10.89.77.")
+
+
+def test_down_leaves_the_host_as_it_was(host_before, host_now):
+    up = subprocess.run(
+        [sys.executable, "-m", "primage", "site", "local", "status", "--json"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(up.stdout)["machines"], "the site must stand, or this proves nothing"
+    assert any("10.89.77." in rule for rule in rules())
+    done = subprocess.run(
+        [sys.executable, "-m", "primage", "site", "local", "down"], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [rule for rule in rules() if any(word in rule for word in OURS)] == []
+    assert "NETAVARK" not in said("iptables-save")
+    links = said("ip", "-o", "link")
+    assert not any(word in links for word in ("podman", "veth"))
+    assert not any(word in said("mount") for word in ("/var/lib/primage", "/var/cache/primage", "/run/primage", "/srv/primage"))
+    assert "10.89.77." not in said("ip", "route")
+    running = [
+        line
+        for line in processes()
+        if any(word in line for word in ("containerd-shim", "conmon", "kubelet ", "kube-apiserver", "aardvark"))
+    ]
+    assert running == []
+    assert not Path("/var/lib/primage").exists()
+    if host_before is not None:  # a site that stood before the tests hides how the host was without one
+        assert host_now() == host_before
+
+
+def test_down_again_is_quiet():
+    done = subprocess.run(
+        [sys.executable, "-m", "primage", "site", "local", "down"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
