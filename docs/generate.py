@@ -114,7 +114,7 @@ def pages(repository: Path) -> dict[str, str]:
     for project in all_projects(repository):
         models = load_models(project)
         if project.name == "primage":
-            intro = "What a site's `Pulumi.<site>.yaml` holds. Unknown keys, placeholders and duplicates are refused by `primage validate`."
+            intro = "What `Pulumi.<site>.yaml` holds. `primage validate` refuses unknown keys, placeholders and duplicates."
             found["site-settings.md"] = settings_page("Site settings", intro, models, project.name)
         else:
             app = project.folder.name

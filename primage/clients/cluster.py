@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -220,22 +221,38 @@ class Cluster:
         headers: dict[str, str] = {"Accept": accept, "Content-Type": content_type}
         arguments: Query = [*(query or [])]
         self._api.update_params_for_auth(headers, arguments, ["BearerToken"], path, method, body)
-        pool = self._api.rest_client.pool_manager
         url = f"{self.server}{path}" + (f"?{urlencode(arguments)}" if arguments else "")
+        send = partial(
+            self._api.rest_client.pool_manager.request, method, url, body=body, headers=headers, preload_content=not stream,
+            timeout=urllib3.Timeout(timeout, connect=5),
+        )  # fmt: skip
         try:
-            response = pool.request(
-                method, url, body=body, headers=headers, preload_content=not stream, timeout=urllib3.Timeout(timeout, connect=5)
-            )
+            response = send()
+            if response.status in _WHILE_STARTING and path != "/readyz":
+                self._require_ready(headers)
+                response = send()
         except (urllib3.exceptions.HTTPError, ApiException) as error:
-            raise PrimageError(
-                f"the API server at {self.server} does not answer ({type(error).__name__})",
-                todo="see whether its machine is up (`primage site local status` for the local site), then try again; "
-                "nothing done so far is lost",
-                code=ExitCode.UNREACHABLE,
-            ) from error
+            raise self._away(type(error).__name__) from error
         if response.status >= 400:
             raise _refusal(response)
         return response
+
+    def _require_ready(self, headers: dict[str, str]) -> None:
+        """Raise when the server is only starting: until its roles are loaded it forbids everything to everybody."""
+        ready = self._api.rest_client.pool_manager.request("GET", f"{self.server}/readyz", headers=headers, timeout=5.0)
+        if ready.status != 200:
+            raise self._away("it is starting")
+
+    def _away(self, why: str) -> PrimageError:
+        return PrimageError(
+            f"the API server at {self.server} does not answer ({why})",
+            todo="see whether its machine is up (`primage site local status` for the local site), then try again; "
+            "nothing done so far is lost",
+            code=ExitCode.UNREACHABLE,
+        )
+
+
+_WHILE_STARTING = frozenset({401, 403, 500, 503})
 
 
 def _refusal(response: Any) -> Refused:

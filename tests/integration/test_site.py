@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from primage.checks import run_checks
 from primage.clients.cluster import Ref
 from primage.engine.embedded.engine import EmbeddedEngine
@@ -108,9 +106,8 @@ def test_another_vos_volume_cannot_be_claimed(site, cluster):
     assert "Bound" not in phases
 
 
-@pytest.mark.parametrize("playbook", ["remove-node"])
-def test_a_node_is_removed_and_joins_again(site, cluster, playbook):
-    command = [*site._ansible(playbook, {"remove_node_confirmed": "worker-1"}), "--limit", "worker-1"]
+def test_a_node_is_removed_and_joins_again(site, cluster):
+    command = [*site._ansible("remove-node", {"remove_node_confirmed": "worker-1"}), "--limit", "worker-1"]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
     assert {node["metadata"]["name"] for node in cluster.list("v1", "Node")} == {"front"}
     site.up()
@@ -121,3 +118,10 @@ def test_a_node_is_removed_and_joins_again(site, cluster, playbook):
             break
     else:
         raise AssertionError("worker-1 did not get ready")
+    name = parse_stack_name("batch/vo.primage.eu.local--rejoined")
+    job = {
+        "name": "there", "image": "localhost/primage/base:1", "command": ["true"], "cpu": "50m", "memory": "32Mi",
+        "node_selector": {"kubernetes.io/hostname": "worker-1"}, "deadline_seconds": 120,
+    }  # fmt: skip
+    EmbeddedEngine().up(name, Options(overrides={"job": job}))
+    EmbeddedEngine().destroy(name, Options())

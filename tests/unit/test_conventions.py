@@ -51,9 +51,8 @@ def test_every_path_named_in_documents_exists(repository):
 def test_every_link_in_documents_leads_somewhere(repository):
     broken = []
     for document in tracked(repository, "*.md"):
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-            if not (document.parent / target).exists():
-                broken.append(f"{document.relative_to(repository)}: {target}")
+        targets = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+        broken += [f"{document.name}: {target}" for target in targets if not (document.parent / target).exists()]
     assert broken == []
 
 

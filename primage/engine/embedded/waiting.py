@@ -105,6 +105,13 @@ def wait_gone(cluster: Cluster, ref: Ref, *, timeout_s: float, report: Callable[
     )
 
 
+_STUCK = {
+    "FailedMount": "a volume cannot be mounted",
+    "FailedAttachVolume": "a volume cannot be attached",
+    "FailedCreatePodSandBox": "its node cannot give it a network",
+}
+
+
 def why(cluster: Cluster, ref: Ref) -> Verdict | None:
     """Why an object is not ready, from its pods and events; None when they tell nothing."""
     if ref.kind not in WITH_PODS:
@@ -115,8 +122,8 @@ def why(cluster: Cluster, ref: Ref) -> Verdict | None:
         return explained
     for pod in pods[-1:]:
         for event in reversed(events_of(cluster, Ref.of(pod))):
-            if event.get("reason") in {"FailedMount", "FailedAttachVolume"}:
-                return Verdict(State.WAITING, f"a volume cannot be mounted: {event.get('message')}")
+            if event.get("reason") in _STUCK:
+                return Verdict(State.WAITING, f"{_STUCK[event['reason']]}: {event.get('message')}")
     for event in reversed(events_of(cluster, ref)):
         if event.get("reason") == "FailedCreate" and not pods:
             message = str(event.get("message", ""))
