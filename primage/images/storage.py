@@ -8,6 +8,8 @@ from pathlib import Path
 from primage.paths import cache_dir
 from primage.process import capture
 
+RUN_TIME_STATE = "/run/primage/libpod"
+
 STORAGE_CONF = """\
 # Written by primage: images and layers are a cache of this project, apart from the host's own podman.
 [storage]
@@ -27,6 +29,7 @@ oom_score_adj = 0
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "runc"
+tmp_dir = "{run_time_state}"
 [network]
 network_config_dir = "{network_dir}"
 """
@@ -39,7 +42,7 @@ def environment() -> dict[str, str]:
     (folder / "networks").mkdir(exist_ok=True)
     files = {
         folder / "storage.conf": STORAGE_CONF.format(graphroot=folder / "storage"),
-        folder / "containers.conf": CONTAINERS_CONF.format(network_dir=folder / "networks"),
+        folder / "containers.conf": CONTAINERS_CONF.format(network_dir=folder / "networks", run_time_state=RUN_TIME_STATE),
     }
     for path, text in files.items():
         if not path.exists() or path.read_text() != text:

@@ -205,7 +205,7 @@ class LocalSite:
             print(json.dumps(result.as_dict(), default=str), file=stream)
 
     def _ansible(self, playbook: str, variables: dict[str, Any] | None = None) -> list[str]:
-        given = {"container_environment": storage.environment(), **(variables or {})}
+        given = {"container_environment": storage.environment(), "podman_state": storage.RUN_TIME_STATE, **(variables or {})}
         return [
             str(Path(sys.executable).with_name("ansible-playbook")),
             "-i",

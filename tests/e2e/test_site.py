@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from primage.images import storage
 from primage.images.wheels import unpack_wheels
 from primage.local.site import LocalSite
+from primage.process import capture
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.site, pytest.mark.timeout(1500)]
@@ -112,5 +114,19 @@ def test_a_site_killed_on_its_way_up_completes(study):
             break
     process.wait(timeout=30)
     assert process.returncode == -signal.SIGKILL
+    primage("site", "local", "up")
+    assert json.loads(primage("check", "local", "--json"))["ok"] is True
+
+
+def test_machines_that_lost_their_power_come_back(study):
+    """Every machine and podman's monitors killed at once: podman still says that they run."""
+    import signal
+
+    names = ["primage-local-front", "primage-local-worker-1"]
+    state = "{{.State.ConmonPid}} {{.State.Pid}}"
+    pids = capture(["podman", "inspect", "--format", state, *names], env=storage.environment()).split()
+    assert len(pids) == 2 * len(names)
+    for pid in pids:
+        os.kill(int(pid), signal.SIGKILL)
     primage("site", "local", "up")
     assert json.loads(primage("check", "local", "--json"))["ok"] is True
