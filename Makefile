@@ -43,10 +43,11 @@ lint: $(VENV)/dev ## Check style, types, layers, YAML, roles, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy primage infra
 	for app in apps/*/; do (cd "$$app" && MYPYPATH=../.. ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/"$$app" __main__.py config.py); done
-	$(BIN)/lint-imports
+	for service in services/*/; do (cd "$$service" && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/"$$service" "$$(basename "$$service")"); done
+	PYTHONPATH=services/htc_queue $(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
-	$(BIN)/shellcheck .ci/run
+	$(BIN)/shellcheck .ci/run services/*/bin/*
 
 .PHONY: format
 format: $(VENV)/dev ## Rewrite Python files in the house format
@@ -67,8 +68,9 @@ docs: $(VENV)/runtime ## Write docs/reference anew from the code
 .PHONY: lock
 lock: $(VENV)/dev ## Lock the requirements anew
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.txt pyproject.toml
-	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev --output-file requirements-dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file apps/study-histology/requirements.txt apps/study-histology/package/pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file services/htc_queue/requirements.txt services/htc_queue/pyproject.toml
 
 .PHONY: clean-cache
 clean-cache: ## Remove caches: built tools, image layers, libraries, the virtual environment

@@ -39,10 +39,10 @@ def explain(thing: str) -> list[Answer]:
             raise PrimageError(f"{parts[0]!r} is none of {', '.join(KINDS)}", code=ExitCode.USAGE)
         api_version, kind = KINDS[parts[0].lower()]
         return [explain_object(engine.default_cluster(), Ref(api_version, kind, parts[2], parts[1]))]
-    pending = [(entry, cluster) for entry, cluster in engine.owned(parse_stack_name(thing)) if entry.ref is not None]
+    pending = [(entry.ref, cluster) for entry, cluster in engine.owned(parse_stack_name(thing)) if entry.ref and cluster]
     if not pending:
         return [Answer(thing, "missing", "it owns nothing: it is not up", f"run `primage up {thing}`")]
-    answers = [explain_object(cluster, entry.ref) for entry, cluster in pending if entry.ref]
+    answers = [explain_object(cluster, ref) for ref, cluster in pending]
     waiting = [answer for answer in answers if answer.state != State.READY.value]
     return waiting or [Answer(thing, "ready", f"all {len(answers)} objects are")]
 

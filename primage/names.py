@@ -28,6 +28,10 @@ LABEL_SITE = "primage.eu/site"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_APP = "app.kubernetes.io/name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_QUEUE = "primage.eu/queue"
+LABEL_PRIVATE = "primage.eu/private"
+"""On pods that others of the same namespace must not reach unless a policy of their own says so."""
 
 MAX_LABEL = 63
 _PLAIN_IDENTITY = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*(?:@[a-z0-9]+(?:\.[a-z0-9]+)*)?")

@@ -5,18 +5,29 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
+import sys
 import tarfile
+import tempfile
+import time
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from primage.clients.cluster import Cluster, Ref
+from primage.engine.changes import Event, Result
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.waiting import pods_of
 from primage.engine.engine import Options
 from primage.errors import PrimageError
+from primage.images.catalogue import STUDY_REQUIREMENTS
+from primage.images.wheels import unpack_wheels
+from primage.paths import local_site_dir, log_dir, repository_root
+from primage.process import run_logged
 from primage.stack import StackName
+from primage.study_page import write_json, write_page
 
 PAPER_TABLE_3: dict[str, dict[str, int | None]] = {
     "container creation": {"local": 3, "batch": 3, "HTC": 3},
@@ -26,16 +37,22 @@ PAPER_TABLE_3: dict[str, dict[str, int | None]] = {
     "total": {"local": 143, "batch": 150, "HTC": 64},
 }
 """Seconds, as printed in the paper; its HTC column adds to 67."""
+ROWS = tuple(PAPER_TABLE_3)
+STAGES = ("train", "batch", "htc", "report")
 RESULTS = (
     "report.json",
     "classification-report.txt",
     "confusion-matrix.png",
     "training-curve.png",
     "history.json",
-    "timings.json",
+    "timings-prepare.json",
+    "timings-predict.json",
     "model.keras",
 )  # fmt: skip
 MOST_LINES = 200_000
+LOCAL_TIMEOUT_S = 1800
+Column = dict[str, float | None]
+"""Seconds by row of Table 3; None where there is no such thing."""
 
 
 @dataclass(frozen=True)
@@ -44,60 +61,146 @@ class Study:
 
     Attributes:
         report: the study's own report (accuracy, sensitivity, specificity, confusion matrix, …).
-        seconds: the batch column of Table 3, measured; None where it could not be (the job ran before and was cleaned up).
+        seconds: Table 3's columns (local, batch, HTC) as measured here.
+        consumers: of the HTC column.
         files: what was brought here.
     """
 
     report: dict[str, Any]
-    seconds: dict[str, float | None]
+    seconds: dict[str, Column]
+    consumers: int
     files: list[Path]
 
 
-def run_study(vo: str, site: str, out: Path, options: Options) -> Study:
-    """Run the study's stack to its end and copy its results to folder `out`."""
-    engine = EmbeddedEngine()
-    stack = StackName(site=site, app="study-histology", vo=vo)
-    result = engine.up(stack, options)
-    outputs = engine.outputs(stack)
-    kubeconfig = engine.outputs(StackName(site))["site"]
-    cluster = Cluster(str(kubeconfig["kubeconfig"]), str(kubeconfig["context"]))
-    files = _fetch(engine, cluster, stack, str(outputs["out"]), out, options)
-    report = json.loads((out / "report.json").read_text())
-    timings = json.loads((out / "timings.json").read_text())
-    job = Ref("batch/v1", "Job", str(outputs["job"]), str(outputs["namespace"]))
-    measured = result.timings.get(str(job)) or _recorded(out)
-    seconds = _table(cluster, job, timings, measured)
-    (out / "table3.json").write_text(
-        json.dumps({"paper": PAPER_TABLE_3, "ours": {"batch": seconds}, "measured": measured}, indent=2)
-    )
-    return Study(report, seconds, [*files, out / "table3.json"])
+@dataclass
+class StudyRun:
+    """One run of the study, stage by stage; each is a stack, so that an interrupted run goes on where it was."""
+
+    vo: str
+    site: str
+    out: Path
+    options: Options
+    settings: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self._engine = EmbeddedEngine()
+        self._measured: dict[str, Column] = _read(self.out / "measured.json")
+
+    def run(self, *, again: bool) -> Study:
+        """Every stage that is not done yet, then the results."""
+        if again:
+            for stage in reversed(STAGES):
+                self._engine.destroy(self._stack(stage), self.options)
+            self._measured = {}
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._up("train")
+        self._measure("batch", self._up("batch"))
+        self._measure("HTC", self._up("htc"))
+        self._local()
+        self._up("report")
+        folder = str(self._engine.outputs(self._stack("report"))["out"])
+        files = _fetch(self._engine, self._cluster(), self._stack("report"), folder, self.out, self.options)
+        report = json.loads((self.out / "report.json").read_text())
+        table = {name: self._measured.get(name, dict.fromkeys(ROWS)) for name in ("local", "batch", "HTC")}
+        write_json(self.out / "table3.json", {"paper": PAPER_TABLE_3, "ours": table, "consumers": self._consumers()})
+        study = Study(report, table, self._consumers(), [*files, self.out / "table3.json"])
+        page = write_page(study, self.out / "study.html", PAPER_TABLE_3)
+        return Study(report, table, study.consumers, [*study.files, page])
+
+    def _cluster(self) -> Cluster:
+        site = self._engine.outputs(StackName(self.site))["site"]
+        return Cluster(str(site["kubeconfig"]), str(site["context"]))
+
+    def _stack(self, stage: str) -> StackName:
+        return StackName(site=self.site, app="study-histology", vo=self.vo, run=stage)
+
+    def _consumers(self) -> int:
+        return int(self.settings.get("consumers", 4))
+
+    def _up(self, stage: str) -> Result:
+        overrides = {f"study.{key}": value for key, value in {**self.settings, "stage": stage}.items()}
+        options = Options(overrides=overrides, listener=self.options.listener, timeout_s=self.options.timeout_s)
+        return self._engine.up(self._stack(stage), options)
+
+    def _measure(self, column: str, result: Result) -> None:
+        """Note what this run of the stage took; a stage that ran earlier keeps what was noted then."""
+        outputs = result.outputs
+        job = Ref("batch/v1", "Job", str(outputs["job"]), str(outputs["namespace"]))
+        timing = result.timings.get(str(job))
+        if not timing:
+            return
+        queue = result.timings.get(f"StatefulSet {job.namespace}/{outputs.get('queue')}-queue")
+        began, ended = _containers(self._cluster(), job)
+        waited = queue["ready"] - queue["submitted"] if queue else None
+        seconds = {
+            "container creation": max(0.0, began - timing["submitted"]),
+            # Everything is read from and written to the shared volume: no file is transferred before or after.
+            "file transfers": 0.0,
+            "queue creation": waited,
+            "execution": ended - began,
+            "total": timing["ready"] - timing["submitted"] + (waited or 0.0),
+        }
+        self._note(column, {name: None if value is None else round(value, 1) for name, value in seconds.items()})
+
+    def _note(self, column: str, seconds: Column) -> None:
+        self._measured[column] = seconds
+        write_json(self.out / "measured.json", self._measured)
+
+    def _local(self) -> None:
+        """The same test by the same code as a plain process of this machine, where this machine has the site's HOME."""
+        folder = str(self._engine.outputs(self._stack("train"))["out"])
+        home = local_site_dir() / "shared" / "home" / self.vo / "private" / self.vo / folder
+        if self.site != "local" or not home.is_dir() or "local" in self._measured:
+            return
+        libraries = unpack_wheels(repository_root() / STUDY_REQUIREMENTS, log_dir() / "study-local.log")
+        package = repository_root() / "apps" / "study-histology" / "package"
+        with tempfile.TemporaryDirectory(prefix="primage-study-") as copy:
+            for part in ("data", "partitions", "model.keras"):
+                source = home / part
+                (shutil.copytree if source.is_dir() else shutil.copy2)(source, Path(copy) / part)
+            self.options.listener(Event("Process on this machine", "creating"))
+            run = partial(
+                run_logged, env={"PYTHONPATH": f"{libraries}:{package}", "PYTHONDONTWRITEBYTECODE": ""},
+                log=log_dir() / "study-local.log", timeout_s=LOCAL_TIMEOUT_S,
+            )  # fmt: skip
+            run([sys.executable, "-c", "import study_histology.model, keras"])  # the images have their libraries compiled too
+            started = time.monotonic()
+            run([sys.executable, "-m", "study_histology", "--out", copy, "predict", "--results", "predictions-local"])
+            seconds = round(time.monotonic() - started, 1)
+            _require_same(Path(copy) / "predictions-local", home / "predictions-htc")
+        self.options.listener(Event("Process on this machine", "ready"))
+        self._note("local", {**dict.fromkeys(ROWS), "execution": seconds, "total": seconds})
 
 
-def _recorded(out: Path) -> dict[str, float]:
-    """What an earlier run measured: a study that was not run again keeps its figures."""
+def _require_same(ours: Path, theirs: Path) -> None:
+    for path in sorted(ours.glob("*.npy")):
+        if path.read_bytes() != (theirs / path.name).read_bytes():
+            raise PrimageError(
+                f"the predictions in {path.name} differ between this machine and the cluster",
+                where=str(theirs), todo="run `primage study --again`; if it stays so, the two run different code",
+            )  # fmt: skip
+
+
+def _containers(cluster: Cluster, job: Ref) -> tuple[float, float]:
+    """When the first container of a job started and the last one ended, epoch seconds (Kubernetes tells whole ones)."""
+    ended = [
+        container["state"]["terminated"]
+        for pod in pods_of(cluster, job)
+        for container in pod.get("status", {}).get("containerStatuses") or []
+        if "terminated" in container.get("state", {})
+    ]
+    times = [[datetime.fromisoformat(item[key]).timestamp() for item in ended] for key in ("startedAt", "finishedAt")]
+    if not ended:
+        raise PrimageError(f"{job} has no pods any more, so it cannot be measured", todo="run `primage study --again`")
+    return min(times[0]), max(times[1])
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        measured = json.loads((out / "table3.json").read_text())["measured"]
-        return {str(key): float(value) for key, value in measured.items()}
-    except (OSError, ValueError, KeyError, AttributeError):
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
         return {}
-
-
-def _table(cluster: Cluster, job: Ref, timings: dict[str, float], measured: dict[str, float]) -> dict[str, float | None]:
-    execution = round(sum(timings.values()), 1)
-    started = _container_started(cluster, job)
-    creation = round(max(0.0, started - measured["submitted"]), 1) if started and measured else None
-    total = round(measured["ready"] - measured["submitted"], 1) if measured else None
-    # Results are written straight to the shared volume: no file is transferred before or after.
-    return {"container creation": creation, "file transfers": 0.0, "queue creation": None, "execution": execution, "total": total}
-
-
-def _container_started(cluster: Cluster, job: Ref) -> float | None:
-    for pod in reversed(pods_of(cluster, job)):
-        for container in pod.get("status", {}).get("containerStatuses") or []:
-            ended = container.get("state", {}).get("terminated") or {}
-            if ended.get("startedAt"):
-                return datetime.fromisoformat(ended["startedAt"]).timestamp()
-    return None
+    return found if isinstance(found, dict) else {}
 
 
 def _fetch(engine: EmbeddedEngine, cluster: Cluster, study: StackName, folder: str, out: Path, options: Options) -> list[Path]:

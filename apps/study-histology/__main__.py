@@ -1,17 +1,22 @@
-"""The histology study (paper, section 5.2) of one VO on one site, as a batch job."""
+"""The histology study (paper, section 5.2) of one VO on one site: all of it, or one stage of it."""
 
 import pulumi
-from config import StudySettings
+from config import Stage, StudySettings
 
 from primage.stacks.app import this_app
 from primage.stacks.batch_job import BatchJob
+from primage.stacks.htc_application import HtcApplication
 from primage.stacks.settings import load_settings
 
 app = this_app("study-histology")
 settings = load_settings("study", StudySettings)
-# Kubernetes itself puts the variable in: the program need not know the site.
-job = BatchJob(settings.job("$(MOUNT_POINT)"), app)
+if settings.stage is Stage.HTC:
+    application = HtcApplication(settings.application(), app)
+    pulumi.export("queue", application.queue_name)
+    pulumi.export("job", application.consumers_name)
+else:
+    # Kubernetes itself puts the variable in: the program need not know the site.
+    pulumi.export("job", BatchJob(settings.job("$(MOUNT_POINT)"), app).job_name)
 
 pulumi.export("namespace", app.namespace)
-pulumi.export("job", job.job_name)
 pulumi.export("out", settings.out)

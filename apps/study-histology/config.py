@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import Field
 
 from primage.contract import Quantity, Settings
+from primage.stacks.htc_settings import ConsumerSettings, HtcSettings, ProducerSettings
 from primage.stacks.job_settings import BatchJobSettings
 
 
-class StudySettings(Settings):
-    """One run of the study as a batch job."""
+class Stage(StrEnum):
+    """Which part of the study a stack is."""
 
-    name: str = Field(default="histology", pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$", description="Name of the job.")
+    ALL = "all"
+    """Everything, one step after the other, in one batch job."""
+    TRAIN = "train"
+    """Cut the patches and train, as a batch job; predictions of an earlier model go."""
+    BATCH = "batch"
+    """Test as one batch job."""
+    HTC = "htc"
+    """Test as a high-throughput application: a consumer takes a partition at a time."""
+    REPORT = "report"
+    """Combine the predictions of HTC, having checked that batch's are the same."""
+
+
+STEPS = {
+    Stage.ALL: ("prepare", "train", "predict", "report"),
+    Stage.TRAIN: ("prepare", "train"),
+    Stage.BATCH: ("predict",),
+    Stage.REPORT: ("report",),
+}
+RESULTS = {Stage.BATCH: "predictions-batch", Stage.HTC: "predictions-htc", Stage.REPORT: "predictions-htc"}
+
+
+class StudySettings(Settings):
+    """One run of the study."""
+
+    stage: Stage = Field(default=Stage.ALL, description="Which part of the study: all, train, batch, htc or report.")
+    name: str = Field(default="histology", pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name of the job.")
     image: str = Field(description="The study's image (images/study-histology).")
     data: str = Field(
         default="idc",
@@ -20,25 +48,50 @@ class StudySettings(Settings):
     )
     out: str = Field(default="histology", pattern=r"^[A-Za-z0-9._-]+$", description="Folder in HOME/private for the results.")
     epochs: int = Field(default=5, ge=1, le=200, description="Passes over the training part; the paper's is 5.")
-    partitions: int = Field(default=8, ge=1, le=1000, description="CSV files the test part is cut into.")
-    stride: int = Field(default=4, ge=1, le=50, description="Pixels between windows of the tissue.")
-    cpu: Quantity = Field(default="1500m", description="Processor cores.")
-    memory: Quantity = Field(default="3Gi", description="Main memory.")
+    partitions: int = Field(default=16, ge=1, le=1000, description="CSV files the test part is cut into.")
+    stride: int = Field(default=4, ge=1, le=50, description="Pixels between windows of the tissue, for training.")
+    test_stride: int = Field(default=2, ge=1, le=50, description="The same for testing.")
+    consumers: int = Field(default=4, ge=1, le=1000, description="Consumers of stage htc; the paper's table has 4.")
+    consumer_cpu: Quantity = Field(default="450m", description="Processor cores of one consumer.")
+    consumer_memory: Quantity = Field(default="1Gi", description="Main memory of one consumer.")
+    cpu: Quantity = Field(default="1500m", description="Processor cores of a batch job.")
+    memory: Quantity = Field(default="3Gi", description="Main memory of a batch job.")
     deadline_seconds: int = Field(default=3600, ge=60, description="Seconds after which the job is ended.")
 
     def job(self, mount_point: str) -> BatchJobSettings:
-        """The batch job that runs the study, on a site whose volumes are below `mount_point`."""
-        home = f"{mount_point}/HOME/private"
-        steps = ["--out", f"{home}/{self.out}", "run", "--data", f"{mount_point}/DATALAKE/{self.data}"]
-        sizes = [f"--epochs={self.epochs}", f"--partitions={self.partitions}", f"--stride={self.stride}"]
+        """The batch job of the stage, on a site whose volumes are below `mount_point`."""
+        options = ["--out", f"{mount_point}/HOME/private/{self.out}", "run", "--data", f"{mount_point}/DATALAKE/{self.data}"]
+        options += [f"--epochs={self.epochs}", f"--partitions={self.partitions}"]
+        options += [f"--stride={self.stride}", f"--test-stride={self.test_stride}"]
+        options += [f"--results={RESULTS[self.stage]}"] if self.stage in RESULTS else []
+        options += [f"--same={RESULTS[Stage.BATCH]}"] if self.stage is Stage.REPORT else []
+        options += ["--fresh"] if self.stage is Stage.TRAIN else []
         return BatchJobSettings(
             name=self.name,
             image=self.image,
-            args=tuple(steps + sizes),
+            args=(*options, "--steps", *STEPS[self.stage]),
             cpu=self.cpu,
             memory=self.memory,
             deadline_seconds=self.deadline_seconds,
         )
 
+    def application(self) -> HtcSettings:
+        """The high-throughput application of stage htc: a partition's path is an argument."""
+        return HtcSettings(
+            name=self.name,
+            parallelism=self.consumers,
+            producer=ProducerSettings(files=f"{self.out}/partitions/p*.csv"),
+            consumer=ConsumerSettings(
+                image=self.image,
+                bring_queue=False,
+                call="study_histology.model:predict_path",
+                env={"HISTOLOGY_RESULTS": RESULTS[Stage.HTC]},
+                cpu=self.consumer_cpu,
+                memory=self.consumer_memory,
+            ),
+            deadline_seconds=self.deadline_seconds,
+        )
+
 
 MODELS = {"study": StudySettings}
+"""Setting by setting, its schema: what `primage validate` checks a stack's file against."""

@@ -96,10 +96,10 @@ class VirtualOrganisation(pulumi.ComponentResource):
         system = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
         policy("allow-dns", {"policyTypes": ["Egress"], "egress": [{"to": [system], "ports": dns_ports}]})
         own: list[dict[str, object]] = [{"podSelector": {}}]
-        policy(
-            "allow-own-namespace",
-            {"policyTypes": ["Ingress", "Egress"], "ingress": [{"from": own}], "egress": [{"to": own}]},
-        )
+        policy("allow-own-namespace", {"policyTypes": ["Egress"], "egress": [{"to": own}]})
+        # Queues and the like are reached by those their own policy names, not by everybody in the namespace.
+        open_ones = {"matchExpressions": [{"key": names.LABEL_PRIVATE, "operator": "DoesNotExist"}]}
+        policy("accept-own-namespace", {"podSelector": open_ones, "policyTypes": ["Ingress"], "ingress": [{"from": own}]})
         if vo.egress:
             blocks = [{"ipBlock": {"cidr": cidr}} for cidr in vo.egress]
             policy("allow-egress", {"policyTypes": ["Egress"], "egress": [{"to": blocks}]})

@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from primage.cli.output import Json, console, print_json, progress
+
+if TYPE_CHECKING:
+    from primage.study import Study
 
 
 def study(
     vo: Annotated[str, typer.Option(help="The VO it runs for.")] = "vo.primage.eu",
     site: Annotated[str, typer.Option(help="The site it runs on.")] = "local",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("study-results"),
+    consumers: Annotated[int, typer.Option(min=1, help="Consumers of the HTC stage.")] = 4,
+    data: Annotated[
+        str, typer.Option(help="Folder in DATALAKE with the IDC set; without patches there, scikit-image's tissue.")
+    ] = "idc",
+    again: Annotated[bool, typer.Option("--again", help="Run every stage anew, also those that are done.")] = False,
     json: Json = False,
 ) -> None:
-    """Run the paper's validation study as a batch job, bring its results here, and print its Table 3 next to ours.
+    """Run the paper's validation study: train, test as a batch job and by consumers of a queue, report; print its Table 3 and ours.
 
-    Example: `primage study --out study-results`
+    Stages that are done are not run again, so an interrupted study goes on where it was.
+
+    Example: `primage study --consumers 4 --out study-results`
     """
-    from rich.table import Table
-
     from primage.engine.engine import Options
-    from primage.study import PAPER_TABLE_3, run_study
+    from primage.study import PAPER_TABLE_3, StudyRun
 
     with progress(quiet=json) as listener:
-        done = run_study(vo, site, out, Options(listener=listener, timeout_s=1800))
+        options = Options(listener=listener, timeout_s=1800)
+        done = StudyRun(vo, site, out, options, {"consumers": consumers, "data": data}).run(again=again)
     if json:
         files = [str(path) for path in done.files]
-        print_json({"report": done.report, "seconds": {"batch": done.seconds}, "paper": PAPER_TABLE_3, "files": files})
-        return
+        print_json(
+            {"report": done.report, "seconds": done.seconds, "consumers": done.consumers, "paper": PAPER_TABLE_3, "files": files}
+        )
+    else:
+        _show(done, out)
+
+
+def _show(done: Study, out: Path) -> None:
+    from rich.table import Table
+
+    from primage.study import PAPER_TABLE_3
+    from primage.study_page import cell
+
     screen = console()
     screen.print((out / "classification-report.txt").read_text(), markup=False)
     report = done.report
@@ -38,15 +58,13 @@ def study(
         f"{report['patches']} patches: accuracy {report['accuracy']}, sensitivity {report['sensitivity']}, "
         f"specificity {report['specificity']} (always saying the commoner class: {report['majority_class_accuracy']})\n"
     )
-    table = Table("seconds", "paper: local", "paper: batch", "paper: HTC", "here: batch", box=None)
+    columns = ("local", "batch", "HTC")
+    table = Table("seconds", *(f"paper {name}" for name in columns), *columns, box=None)
+    for number, column in enumerate(table.columns):
+        column.no_wrap, column.justify = True, "right" if number else "left"
     for row, paper in PAPER_TABLE_3.items():
-        cells = [_cell(paper["local"]), _cell(paper["batch"]), _cell(paper["HTC"]), _cell(done.seconds.get(row))]
-        table.add_row(row, *cells)
+        table.add_row(row, *(cell(paper[name]) for name in columns), *(cell(done.seconds[name][row]) for name in columns))
     screen.print(table)
-    screen.print()
+    screen.print(f"Table 3 of the paper and here; HTC with 4 consumers in the paper, {done.consumers} here\n")
     for path in done.files:
         screen.print(str(path), markup=False)
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:g}"

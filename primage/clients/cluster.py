@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -90,6 +90,7 @@ class Cluster:
         settings.retries = 2
         settings.connection_pool_maxsize = 32
         self.server = str(settings.host)
+        self._settings = settings
         self._api = client.ApiClient(settings)
         self._lock = threading.Lock()
         self._kinds: dict[tuple[str, str], tuple[str, bool]] = {}
@@ -158,6 +159,36 @@ class Cluster:
         finally:
             response.close()
             response.release_conn()
+
+    def patch(self, ref: Ref, change: Object, *, manager: str) -> Object:
+        """Merge a change into an object (RFC 7386), for fields that live beside what a program declares."""
+        query: Query = [("fieldManager", manager), ("fieldValidation", "Strict")]
+        return self._call("PATCH", self._path(ref), query, json.dumps(change), content_type="application/merge-patch+json")
+
+    def execute(self, pod: Ref, command: Sequence[str], *, timeout_s: float = 60) -> tuple[int, str, str]:
+        """Run a command in a pod's first container: its exit status, standard output and standard error."""
+        from kubernetes import client, stream
+        from kubernetes.client.exceptions import ApiException
+
+        api = client.CoreV1Api(client.ApiClient(self._settings))  # `stream` changes the client it is given
+        try:
+            running = stream.stream(
+                api.connect_get_namespaced_pod_exec, pod.name, pod.namespace, command=[*command], stdin=False, stdout=True,
+                stderr=True, tty=False, _preload_content=False, _request_timeout=timeout_s,
+            )  # fmt: skip
+            running.run_forever(timeout=timeout_s)
+        except (ApiException, OSError) as error:
+            raise self._away(f"{type(error).__name__} while running a command in {pod}") from error
+        if running.is_open():
+            running.close()
+            raise PrimageError(f"{command[0]} in {pod} did not end within {timeout_s:g} s", todo="try again")
+        try:
+            code = int(running.returncode or 0)
+        except (ValueError, KeyError, TypeError) as error:  # the library reads a refusal as an exit status
+            raise PrimageError(
+                f"{command[0]} cannot be run in {pod}: its container does not run", todo="try again", code=ExitCode.UNREACHABLE
+            ) from error
+        return code, str(running.read_stdout() or ""), str(running.read_stderr() or "")
 
     def logs(self, namespace: str, pod: str, *, tail: int = 20, container: str = "") -> str:
         """The last lines a pod's container wrote; empty when it never started."""

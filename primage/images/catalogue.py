@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from primage.toolchain.versions import COREDNS, ETCD, KUBERNETES, PAUSE
 
 BASE = "localhost/primage/base:1"
 MACHINE = "localhost/primage/machine:1"
+QUEUE = "localhost/primage/queue:1"
 STUDY = "localhost/primage/study-histology:1"
 
 
@@ -97,11 +99,27 @@ def base_on_nodes() -> Image:
     return Image(name=BASE, folder="images/base", arguments={"ROOTFS": rootfs_key()}, based_on_base=False)
 
 
-def study_image(repository: Path, libraries: Path) -> Image:
-    """The histology study, with its libraries unpacked in folder `libraries`."""
-    package = repository / "apps" / "study-histology" / "package" / "study_histology"
-    return Image(
-        name=STUDY,
-        folder="images/study-histology",
-        files={"site-packages": libraries, "study_histology": package},
-    )
+QUEUE_REQUIREMENTS = "services/htc_queue/requirements.txt"
+STUDY_REQUIREMENTS = "apps/study-histology/requirements.txt"
+
+
+def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:
+    """The images of applications and services.
+
+    Args:
+        libraries: a folder with the libraries that a requirements file pins (images/wheels.py).
+    """
+    service = repository / "services" / "htc_queue"
+    queue = {
+        "primage-queue/bin": service / "bin",
+        "primage-queue/lib": libraries(repository / QUEUE_REQUIREMENTS),
+        "primage-queue/lib/htc_queue": service / "htc_queue",
+    }
+    study = {
+        "site-packages": libraries(repository / STUDY_REQUIREMENTS),
+        "study_histology": repository / "apps" / "study-histology" / "package" / "study_histology",
+    }
+    return [
+        Image(name=QUEUE, folder="images/queue", files=queue),
+        Image(name=STUDY, folder="images/study-histology", files={**study, **queue}),
+    ]

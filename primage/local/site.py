@@ -18,8 +18,16 @@ from primage.engine.changes import Event
 from primage.errors import ExitCode, PrimageError
 from primage.images import storage
 from primage.images.build import ensure_images
-from primage.images.catalogue import base_on_nodes, kubernetes_images, machine_image, study_image
+from primage.images.catalogue import (
+    QUEUE_REQUIREMENTS,
+    STUDY_REQUIREMENTS,
+    app_images,
+    base_on_nodes,
+    kubernetes_images,
+    machine_image,
+)
 from primage.images.wheels import unpack_wheels
+from primage.local.leftovers import remove_leftovers
 from primage.local.steps import Step, run_steps
 from primage.paths import cache_dir, home_dir, local_site_dir, log_dir, repository_root, state_dir
 from primage.process import capture, run_logged
@@ -76,17 +84,17 @@ class LocalSite:
 
     def _steps(self) -> list[Step]:
         archives: list[Path] = []
-        study: list[Path] = []
+        apps: list[Path] = []
         return [
             Step("packages", "Install Debian packages", self._packages),
             Step("tools", "Build Kubernetes' tools", self._tools),
             Step("base-images", "Build the base and machine images", self._base_images(archives), ["packages"]),
-            Step("libraries", "Fetch the study's libraries", self._libraries),
+            Step("libraries", "Fetch the applications' libraries", self._libraries),
             Step("machines", "Make the machines", self._playbook("local-site"), ["base-images"]),
             Step("kubernetes-images", "Build Kubernetes' images", self._kubernetes_images(archives), ["base-images", "tools"]),
-            Step("study-image", "Build the study's image", self._study_image(study), ["kubernetes-images", "libraries"]),
+            Step("app-images", "Build the applications' images", self._app_images(apps), ["kubernetes-images", "libraries"]),
             Step("cluster", "Make the cluster", self._cluster(archives), ["machines", "kubernetes-images"]),
-            Step("import-images", "Import the study's image", self._import(study), ["cluster", "study-image"]),
+            Step("import-images", "Import the applications' images", self._import(apps), ["cluster", "app-images"]),
             Step("site", "Bring the site program up", self._site, ["cluster"]),
         ]
 
@@ -97,7 +105,7 @@ class LocalSite:
             run_logged(
                 self._ansible("remove-local-site"), cwd=self.repository, log=log_dir() / "down.log", timeout_s=PLAYBOOK_TIMEOUT_S
             ) if shutil.which("podman") else None
-            _remove_leftovers()
+            remove_leftovers()
             shutil.rmtree(local_site_dir(), ignore_errors=True)
             for path in [*state_dir().glob(f"*/{SITE}.*"), *state_dir().glob(f"*/*.{SITE}.*")]:
                 path.unlink()
@@ -146,7 +154,8 @@ class LocalSite:
 
     def _libraries(self, log: Path, report: Report) -> None:
         report(0.1, "fetching wheels")
-        unpack_wheels(self.repository / "apps/study-histology/requirements.txt", log)
+        for requirements in (QUEUE_REQUIREMENTS, STUDY_REQUIREMENTS):
+            unpack_wheels(self.repository / requirements, log)
 
     def _kubernetes_images(self, archives: list[Path]) -> Callable[[Path, Report], None]:
         def run(log: Path, report: Report) -> None:
@@ -155,11 +164,10 @@ class LocalSite:
 
         return run
 
-    def _study_image(self, archives: list[Path]) -> Callable[[Path, Report], None]:
+    def _app_images(self, archives: list[Path]) -> Callable[[Path, Report], None]:
         def run(log: Path, report: Report) -> None:
-            libraries = unpack_wheels(self.repository / "apps/study-histology/requirements.txt", log)
-            image = study_image(self.repository, libraries)
-            archives.extend(ensure_images([image], repository=self.repository, log=log, on_progress=lambda what: report(0.3, what)))
+            images = app_images(self.repository, lambda requirements: unpack_wheels(requirements, log))
+            archives.extend(ensure_images(images, repository=self.repository, log=log, on_progress=lambda what: report(0.3, what)))
 
         return run
 
@@ -227,47 +235,6 @@ class LocalSite:
                     "another process is changing the local site", todo="wait for it to end, then try again"
                 ) from error
             yield
-
-
-def _remove_leftovers() -> None:
-    """What podman leaves behind once its last network is gone: its own empty chains, and run-time folders."""
-    if shutil.which("iptables") is None:
-        return
-    chains = {
-        "filter": [("FORWARD", "NETAVARK_FORWARD")],
-        "nat": [
-            ("PREROUTING", "NETAVARK-HOSTPORT-DNAT"),
-            ("OUTPUT", "NETAVARK-HOSTPORT-DNAT"),
-            ("POSTROUTING", "NETAVARK-HOSTPORT-MASQ"),
-        ],
-    }
-    for table, hooks in chains.items():
-        for hook, chain in hooks:
-            _drop_chain(table, hook, chain)
-        _quiet(["iptables", "-t", table, "-X", "NETAVARK-HOSTPORT-SETMARK"]) if table == "nat" else None
-
-
-def _drop_chain(table: str, hook: str, chain: str) -> None:
-    """Remove a chain and the jump to it, unless something of somebody else's is still in it."""
-    rules = _quiet(["iptables", "-t", table, "-S"]).splitlines()
-    ours = ("primage", "netavark portfw masq mark")
-    inside = [rule for rule in rules if rule.startswith(f"-A {chain} ") and not any(word in rule for word in ours)]
-    if inside:
-        return
-    for rule in rules:
-        if rule.startswith(f"-A {hook} ") and rule.endswith(f"-j {chain}"):
-            import shlex
-
-            _quiet(["iptables", "-t", table, "-D", *shlex.split(rule)[1:]])
-    _quiet(["iptables", "-t", table, "-F", chain])
-    _quiet(["iptables", "-t", table, "-X", chain])
-
-
-def _quiet(command: list[str]) -> str:
-    try:
-        return capture(command, timeout_s=20)
-    except PrimageError:
-        return ""
 
 
 def local_site() -> LocalSite:

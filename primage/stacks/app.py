@@ -21,6 +21,7 @@ class AppStack:
     Attributes:
         name: the parsed stack name.
         namespace, gid, mount_point: as the site's outputs have them for the VO.
+        kubeconfig, context: how the site's cluster is reached.
         options: options for top-level components, with the site's provider.
     """
 
@@ -28,6 +29,8 @@ class AppStack:
     namespace: pulumi.Output[str]
     gid: pulumi.Output[int]
     mount_point: pulumi.Output[str]
+    kubeconfig: pulumi.Output[str]
+    context: pulumi.Output[str]
     options: pulumi.ResourceOptions
 
 
@@ -38,12 +41,15 @@ def this_app(app: str) -> AppStack:
     reference = pulumi.StackReference(f"{ORGANIZATION}/{SITE_PROJECT}/{name.site}")
     site = reference.require_output("site").apply(SiteOutputs.model_validate)
     served = site.apply(lambda outputs: _served(outputs, name))
-    provider = cluster_provider(site.apply(lambda outputs: outputs.kubeconfig), site.apply(lambda outputs: outputs.context))
+    kubeconfig, context = site.apply(lambda outputs: outputs.kubeconfig), site.apply(lambda outputs: outputs.context)
+    provider = cluster_provider(kubeconfig, context)
     return AppStack(
         name=name,
         namespace=served.apply(lambda vo: vo.namespace),
         gid=served.apply(lambda vo: vo.gid),
         mount_point=site.apply(lambda outputs: outputs.mount_point),
+        kubeconfig=kubeconfig,
+        context=context,
         options=pulumi.ResourceOptions(provider=provider),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pulumi
 import pulumi_kubernetes as kubernetes
 
@@ -46,20 +48,25 @@ class BatchJob(pulumi.ComponentResource):
         self.register_outputs({"job_name": self.job_name})
 
 
-def pod_spec(settings: BatchJobSettings, app: AppStack) -> dict[str, object]:
+def pod_security(app: AppStack) -> dict[str, object]:
+    """Nobody in particular, in the VO's group: what may be touched is decided by the group."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": app.gid,
+        "fsGroup": app.gid,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def pod_spec(settings: BatchJobSettings, app: AppStack) -> dict[str, Any]:
     """A pod that Pod Security `restricted` accepts: no root, no capabilities, no writable root file system, no API token."""
-    spec: dict[str, object] = {
+    spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": app.gid,
-            "fsGroup": app.gid,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(app),
         "containers": [_container(settings, app)],
         "volumes": [
             {"name": "datalake", "persistentVolumeClaim": {"claimName": names.CLAIM_DATALAKE, "readOnly": True}},

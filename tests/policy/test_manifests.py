@@ -27,12 +27,16 @@ def pods(objects):
             yield spec["template"]["spec"]
 
 
+def containers(pod):
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
 def test_pods_pass_pod_security_restricted(objects):
     for pod in pods(objects):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
         assert not any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC"))
-        for container in pod["containers"]:
+        for container in containers(pod):
             context = container["securityContext"]
             assert context["allowPrivilegeEscalation"] is False
             assert context["capabilities"] == {"drop": ["ALL"]}
@@ -46,7 +50,7 @@ def test_pods_have_no_token_of_the_api(objects):
 
 def test_pods_say_what_they_need(objects):
     for pod in pods(objects):
-        for container in pod["containers"]:
+        for container in containers(pod):
             assert {"cpu", "memory"} <= set(container["resources"]["requests"])
             assert {"cpu", "memory"} <= set(container["resources"]["limits"])
 
@@ -59,8 +63,12 @@ def test_volumes_come_by_claim(objects):
 
 def test_the_data_lake_is_read_only(objects):
     for pod in pods(objects):
-        mounts = {mount["name"]: mount for container in pod["containers"] for mount in container["volumeMounts"]}
-        assert mounts["datalake"]["readOnly"] is True
+        claims = {v["name"]: v["persistentVolumeClaim"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
+        for container in containers(pod):
+            for mount in container["volumeMounts"]:
+                if claims.get(mount["name"], {}).get("claimName") == "datalake":
+                    assert mount["readOnly"] is True
+                    assert claims[mount["name"]]["readOnly"] is True
 
 
 def test_nothing_is_opened_on_nodes(objects):

@@ -23,7 +23,7 @@ def kinds(objects, namespace):
 
 
 def test_each_vo_has_its_baseline(site):
-    wanted = ["ConfigMap", "LimitRange", *["NetworkPolicy"] * 3, *["PersistentVolumeClaim"] * 3, "ResourceQuota"]
+    wanted = ["ConfigMap", "LimitRange", *["NetworkPolicy"] * 4, *["PersistentVolumeClaim"] * 3, "ResourceQuota"]
     for namespace in ("vo-dot-primage-dot-eu", "training-dot-primage-dot-eu"):
         assert kinds(site, namespace) == wanted
 

@@ -100,7 +100,7 @@ class EmbeddedEngine:
         """Every object the stack owns: its label, `ready`, `waiting`, `failed`, `missing` or `unfinished`, and why."""
         rows = []
         for entry, cluster in self.owned(name):
-            if entry.ref is None:
+            if entry.ref is None or cluster is None:
                 rows.append((entry.label, str(entry.status), ""))
                 continue
             live = cluster.get(entry.ref)
@@ -112,10 +112,10 @@ class EmbeddedEngine:
             rows.append((entry.label, found.state.value, found.detail))
         return rows
 
-    def owned(self, name: StackName) -> list[tuple[Entry, Cluster]]:
-        """What the stack owns, in dependency order, each with the cluster it is on."""
+    def owned(self, name: StackName) -> list[tuple[Entry, Cluster | None]]:
+        """What the stack owns, in dependency order, each object with the cluster it is on."""
         entries = sorted(self._store(name, project_of(name)).load().resources.values(), key=lambda e: e.order)
-        return [(entry, self._connect(entry.kubeconfig, entry.context)) for entry in entries]
+        return [(entry, self._connect(entry.kubeconfig, entry.context) if entry.ref else None) for entry in entries]
 
     def default_cluster(self) -> Cluster:
         """The cluster of the site named by PRIMAGE_SITE, `local` unless it is set."""

@@ -231,7 +231,13 @@ class Session:
     def _wait(self, applied: Object, obj: Object, cluster: Cluster, registration: Registration) -> Object:
         ref = Ref.of(obj)
         timeout = float(annotation(obj, TIMEOUT) or registration.timeout_s or self.timeout_s)
-        return wait_ready(cluster, applied, timeout_s=timeout, report=lambda detail: self._say(ref, "waiting", detail))
+        return wait_ready(
+            cluster,
+            applied,
+            timeout_s=timeout,
+            report=lambda detail: self._say(ref, "waiting", detail),
+            failing=lambda: bool(self.errors),
+        )
 
     def _provider(self, registration: Registration) -> tuple[str, str]:
         with self._guard:

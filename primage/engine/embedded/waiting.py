@@ -11,6 +11,8 @@ from primage.errors import ExitCode, PrimageError
 
 WATCH_S = 2
 """How long one watch lasts before the object's pods and events are looked at."""
+ABANDON_S = 20
+"""How much longer is waited for what needs the time to end once something else of the stack has failed."""
 UNREACHABLE_GRACE_S = 60
 """How long the API server may be away before waiting ends with an error."""
 
@@ -36,8 +38,13 @@ class _Patience:
         time.sleep(1)
 
 
-def wait_ready(cluster: Cluster, obj: Object, *, timeout_s: float, report: Callable[[str], None]) -> Object:
+def wait_ready(
+    cluster: Cluster, obj: Object, *, timeout_s: float, report: Callable[[str], None], failing: Callable[[], bool] = lambda: False
+) -> Object:
     """Return the object once it is ready.
+
+    Args:
+        failing: tells whether something else of the stack has failed: then no long wait is begun or gone on with.
 
     Raises:
         PrimageError: it failed, it was deleted meanwhile, it can never be ready, or the time is over; the message has
@@ -49,7 +56,10 @@ def wait_ready(cluster: Cluster, obj: Object, *, timeout_s: float, report: Calla
         return obj
     deadline = time.monotonic() + timeout_s
     patience = _Patience(report)
+    abandoned = False
     while time.monotonic() < deadline:
+        if failing() and not abandoned:
+            abandoned, deadline = True, min(deadline, time.monotonic() + ABANDON_S)
         try:
             ready, latest = _look(cluster, ref, report)
             if ready is not None:
@@ -57,6 +67,8 @@ def wait_ready(cluster: Cluster, obj: Object, *, timeout_s: float, report: Calla
             patience.answered()
         except PrimageError as error:
             patience.bear(error)
+    if abandoned:
+        raise PrimageError(f"{ref} was not waited for any longer because another resource failed: {latest.detail}")
     raise PrimageError(
         f"{ref} is not ready after {timeout_s:.0f} s: {latest.detail or 'no reason given'}{last_event(cluster, ref)}",
         todo=f"see `primage why` for it; give it longer with the annotation pulumi.com/timeoutSeconds if {timeout_s:.0f} s "

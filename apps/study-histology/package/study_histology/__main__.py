@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -23,7 +25,7 @@ def _prepare(options: argparse.Namespace) -> int:
     from study_histology.data import prepare
 
     source = options.data if options.data and any(options.data.rglob("*_class?.png")) else None
-    print(json.dumps(prepare(options.out, source, options.partitions, options.stride), indent=2))
+    print(json.dumps(prepare(options.out, source, options.partitions, options.stride, options.test_stride), indent=2))
     return 0
 
 
@@ -38,30 +40,37 @@ def _predict(options: argparse.Namespace) -> int:
     from study_histology.model import predict
 
     for partition in options.partition or sorted((options.out / "partitions").glob("p*.csv")):
-        print(predict(options.out, partition))
+        print(predict(options.out, partition, options.out / options.results))
     return 0
 
 
 def _report(options: argparse.Namespace) -> int:
     from study_histology.report import report
 
-    document = report(options.out)
+    document = report(options.out, options.out / options.results, options.out / options.same if options.same else None)
     print((options.out / "classification-report.txt").read_text())
     print(json.dumps({key: document[key] for key in ("patches", "accuracy", "sensitivity", "specificity")}))
     return 0
 
 
+STEPS = {"prepare": _prepare, "train": _train, "predict": _predict, "report": _report}
+
+
 def _run(options: argparse.Namespace) -> int:
-    """All steps in order, with the seconds each took in `timings.json`."""
+    """Steps in order, with the seconds each took in `timings-<first step>.json`."""
     from study_histology.files import write_json
 
+    if options.fresh:
+        for path in (*options.out.glob("predictions*"), options.out / "data", options.out / "partitions"):
+            shutil.rmtree(path, ignore_errors=True)
+        (options.out / "history.json").unlink(missing_ok=True)
     timings = {}
-    for name, step in (("prepare", _prepare), ("train", _train), ("predict", _predict), ("report", _report)):
+    for name in options.steps:
         print(f"== {name}", flush=True)
         started = time.monotonic()
-        step(options)
+        STEPS[name](options)
         timings[name] = round(time.monotonic() - started, 2)
-    write_json(options.out / "timings.json", timings)
+    write_json(options.out / f"timings-{options.steps[0]}.json", timings)
     return 0
 
 
@@ -70,26 +79,48 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for everything the study makes")
     steps = parser.add_subparsers(required=True, metavar="STEP")
 
-    def step(name: str, function: object, help_: str) -> argparse.ArgumentParser:
+    def step(name: str, function: object, help_: str, *options: Callable[[argparse.ArgumentParser], object]) -> None:
         sub = steps.add_parser(name, help=help_)
         sub.set_defaults(step=function)
-        return sub
+        for add in options:
+            add(sub)
 
-    def data_options(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--data", type=Path, help="folder with the IDC set; without patches in it, scikit-image's tissue")
-        sub.add_argument("--partitions", type=int, default=8, help="CSV files the test part is cut into")
-        sub.add_argument("--stride", type=int, default=4, help="pixels between windows of the tissue")
-
-    data_options(step("prepare", _prepare, "cut patches, split them, write partitions"))
-    step("train", _train, "train and validate the classifier").add_argument("--epochs", type=int, default=5)
-    predicting = step("predict", _predict, "classify the patches of partitions")
-    predicting.add_argument("partition", type=Path, nargs="*", help="CSV files; all of them when none is given")
-    step("report", _report, "combine predictions into a report")
-    running = step("run", _run, "all of these in order")
-    data_options(running)
-    running.add_argument("--epochs", type=int, default=5)
-    running.set_defaults(partition=None)
+    step("prepare", _prepare, "cut patches, split them, write partitions", _data_options)
+    step("train", _train, "train and validate the classifier", _training_options)
+    step("predict", _predict, "classify the patches of partitions", _results_options, _partition_options)
+    step("report", _report, "combine predictions into a report", _results_options, _same_options)
+    everything = (_data_options, _training_options, _results_options, _same_options, _run_options)
+    step("run", _run, "several of these in order", *everything)
     return parser
+
+
+def _data_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--data", type=Path, help="folder with the IDC set; without patches in it, scikit-image's tissue")
+    sub.add_argument("--partitions", type=int, default=8, help="CSV files the test part is cut into")
+    sub.add_argument("--stride", type=int, default=4, help="pixels between windows of the tissue")
+    sub.add_argument("--test-stride", type=int, default=2, help="the same in the test part")
+
+
+def _training_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--epochs", type=int, default=5)
+
+
+def _results_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--results", default="predictions", help="folder below --out for predictions")
+
+
+def _partition_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("partition", type=Path, nargs="*", help="CSV files; all of them when none is given")
+
+
+def _same_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--same", default="", help="folder below --out whose predictions must be the same")
+
+
+def _run_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
+    sub.add_argument("--fresh", action="store_true", help="remove what an earlier run made")
+    sub.set_defaults(partition=None)
 
 
 if __name__ == "__main__":

@@ -44,22 +44,28 @@ class Patches:
     names: list[str]
 
 
-def prepare(out: Path, source: Path | None, partitions: int, stride: int) -> dict[str, object]:
+def prepare(out: Path, source: Path | None, partitions: int, stride: int, test_stride: int) -> dict[str, object]:
     """Write `data/<part>.npz` for each part and the test part's partitions `partitions/p<i>.csv`.
 
     Args:
         source: folder with the IDC set; None for scikit-image's tissue.
         partitions: how many CSV files the test part is cut into.
         stride: distance between windows of the tissue, in pixels.
+        test_stride: the same for the test part.
 
     Returns:
         what was prepared: source, counts and the share of positives, by part.
     """
-    wanted = {"source": str(source or "scikit-image immunohistochemistry"), "partitions": partitions, "stride": stride}
+    wanted = {
+        "source": str(source or "scikit-image immunohistochemistry"),
+        "partitions": partitions,
+        "stride": stride,
+        "test_stride": test_stride,
+    }
     done = read_json(out / "data" / "prepared.json")
     if isinstance(done, dict) and done.get("wanted") == wanted:
         return done
-    parts = read_idc(source) if source else cut_tissue(stride)
+    parts = read_idc(source) if source else cut_tissue(stride, test_stride)
     summary: dict[str, object] = {"wanted": wanted}
     for name, patches in parts.items():
         if len(set(patches.labels.tolist())) < 2:
@@ -71,7 +77,7 @@ def prepare(out: Path, source: Path | None, partitions: int, stride: int) -> dic
     return summary
 
 
-def cut_tissue(stride: int) -> dict[str, Patches]:
+def cut_tissue(stride: int, test_stride: int) -> dict[str, Patches]:
     """Windows of the tissue picture; its left 60 % is for training, then 15 % for validation, the rest for testing."""
     from skimage import color, data, filters, util
 
@@ -82,7 +88,8 @@ def cut_tissue(stride: int) -> dict[str, Patches]:
     width = picture.shape[1]
     edges = (0, int(width * 0.60), int(width * 0.75), width)
     spans = zip(PARTS, edges[:-1], edges[1:], strict=True)
-    return {part: _windows(grey, stained, left, right, stride) for part, left, right in spans}
+    strides = {"train": stride, "validation": stride, "test": test_stride}
+    return {part: _windows(grey, stained, left, right, strides[part]) for part, left, right in spans}
 
 
 def _windows(grey: Images, stained: NDArray[np.bool_], left: int, right: int, stride: int) -> Patches:
@@ -148,6 +155,9 @@ def write_partitions(folder: Path, test: Patches, count: int) -> None:
                 table.writerows([int(i), test.names[int(i)], int(test.labels[int(i)])] for i in rows)
 
         write_whole(folder / f"p{number}.csv", write)
+    for path in folder.glob("p*.csv"):  # of an earlier cut into more parts
+        if int(path.stem[1:]) > count:
+            path.unlink()
 
 
 def read_partition(path: Path) -> tuple[NDArray[np.int64], Labels]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -75,22 +76,38 @@ def train(out: Path, epochs: int) -> dict[str, Any]:
     return document
 
 
-def predict(out: Path, partition: Path) -> Path:
-    """Classify the test patches a partition names; write the predicted classes beside it as `<name>.out.npy`."""
-    target = partition.with_suffix(".out.npy")
-    if target.is_file() and target.stat().st_mtime >= (out / "model.keras").stat().st_mtime:
-        return target
+@lru_cache(maxsize=2)
+def _trained(out: Path) -> tuple[Any, Images]:
+    """The network and the test part, read once a process however many partitions it deals with."""
     import keras
 
+    return keras.models.load_model(out / "model.keras"), load(out / "data" / "test.npz").images
+
+
+def predict(out: Path, partition: Path, results: Path) -> Path:
+    """Classify the test patches a partition names; write the predicted classes to folder `results` as `<name>.npy`."""
+    target = results / partition.with_suffix(".npy").name
+    if target.is_file() and target.stat().st_mtime >= (out / "model.keras").stat().st_mtime:
+        return target
     indices, _ = read_partition(partition)
-    images = as_input(load(out / "data" / "test.npz").images[indices])
-    network = keras.models.load_model(out / "model.keras")
+    network, tests = _trained(out)
+    images = as_input(tests[indices])
     # Whole batches only: a shorter last one would be another program to the compiler, and could round differently.
     padding = -len(images) % BATCH
     padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), np.float32)])
     classes = network.predict(padded, batch_size=BATCH, verbose=0).argmax(axis=1)[: len(images)].astype(np.uint8)
     write_whole(target, lambda part: np.save(part, classes))
     return target
+
+
+def predict_path(path: str) -> None:
+    """Classify one partition, as a consumer of a queue of paths; the folders come from its place.
+
+    `<out>/partitions/p1.csv` gives `<out>/<HISTOLOGY_RESULTS>/p1.npy`.
+    """
+    partition = Path(path)
+    out = partition.parent.parent
+    print(predict(out, partition, out / os.environ["HISTOLOGY_RESULTS"]), flush=True)
 
 
 def _draw(path: Path, history: dict[str, list[float]]) -> None:

@@ -13,18 +13,22 @@ from study_histology.files import read_json, write_json, write_whole
 CLASSES = ("negative", "positive")
 
 
-def report(out: Path) -> dict[str, Any]:
-    """Combine all partitions; write `report.json`, `classification-report.txt` and `confusion-matrix.png`.
+def report(out: Path, results: Path, other: Path | None = None) -> dict[str, Any]:
+    """Combine all partitions' predictions; write `report.json`, `classification-report.txt` and `confusion-matrix.png`.
+
+    Args:
+        results: the folder with the predictions.
+        other: a folder whose predictions must be the same, byte for byte.
 
     Raises:
-        ValueError: a partition has no predictions, or ones of another length.
+        ValueError: a partition has no predictions, ones of another length, or others than in `other`.
     """
     from sklearn.metrics import classification_report, confusion_matrix
 
     labels, classes = [], []
     partitions = sorted((out / "partitions").glob("p*.csv"), key=lambda path: int(path.stem[1:]))
     for partition in partitions:
-        target = partition.with_suffix(".out.npy")
+        target = results / partition.with_suffix(".npy").name
         if not target.is_file():
             raise ValueError(f"{partition.name} has no predictions yet: run `histology predict` for it")
         _, truth = read_partition(partition)
@@ -33,6 +37,8 @@ def report(out: Path) -> dict[str, Any]:
             raise ValueError(
                 f"{target.name} has {len(predicted)} predictions for {len(truth)} patches: remove it and predict again"
             )
+        if other and (other / target.name).read_bytes() != target.read_bytes():
+            raise ValueError(f"{target.name} is not the same in {results.name} and {other.name}")
         labels.append(truth)
         classes.append(predicted)
     truth, predicted = np.concatenate(labels), np.concatenate(classes)

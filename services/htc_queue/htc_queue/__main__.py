@@ -1,0 +1,173 @@
+"""`primage-queue push|close|pull|done|run|status|dead|retry`: one queue, named by the environment.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 the queue is finished and has dead letters, 4 Redis cannot be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from htc_queue.clients import connect, explain
+from htc_queue.domain import Lease, Patience, QueueError, require_fit
+
+DEAD = 3
+UNREACHABLE = 4
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; every error is one sentence."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.do(options))
+    except QueueError as error:
+        print(f"primage-queue: {error}", file=sys.stderr)
+        return UNREACHABLE if isinstance(error.__cause__, RedisError) else 1
+    except RedisError as error:
+        print(f"primage-queue: {explain('PRIMAGE_QUEUE', error)}", file=sys.stderr)
+        return UNREACHABLE
+    except OSError as error:
+        print(f"primage-queue: {error}", file=sys.stderr)
+        return 1
+
+
+def _push(options: argparse.Namespace) -> int:
+    queue = connect()
+    added = queue.push(_arguments(options))
+    if options.close:
+        queue.close()
+    standing = queue.standing()
+    print(f"{added} pushed, {standing.pushed} in all" + (", closed" if standing.closed else ""), file=sys.stderr)
+    return 0
+
+
+def _arguments(options: argparse.Namespace) -> Iterator[bytes]:
+    """From the command line, or one a line (or between NULs) from a file or standard input; all checked before any goes."""
+    if options.argument:
+        found = [text.encode(errors="surrogateescape") for text in options.argument]
+    else:
+        text = sys.stdin.buffer.read() if options.source == "-" else Path(options.source).read_bytes()
+        found = [part for part in text.split(b"\0" if options.null else b"\n") if part]
+    return iter([require_fit(argument) for argument in found])
+
+
+def _close(_: argparse.Namespace) -> int:
+    connect().close()
+    return 0
+
+
+def _pull(options: argparse.Namespace) -> int:
+    leases, finished = connect().take(options.consumer, options.n, _patience(options), look_for_silent=True)
+    for lease in leases:
+        line = {"id": lease.id, "argument": lease.argument.decode(errors="surrogateescape"), "tries": lease.tries}
+        print(json.dumps(line) if options.json else f"{lease.id}\t{lease.argument.decode(errors='replace')}")
+    return 1 if not leases and not finished else 0
+
+
+def _done(options: argparse.Namespace) -> int:
+    print(connect().finish([Lease(id_, b"", 1) for id_ in options.id]))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from htc_queue.consumer import Command, Consumer, Deal, Function
+    from htc_queue.processes import Runner
+
+    if bool(options.call) == bool(options.command):
+        raise QueueError("give a command after --, or a function with --call module:function, and not both")
+    if options.n > 1 and options.output:
+        raise QueueError("--output names a file an argument, so it goes with -n 1 only")
+    runner = Runner()
+    deal: Deal
+    if options.call:
+        module, _, name = options.call.partition(":")
+        sys.path.insert(0, str(Path.cwd()))
+        deal = Function(getattr(importlib.import_module(module), name))
+    else:
+        deal = Command(options.command, runner, options.stdin, options.output, options.timeout)
+    queue = connect()
+    consumer = Consumer(queue, deal, _patience(options), options.n, runner.stop)
+    finished = consumer.work()
+    dead = queue.standing().dead
+    print(f"primage-queue: {consumer.done} done here, {consumer.failed} tries failed here, {dead} dead letters", file=sys.stderr)
+    return DEAD if finished and dead else 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    standing = connect().standing()
+    if options.json:
+        print(json.dumps(standing.as_dict()))
+    else:
+        print("\n".join(f"{name:10} {value}" for name, value in standing.as_dict().items()))
+    return 0
+
+
+def _dead(options: argparse.Namespace) -> int:
+    for letter in connect().letters(options.most):
+        argument = letter.argument.decode(errors="replace")
+        if options.json:
+            record = {"argument": argument, "error": letter.error, "tail": letter.tail, "tries": letter.tries, "at": letter.at}
+            print(json.dumps(record))
+        else:
+            indented = "".join(f"\n    {line}" for line in letter.tail.splitlines()[-5:])
+            print(f"{argument[:200]}: {letter.error}, after {letter.tries} tries{indented}")
+    return 0
+
+
+def _retry(_: argparse.Namespace) -> int:
+    print(connect().retry())
+    return 0
+
+
+def _patience(options: argparse.Namespace) -> Patience:
+    return Patience(options.visibility, options.tries)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="primage-queue", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, do: object, help_: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_)
+        sub.set_defaults(do=do)
+        return sub
+
+    def patience(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("-n", type=int, default=1, help="how many arguments at a time")
+        sub.add_argument("--visibility", type=float, default=30.0, help="seconds a silent consumer is waited for")
+        sub.add_argument("--tries", type=int, default=3, help="how often an argument is tried in all")
+
+    push = command("push", _push, "add arguments; those pushed before are left out")
+    push.add_argument("argument", nargs="*")
+    push.add_argument("--from", dest="source", default="-", help="file with one argument a line; - is standard input")
+    push.add_argument("-0", dest="null", action="store_true", help="arguments end with NUL instead")
+    push.add_argument("--close", action="store_true", help="nothing more will be pushed")
+    command("close", _close, "say that nothing more will be pushed")
+    pull = command("pull", _pull, "take arguments, for programs that acknowledge by themselves (done)")
+    pull.add_argument("--consumer", required=True, help="a name nobody else has")
+    pull.add_argument("--json", action="store_true")
+    patience(pull)
+    command("done", _done, "acknowledge what was pulled").add_argument("id", nargs="+")
+    run = command("run", _run, "run a command, or a function, for every argument until the queue is finished")
+    patience(run)
+    run.add_argument("--timeout", type=float, help="seconds one run may take")
+    run.add_argument("--stdin", action="store_true", help="the argument comes on standard input")
+    run.add_argument("--output", default="", help="file for standard output, with {key} for the argument's own name")
+    run.add_argument("--call", default="", help="module:function, called with each argument in this process")
+    run.add_argument("command", nargs="*", help="after --; {} stands for the argument, which else comes last")
+    command("status", _status, "how the queue stands").add_argument("--json", action="store_true")
+    dead = command("dead", _dead, "arguments that failed for good, the latest first")
+    dead.add_argument("--json", action="store_true")
+    dead.add_argument("--most", type=int, default=100)
+    command("retry", _retry, "push dead letters again")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

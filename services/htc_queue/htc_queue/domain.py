@@ -1,0 +1,159 @@
+"""What a queue is, with no I/O: arguments, limits, how a queue stands, what a consumer does about a failure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+MOST_BYTES = 1024 * 1024
+"""The longest argument. Data belongs on a volume; what is queued is where it lies."""
+MOST_ON_A_COMMAND_LINE = 131_071
+"""What Linux lets a single argument of a program have (MAX_ARG_STRLEN, 32 pages, less its closing NUL)."""
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+
+
+class QueueError(Exception):
+    """What a person can mend: said in one sentence."""
+
+
+class UnfitError(QueueError):
+    """An argument no try can make fit: it becomes a dead letter at once."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """An argument handed to a consumer for a while.
+
+    Attributes:
+        id: Redis' id of the entry.
+        argument: what was pushed.
+        tries: 1 for the first time it is handed out.
+    """
+
+    id: str
+    argument: bytes
+    tries: int
+
+    @property
+    def key(self) -> str:
+        """Names the argument in files: the same argument always gives the same name."""
+        return digest(self.argument).hex()
+
+
+@dataclass(frozen=True)
+class Letter:
+    """An argument that failed for good.
+
+    Attributes:
+        error: why, in a sentence.
+        tail: the last of what its command wrote.
+        at: epoch seconds.
+    """
+
+    argument: bytes
+    error: str
+    tail: str
+    tries: int
+    at: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a queue stands.
+
+    Attributes:
+        pushed, done, dead: arguments, since the queue was made.
+        running: handed out and not ended; those that wait for their next try are not among them.
+        waiting: everything else.
+        closed: no more will be pushed.
+        rate: arguments ended well per second, over the last minute at most.
+        consumers: those that have something.
+    """
+
+    pushed: int
+    done: int
+    dead: int
+    running: int
+    closed: bool
+    rate: float
+    consumers: int
+
+    @property
+    def waiting(self) -> int:
+        """Arguments nobody works on."""
+        return max(0, self.pushed - self.done - self.dead - self.running)
+
+    @property
+    def finished(self) -> bool:
+        """Everything that was pushed has ended, and nothing more comes."""
+        return self.closed and self.done + self.dead == self.pushed
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until nothing is left at the present rate; None when that cannot be said."""
+        left = self.waiting + self.running
+        if not left:
+            return 0.0
+        return round(left / self.rate, 1) if self.rate else None
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "pushed": self.pushed, "waiting": self.waiting, "running": self.running, "done": self.done, "dead": self.dead,
+            "closed": self.closed, "finished": self.finished, "rate": self.rate, "eta_s": self.eta_s,
+            "consumers": self.consumers,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a consumer may be silent, and how often an argument is tried.
+
+    Attributes:
+        visibility_s: after this long without a sign, an argument is another consumer's.
+        tries: how often an argument is tried in all.
+    """
+
+    visibility_s: float = 30.0
+    tries: int = 3
+
+    def pause_s(self, tries: int) -> float:
+        """Before the next try: 1 s, 2 s, 4 s …; never longer than a silent consumer is waited for."""
+        return min(FIRST_PAUSE_S * 2.0 ** (tries - 1), LONGEST_PAUSE_S, self.visibility_s)
+
+
+def digest(argument: bytes) -> bytes:
+    """Sixteen bytes that tell arguments apart."""
+    return hashlib.blake2b(argument, digest_size=16).digest()
+
+
+def require_fit(argument: bytes) -> bytes:
+    """The argument, or why it cannot be queued."""
+    if not argument:
+        raise QueueError("an empty argument says nothing to do; leave it out")
+    if len(argument) > MOST_BYTES:
+        raise QueueError(
+            f"an argument of {len(argument)} bytes is longer than {MOST_BYTES}; write it to HOME and push the file's path"
+        )
+    return argument
+
+
+def command_line(command: list[str], arguments: list[bytes]) -> list[bytes]:
+    """The command with `{}` replaced by the arguments, or with them at its end where it has no `{}`.
+
+    Raises:
+        UnfitError: an argument that Linux cannot hand to a program.
+    """
+    for argument in arguments:
+        if b"\0" in argument:
+            raise UnfitError("it has a NUL byte, which no command line can have; run the command with --stdin")
+        if len(argument) > MOST_ON_A_COMMAND_LINE:
+            raise UnfitError(f"its {len(argument)} bytes are more than a command line can have; run the command with --stdin")
+    parts = [part.encode() for part in command]
+    if b"{}" in parts:
+        place = parts.index(b"{}")
+        return [*parts[:place], *arguments, *parts[place + 1 :]]
+    if len(arguments) == 1 and any(b"{}" in part for part in parts):
+        return [part.replace(b"{}", arguments[0]) for part in parts]
+    return [*parts, *arguments]

@@ -1,0 +1,18 @@
+-- Add arguments that were never pushed before, so that a producer killed half-way can simply be run again.
+-- KEYS arguments, counters, seen   ARGV pairs of digest, argument   returns how many were new
+local fresh = {}
+for i = 1, #ARGV, 2 do
+  if redis.call('SISMEMBER', KEYS[3], ARGV[i]) == 0 and not fresh[ARGV[i]] then
+    fresh[ARGV[i]] = true
+    fresh[#fresh + 1] = i
+  end
+end
+if #fresh > 0 and redis.call('HGET', KEYS[2], 'closed') then
+  return redis.error_reply('CLOSED')
+end
+for _, i in ipairs(fresh) do
+  redis.call('SADD', KEYS[3], ARGV[i])
+  redis.call('XADD', KEYS[1], '*', 'argument', ARGV[i + 1])
+end
+redis.call('HINCRBY', KEYS[2], 'pushed', #fresh)
+return #fresh

@@ -1,0 +1,199 @@
+"""High-throughput applications on the standing site: used, scaled, broken, released."""
+
+import base64
+import gzip
+import threading
+
+import pytest
+
+from primage.clients.cluster import Ref
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.embedded.waiting import pods_of
+from primage.engine.engine import Options
+from primage.errors import PrimageError
+from primage.images import storage
+from primage.process import capture
+from primage.queue import StackQueue
+from primage.stack import parse_stack_name
+
+VO = "vo-dot-primage-dot-eu"
+STACK = parse_stack_name("htc/vo.primage.eu.local--test")
+QUEUE = Ref("v1", "Secret", "words-test-queue", VO)
+
+
+@pytest.fixture
+def engine(site):
+    found = EmbeddedEngine()
+    yield found
+    found.destroy(STACK, Options())
+
+
+def settings(arguments, script, **more):
+    consumer = {
+        "image": "localhost/primage/base:1", "command": ["sh", "-c", script, "x"], "cpu": "250m", "memory": "64Mi",
+        "visibility_seconds": 3, **more.pop("consumer", {}),
+    }  # fmt: skip
+    producer = {"arguments": [str(a) for a in arguments], "cpu": "250m"}
+    return Options(overrides={"htc": {"name": "words", "parallelism": 2, "producer": producer, "consumer": consumer, **more}})
+
+
+class Running:
+    """`up` in a thread of its own, since it returns when the application has ended."""
+
+    def __init__(self, options):
+        self.error = None
+        self._thread = threading.Thread(target=self._up, args=(options,), daemon=True)
+        self._thread.start()
+
+    def _up(self, options):
+        try:
+            self.result = EmbeddedEngine().up(STACK, options)
+        except PrimageError as error:
+            self.error = error
+
+    def wait(self):
+        self._thread.join(timeout=240)
+        assert not self._thread.is_alive()
+        if self.error:
+            raise self.error
+        return self.result
+
+
+def until(cluster, condition, seconds=90):
+    """Look again whenever a pod of the application changes."""
+    queue = None
+    for _ in range(seconds):
+        try:
+            queue = queue or StackQueue(STACK)
+            if condition(queue):
+                return queue
+        except PrimageError:
+            queue = None
+        for _ in cluster.watch(Ref("v1", "Pod", "words-test-queue-0", VO), timeout_s=1):
+            continue
+    raise AssertionError("it did not come about in time")
+
+
+def test_killed_pods_and_a_killed_redis_lose_nothing(engine, cluster, tmp_path):
+    count = 60
+    script = 'sleep 0.4; printf "%s\\n" "$1"'
+    running = Running(settings(range(count), script, consumer={"output": "htc-test/{key}", "tries": 20}))
+    queue = until(cluster, lambda q: q.standing()["done"] >= 5)
+    job = Ref("batch/v1", "Job", "words-test-consumers", VO)
+    cluster.delete(Ref.of({"apiVersion": "v1", "kind": "Pod", **pods_of(cluster, job)[0]}), propagation="Background")
+    queue = until(cluster, lambda q: q.standing()["done"] >= 15)
+    kill_redis()
+    queue = until(cluster, lambda q: q.standing()["done"] >= 20)
+    assert queue.scale(4) == 2
+    running.wait()
+    standing = StackQueue(STACK).standing()
+    assert (standing["pushed"], standing["done"], standing["dead"], standing["finished"]) == (count, count, 0, True)
+    assert cluster.get(job)["spec"]["parallelism"] == 4
+    listed = batch_says(engine, 'cat "$HOME"/htc-test/* | sort -n; rm -r "$HOME/htc-test"')
+    assert listed.split() == [str(n) for n in range(count)]
+
+
+def kill_redis():
+    """From outside its container: inside, nobody may kill process 1."""
+    script = 'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = redis-server ] && kill -9 ${p#/proc/}; done; true'
+    for machine in ("front", "worker-1"):
+        capture(["podman", "exec", f"primage-local-{machine}", "sh", "-c", script], env=storage.environment())
+
+
+def batch_says(engine, script):
+    """What a batch job of the VO prints."""
+    stack = parse_stack_name("batch/vo.primage.eu.local--htc")
+    job = {"name": "look", "image": "localhost/primage/base:1", "command": ["sh", "-c", script], "cpu": "100m", "memory": "64Mi"}
+    try:
+        engine.up(stack, Options(overrides={"job": job}))
+        ref = Ref("batch/v1", "Job", "look-htc", VO)
+        cluster = engine.default_cluster()
+        return cluster.logs(VO, pods_of(cluster, ref)[-1]["metadata"]["name"], tail=10_000)
+    finally:
+        engine.destroy(stack, Options())
+
+
+def test_dead_letters_fail_the_application_and_can_be_retried(engine, cluster):
+    good_if = '[ "$1" != bad ] || [ -e "$HOME/htc-mended" ] || (echo "no slice 17 in $1" >&2; exit 4)'
+    options = settings(["good", "bad"], good_if, consumer={"tries": 2})
+    with pytest.raises(PrimageError, match="1 dead letters"):
+        engine.up(STACK, options)
+    queue = StackQueue(STACK)
+    (letter,) = queue.letters()
+    assert (letter["argument"], letter["tries"]) == ("bad", 2)
+    assert "no slice 17 in bad" in letter["tail"]
+    with pytest.raises(PrimageError, match="has ended"):
+        queue.scale(3)
+    batch_says(engine, 'touch "$HOME/htc-mended"')
+    assert queue.retry() == 1
+    engine.up(STACK, options)
+    assert StackQueue(STACK).standing()["done"] == 2
+    batch_says(engine, 'rm "$HOME/htc-mended"')
+
+
+def test_released_in_one_go_and_a_new_one_starts_empty(engine, cluster):
+    engine.up(STACK, settings(["a"], "true"))
+    password = cluster.get(QUEUE)["data"]["password"]
+    engine.destroy(STACK, Options())
+    assert cluster.get(QUEUE) is None
+    labels = "primage.eu/queue=words-test"
+    for api, kind in (("v1", "Pod"), ("batch/v1", "Job"), ("apps/v1", "StatefulSet"), ("v1", "Service"), ("v1", "Secret")):
+        assert cluster.list(api, kind, VO, labels=labels) == [] or kind == "Pod"
+    engine.up(STACK, settings(["b"], "true"))
+    standing = StackQueue(STACK).standing()
+    assert (standing["pushed"], standing["done"]) == (1, 1)
+    assert cluster.get(QUEUE)["data"]["password"] != password
+
+
+def test_nobody_gets_in_without_the_password_and_nothing_is_said_in_the_clear(engine, cluster, tmp_path):
+    engine.up(STACK, settings(["a"], "true"))
+    pod = Ref("v1", "Pod", "words-test-queue-0", VO)
+
+    def said(script):
+        code, out, err = cluster.execute(pod, ["sh", "-c", script])
+        return code, out + err
+
+    tls = 'redis-cli --tls --cacert "$SECRETS/ca.crt" -h localhost'
+    assert "NOAUTH" in said(f"{tls} ping")[1]
+    assert "WRONGPASS" in said(f"REDISCLI_AUTH=guess {tls} --user queue ping")[1]
+    assert "PONG" not in said("redis-cli -h localhost ping")[1], "it answers without TLS"
+    assert "NOPERM" in said(f'REDISCLI_AUTH="$(cat $SECRETS/password)" {tls} --user queue --no-auth-warning flushall')[1]
+    kept = [secret for secret in cluster.list("v1", "Secret", VO) if secret.get("type") == "primage.eu/state"]
+    state = "".join(gzip.decompress(base64.b64decode(secret["data"]["state"])).decode() for secret in kept)
+    assert "words-test-queue" in state
+    for value in cluster.get(QUEUE)["data"].values():
+        lines = base64.b64decode(value).decode().splitlines()
+        assert lines[len(lines) // 2] not in state
+
+
+def test_a_second_up_changes_nothing(engine):
+    options = settings(["a"], "true")
+    engine.up(STACK, options)
+    assert engine.preview(STACK, options).changed() == []
+    assert engine.up(STACK, options).changed() == []
+
+
+def test_a_consumer_image_that_is_absent_is_said_at_once(engine):
+    with pytest.raises(PrimageError, match=r"image localhost/primage/none:1 cannot be pulled"):
+        engine.up(STACK, settings(["a"], "true", consumer={"image": "localhost/primage/none:1"}))
+
+
+def test_a_producer_that_finds_nothing_says_so(engine):
+    options = settings(["a"], "true")
+    options.overrides["htc"]["producer"] = {"files": "no/such/*.csv"}
+    with pytest.raises(PrimageError, match=r"no file below HOME/private matches no/such/\*\.csv"):
+        engine.up(STACK, options)
+
+
+def test_another_vo_has_its_own_queue_of_the_same_name(engine, cluster):
+    """Two namespaces, two secrets: one VO's pods cannot even name the other's."""
+    other = parse_stack_name("htc/training.primage.eu.local--test")
+    options = settings(["a"], "true")
+    engine.up(STACK, options)
+    try:
+        engine.up(other, options)
+        theirs = cluster.get(Ref("v1", "Secret", "words-test-queue", "training-dot-primage-dot-eu"))
+        assert theirs["data"]["password"] != cluster.get(QUEUE)["data"]["password"]
+    finally:
+        engine.destroy(other, options)
+    assert cluster.get(QUEUE) is not None

@@ -1,0 +1,38 @@
+"""Each role on a machine of its own: it converges, a second run changes nothing, and what it promises is there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from primage.images import storage
+from primage.images.build import ensure_images
+from primage.images.catalogue import base_on_nodes, kubernetes_images
+from primage.toolchain.build import tools_dir
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
+
+
+@pytest.fixture(scope="module")
+def environment(site, tmp_path_factory):
+    images = [base_on_nodes(), *kubernetes_images(tools_dir())]
+    archives = ensure_images(images, repository=ROOT, log=tmp_path_factory.mktemp("log") / "images.log")
+    return {
+        **os.environ, **storage.environment(), "PRIMAGE_TOOLS": str(tools_dir()), "PRIMAGE_ARCHIVES": ":".join(map(str, archives)),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path_factory.mktemp("m")),
+    }  # fmt: skip
+
+
+def test_every_role_has_a_scenario():
+    assert ROLES == sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml"))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_role(environment, role):
+    done = subprocess.run(
+        ["molecule", "test"], cwd=ROOT / "roles" / role, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]

@@ -1,0 +1,136 @@
+"""The queue's own rules, with no Redis: what fits a command line, when tries end, what a queue's numbers mean."""
+
+import hashlib
+import ssl
+
+import pytest
+from htc_queue.domain import (
+    MOST_BYTES,
+    Patience,
+    QueueError,
+    Standing,
+    UnfitError,
+    command_line,
+    digest,
+    require_fit,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from primage.stacks.htc_settings import HtcSettings
+from primage.stacks.queue_credentials import make_credentials
+
+plain = st.binary(min_size=1, max_size=200).filter(lambda data: b"\0" not in data)
+
+
+@given(plain)
+def test_an_argument_arrives_unchanged_whatever_is_in_it(argument):
+    assert command_line(["run", "it"], [argument]) == [b"run", b"it", argument]
+    assert command_line(["run", "{}", "-v"], [argument]) == [b"run", argument, b"-v"]
+    assert command_line(["run", "--in={}"], [argument]) == [b"run", b"--in=" + argument]
+
+
+@given(st.lists(plain, min_size=2, max_size=5))
+def test_a_batch_takes_the_place_of_the_braces(arguments):
+    assert command_line(["run", "{}", "end"], arguments) == [b"run", *arguments, b"end"]
+    assert command_line(["run"], arguments) == [b"run", *arguments]
+
+
+@pytest.mark.parametrize("argument", [b"a\0b", b"x" * 131_072])
+def test_what_no_command_line_can_have_is_refused_with_the_way_out(argument):
+    with pytest.raises(UnfitError, match="--stdin"):
+        command_line(["run"], [argument])
+
+
+def test_the_longest_argument_is_the_longest():
+    assert require_fit(b"x" * MOST_BYTES)
+    with pytest.raises(QueueError, match="push the file's path"):
+        require_fit(b"x" * (MOST_BYTES + 1))
+    with pytest.raises(QueueError, match="empty"):
+        require_fit(b"")
+
+
+@given(st.binary(max_size=50), st.binary(max_size=50))
+def test_only_equal_arguments_have_equal_names(one, other):
+    assert (digest(one) == digest(other)) == (one == other)
+
+
+@given(st.integers(1, 60), st.floats(2, 3600))
+def test_pauses_grow_and_end(tries, visibility):
+    patience = Patience(visibility, 100)
+    assert 0 < patience.pause_s(tries) <= min(60, visibility)
+    assert patience.pause_s(tries + 1) >= patience.pause_s(tries)
+
+
+counts = st.integers(0, 1000)
+
+
+@given(counts, counts, counts, counts, st.booleans())
+def test_every_argument_is_in_one_place(done, dead, running, waiting, closed):
+    standing = Standing(done + dead + running + waiting, done, dead, running, closed, 2.0, 1)
+    assert standing.waiting == waiting
+    assert standing.finished == (closed and not running and not waiting)
+    assert standing.eta_s == pytest.approx((running + waiting) / 2)
+
+
+def test_a_queue_that_does_not_move_has_no_end_in_sight():
+    assert Standing(5, 0, 0, 1, False, 0.0, 1).eta_s is None
+
+
+def test_credentials_are_new_each_time_and_the_access_list_does_not_hold_the_password():
+    one, other = make_credentials(["q.ns.svc", "localhost"]), make_credentials(["q.ns.svc"])
+    assert one["password"] != other["password"]
+    assert len(one["password"]) >= 40
+    assert one["password"] not in one["users.acl"]
+    assert f"#{hashlib.sha256(one['password'].encode()).hexdigest()} " in one["users.acl"]
+    assert "user default off" in one["users.acl"]
+
+
+def test_the_certificate_is_for_the_queue_alone(tmp_path):
+    """OpenSSL itself shakes hands over a pair of memory buffers."""
+    made = make_credentials(["q.ns.svc", "localhost"])
+    for name in ("tls.crt", "tls.key"):
+        (tmp_path / name).write_text(made[name])
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+
+    def shake(host, authority):
+        client_side = ssl.create_default_context(cadata=authority)
+        a, b = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = client_side.wrap_bio(a, b, server_hostname=host)
+        server = server_side.wrap_bio(b, a, server_side=True)
+        for _ in range(4):
+            for side in (client, server):
+                try:
+                    side.do_handshake()
+                except ssl.SSLWantReadError:
+                    continue
+
+    shake("q.ns.svc", made["ca.crt"])
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake("other.ns.svc", made["ca.crt"])
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake("q.ns.svc", make_credentials(["q.ns.svc"])["ca.crt"])
+
+
+GOOD = {"name": "a", "producer": {"arguments": ["x"]}, "consumer": {"image": "i", "command": ["true"]}}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"producer": {}}, "give one of arguments, files and command, not none"),
+        ({"producer": {"arguments": ["x"], "files": "a/*"}}, "not arguments and files"),
+        ({"consumer": {"image": "i"}}, "give either command or call"),
+        ({"consumer": {"image": "i", "command": ["true"], "call": "m:f"}}, "give either command or call"),
+        ({"consumer": {"image": "i", "command": ["true"], "output": "o", "batch": 2}}, "one file an argument"),
+        ({"consumer": {"image": "i", "call": "not a function"}}, "pattern"),
+        ({"parallelism": 0}, "greater than or equal to 1"),
+        ({"colour": "blue"}, "Extra inputs"),
+    ],
+)
+def test_bad_settings_are_refused(change, words):
+    assert HtcSettings.model_validate(GOOD)
+    with pytest.raises(ValidationError, match=words):
+        HtcSettings.model_validate({**GOOD, **change})
