@@ -18,7 +18,9 @@ from primage.contract import SiteOutputs
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.engine import Options
 from primage.errors import PrimageError
+from primage.queue import StackQueue
 from primage.stack import StackName
+from primage.stacks.htc_settings import QUEUE_IMAGE
 
 CERTIFICATE_DAYS = 30
 BASE_IMAGE = "localhost/primage/base:1"
@@ -81,6 +83,7 @@ def _checks(outputs: SiteOutputs, cluster: Cluster, engine: EmbeddedEngine) -> I
         yield f"privileged pods refused {vo}", lambda vo=vo: _privileged(cluster, outputs.vos[vo].namespace)  # type: ignore[misc]
     first = next(iter(outputs.vos))
     yield f"batch job {first}", lambda: _batch(engine, first, outputs.site)
+    yield f"queue {first}", lambda: _queue(engine, first, outputs.site)
 
 
 def _certificate(cluster: Cluster) -> Outcome:
@@ -148,5 +151,25 @@ def _batch(engine: EmbeddedEngine, vo: str, site: str) -> Outcome:
     try:
         result = engine.up(stack, options)
         return True, f"wrote to HOME, could not write to DATALAKE ({result.seconds:.1f} s)"
+    finally:
+        engine.destroy(stack, options)
+
+
+def _queue(engine: EmbeddedEngine, vo: str, site: str) -> Outcome:
+    """A producer, a queue and a consumer, as app `htc` has them."""
+    stack = StackName(site=site, app="htc", vo=vo, run="check")
+    application = {
+        "name": "check",
+        "parallelism": 1,
+        "producer": {"arguments": ["one", "two", "three"]},
+        "consumer": {"image": QUEUE_IMAGE, "bring_queue": False, "command": ["test", "-n"], "cpu": "250m", "memory": "64Mi"},
+        "deadline_seconds": 120,
+    }
+    options = Options(overrides={"htc": application}, timeout_s=150)
+    engine.destroy(stack, options)
+    try:
+        result = engine.up(stack, options)
+        standing = StackQueue(stack).standing()
+        return standing["done"] == 3 and standing["finished"], f"{standing['done']} of 3 arguments done ({result.seconds:.1f} s)"
     finally:
         engine.destroy(stack, options)

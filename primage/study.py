@@ -130,15 +130,17 @@ class StudyRun:
         if not timing:
             return
         queue = result.timings.get(f"StatefulSet {job.namespace}/{outputs.get('queue')}-queue")
-        began, ended = _containers(self._cluster(), job)
+        cluster = self._cluster()
+        began, ended = _containers(cluster, job)
+        submitted = _submitted(cluster, job, timing["submitted"])
         waited = queue["ready"] - queue["submitted"] if queue else None
         seconds = {
-            "container creation": max(0.0, began - timing["submitted"]),
+            "container creation": max(0.0, began - submitted),
             # Everything is read from and written to the shared volume: no file is transferred before or after.
             "file transfers": 0.0,
             "queue creation": waited,
             "execution": ended - began,
-            "total": timing["ready"] - timing["submitted"] + (waited or 0.0),
+            "total": timing["ready"] - submitted + (waited or 0.0),
         }
         self._note(column, {name: None if value is None else round(value, 1) for name, value in seconds.items()})
 
@@ -179,6 +181,13 @@ def _require_same(ours: Path, theirs: Path) -> None:
                 f"the predictions in {path.name} differ between this machine and the cluster",
                 where=str(theirs), todo="run `primage study --again`; if it stays so, the two run different code",
             )  # fmt: skip
+
+
+def _submitted(cluster: Cluster, job: Ref, sent: float) -> float:
+    """When a job was submitted: by an earlier run, where this one only went on waiting for it."""
+    live = cluster.get(job)
+    created = datetime.fromisoformat(live["metadata"]["creationTimestamp"]).timestamp() if live else sent
+    return created if created < sent - 1 else sent
 
 
 def _containers(cluster: Cluster, job: Ref) -> tuple[float, float]:

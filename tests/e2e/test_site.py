@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,10 +24,22 @@ def primage(*arguments):
     return done.stdout
 
 
+HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu/histology")
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
+    """The study, killed while its consumers work, and gone on with."""
     LocalSite(ROOT).up()
     out = tmp_path_factory.mktemp("study")
+    first = subprocess.Popen(
+        [sys.executable, "-m", "primage", "study", "--again", "--out", str(out)], stderr=subprocess.PIPE, text=True
+    )
+    for line in first.stderr:
+        if "histology-htc-consumers  waiting" in line and "pods running" in line:
+            first.kill()
+            break
+    assert first.wait(timeout=30) == -9, "it ended before it could be killed"
     return out, json.loads(primage("study", "--out", str(out), "--json"))
 
 
@@ -45,6 +58,26 @@ def test_its_files_arrive_whole(study):
         assert Path(name).stat().st_size > 0
     for name in ("confusion-matrix.png", "training-curve.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
+    page = (out / "study.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page, "the page is to need nothing else"
+
+
+def test_table_3_has_every_figure_there_is(study):
+    document = study[1]
+    for name, paper in (("local", "local"), ("batch", "batch"), ("HTC", "HTC")):
+        ours = document["seconds"][name]
+        assert set(ours) == set(document["paper"])
+        assert ours["execution"] > 0
+        assert ours["total"] >= ours["execution"] - 1, paper
+    assert document["consumers"] == 4
+
+
+def test_the_study_run_again_takes_nothing_anew(study):
+    out, before = study
+    again = json.loads(primage("study", "--out", str(out), "--json"))
+    assert again["seconds"] == before["seconds"]
+    assert again["report"] == before["report"]
 
 
 def test_no_window_of_one_part_overlaps_another(study, tmp_path):
@@ -54,7 +87,7 @@ import sys
 from study_histology.data import cut_tissue
 from study_histology import PATCH
 spans = {}
-for part, patches in cut_tissue(4).items():
+for part, patches in cut_tissue(4, 2).items():
     columns = [int(name.split(',')[0]) for name in patches.names]
     spans[part] = (min(columns), max(columns) + PATCH)
 ordered = sorted(spans.values())
@@ -75,24 +108,18 @@ print('apart')
 
 def test_predictions_equal_those_of_the_same_code_outside_the_cluster(study, tmp_path):
     """Bit for bit: the model the cluster trained, the same partitions, a plain process here."""
-    import shutil
-
     libraries = unpack_wheels(ROOT / "apps/study-histology/requirements.txt", tmp_path / "log")
-    home = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu/histology")
-    shutil.copytree(home, tmp_path / "copy")
-    for made in (tmp_path / "copy/partitions").glob("*.npy"):
-        made.unlink()
+    shutil.copytree(HOME, tmp_path / "copy", ignore=shutil.ignore_patterns("predictions*"))
     path = f"{libraries}:{ROOT / 'apps/study-histology/package'}"
     command = [sys.executable, "-m", "study_histology", "--out", str(tmp_path / "copy"), "predict"]
     subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=True, capture_output=True, timeout=300)
-    theirs = sorted((home / "partitions").glob("*.npy"))
-    assert theirs
-    for made in theirs:
-        assert (tmp_path / "copy/partitions" / made.name).read_bytes() == made.read_bytes()
+    ours = {made.name: made.read_bytes() for made in (tmp_path / "copy/predictions").glob("*.npy")}
+    assert len(ours) == 16
+    for folder in ("predictions-batch", "predictions-htc"):
+        assert {made.name: made.read_bytes() for made in (HOME / folder).glob("*.npy")} == ours
 
 
-def test_run_again_nothing_changes(study, tmp_path):
-    assert json.loads(primage("up", "study-histology/vo.primage.eu.local", "--json"))["changes"] == []
+def test_run_again_nothing_changes(study):
     primage("site", "local", "up")
     log = Path("/var/lib/primage/log/cluster.log").read_text()
     recap = log[log.rindex("PLAY RECAP") :]

@@ -21,18 +21,22 @@ def environment(site, tmp_path_factory):
     images = [base_on_nodes(), *kubernetes_images(tools_dir())]
     archives = ensure_images(images, repository=ROOT, log=tmp_path_factory.mktemp("log") / "images.log")
     return {
-        **os.environ, **storage.environment(), "PRIMAGE_TOOLS": str(tools_dir()), "PRIMAGE_ARCHIVES": ":".join(map(str, archives)),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path_factory.mktemp("m")),
-    }  # fmt: skip
+        **os.environ,
+        **storage.environment(),
+        "PRIMAGE_TOOLS": str(tools_dir()),
+        "PRIMAGE_ARCHIVES": ":".join(map(str, archives)),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
 
 
 def test_every_role_has_a_scenario():
-    assert ROLES == sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml"))
+    assert sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml")) == ROLES
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_role(environment, role):
+def test_role(environment, role, tmp_path):
     done = subprocess.run(
-        ["molecule", "test"], cwd=ROOT / "roles" / role, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
+        ["molecule", "test"], cwd=ROOT / "roles" / role, env={**environment, "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path)},
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
