@@ -58,8 +58,8 @@ validate: $(VENV)/runtime ## Check every site's and app's settings, offline
 	$(PRIMAGE) validate
 
 .PHONY: bench
-bench: $(VENV)/runtime ## Measure on the standing local site and write bench/results.json
-	$(BIN)/python bench/run.py
+bench: $(VENV)/bench ## Measure on the standing local site and write bench/results.json
+	PYTHONPATH=services/htc_queue $(BIN)/python bench/run.py
 
 .PHONY: docs
 docs: $(VENV)/runtime ## Write docs/reference anew from the code
@@ -69,6 +69,7 @@ docs: $(VENV)/runtime ## Write docs/reference anew from the code
 lock: $(VENV)/dev ## Lock the requirements anew
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra bench --constraint requirements-dev.txt --output-file requirements-bench.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file apps/study-histology/requirements.txt apps/study-histology/package/pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file services/htc_queue/requirements.txt services/htc_queue/pyproject.toml
 
@@ -86,6 +87,10 @@ $(VENV)/runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Python requirements into $(VENV)"
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/bench: requirements-bench.txt $(VENV)/dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
 	touch $@
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/runtime

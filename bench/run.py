@@ -15,6 +15,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import queue_figures
+
 from primage.clients.cluster import Cluster, Ref
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.waiting import pods_of, wait_gone
@@ -117,6 +119,7 @@ def main() -> None:
         "preview_s": median_of(lambda: seconds([primage, "preview", "local"])),
         "up_noop_s": median_of(lambda: seconds([primage, "up", "local"])),
         **job_figures(),
+        **queue_figures.figures(),
         "site_warm_s": round(seconds([primage, "site", "local", "up"]) + seconds([primage, "study"]), 1),
         "site_cold_s": before.get("figures", {}).get("site_cold_s"),
     }

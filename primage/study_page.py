@@ -22,7 +22,8 @@ PAGE = """<!doctype html>
   h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
   table { border-collapse: collapse; } th, td { padding: .35rem .9rem; text-align: right; border-bottom: 1px solid #d8dee6; }
   th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #1c2430; }
-  .ours { background: #eef5fc; } .figures { display: flex; flex-wrap: wrap; gap: 1.5rem; } img { max-width: 100%; }
+  .ours { background: #eef5fc; } .figures { display: flex; flex-wrap: wrap; gap: 1.5rem; }
+  img { max-width: min(100%, 29rem); align-self: start; }
   .numbers { display: flex; flex-wrap: wrap; gap: 2rem; } .numbers b { display: block; font-size: 1.8rem; }
   pre { background: #f5f7f9; padding: 1rem; overflow-x: auto; } small { color: #5b6672; }
 </style>
@@ -53,7 +54,8 @@ Data: {{ report.data.wanted.source }}.</p>
   </tbody>
 </table>
 <p><small>Testing the trained model: as a plain process, as one batch job, and by {{ consumers }} consumers. The paper's HTC
-column adds to 67. All three predict the same, byte for byte.</small></p>
+column adds to 67. {% if seconds["local"]["total"] %}All three{% else %}Batch and HTC{% endif %} predict the same, byte for
+byte.</small></p>
 <h2>What the classifier is worth</h2>
 <div class="figures">
   {% for name, data in figures.items() %}<img alt="{{ name }}" src="data:image/png;base64,{{ data }}">{% endfor %}

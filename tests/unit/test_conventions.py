@@ -93,7 +93,13 @@ def test_versions_are_the_pinned_ones(repository):
     assert versions.PAUSE in (repository / "roles/container_runtime/defaults/main.yml").read_text()
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "apps/study-histology/requirements.txt"])
+REQUIREMENTS = [
+    "requirements.txt", "requirements-dev.txt", "requirements-bench.txt", "apps/study-histology/requirements.txt",
+    "services/htc_queue/requirements.txt",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REQUIREMENTS)
 def test_requirements_are_locked_by_hash_and_name_no_index(repository, name):
     text = (repository / name).read_text()
     assert "--hash=sha256:" in text
