@@ -121,10 +121,11 @@ def test_predictions_equal_those_of_the_same_code_outside_the_cluster(study, tmp
 
 def test_run_again_nothing_changes(study):
     primage("site", "local", "up")
-    log = Path("/var/lib/primage/log/cluster.log").read_text()
-    recap = log[log.rindex("PLAY RECAP") :]
-    assert "changed=0" in recap
-    assert recap.count("changed=") == recap.count("changed=0")
+    for step in ("machines", "cluster"):
+        log = Path(f"/var/lib/primage/log/{step}.log").read_text()
+        recap = log[log.rindex("PLAY RECAP") :]
+        assert "changed=0" in recap
+        assert recap.count("changed=") == recap.count("changed=0"), step
     assert '"counts": {"same":' in Path("/var/lib/primage/log/site.log").read_text().splitlines()[-1]
 
 

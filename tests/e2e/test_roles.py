@@ -1,4 +1,7 @@
-"""Each role on a machine of its own: it converges, a second run changes nothing, and what it promises is there."""
+"""Each role on a machine of its own: it converges, a second run changes nothing, and what it promises is there.
+
+Runs when no site stands: with cgroups of version 1, machines of two sets would share systemd's hierarchy.
+"""
 
 import os
 import subprocess
@@ -9,24 +12,31 @@ import pytest
 
 from primage.images import storage
 from primage.images.build import ensure_images
-from primage.images.catalogue import base_on_nodes, kubernetes_images
-from primage.toolchain.build import tools_dir
+from primage.images.catalogue import base_on_nodes, kubernetes_images, machine_image
+from primage.local.site import LocalSite
+from primage.toolchain.build import build_tools
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
 
 
+pytestmark = [pytest.mark.site, pytest.mark.timeout(900)]
+
+
 @pytest.fixture(scope="module")
-def environment(site, tmp_path_factory):
-    images = [base_on_nodes(), *kubernetes_images(tools_dir())]
-    archives = ensure_images(images, repository=ROOT, log=tmp_path_factory.mktemp("log") / "images.log")
-    return {
+def environment(tmp_path_factory):
+    log = tmp_path_factory.mktemp("log") / "images.log"
+    tools = build_tools(log, lambda fraction, what: None)
+    images = [base_on_nodes(), machine_image(), *kubernetes_images(tools)]
+    archives = ensure_images(images, repository=ROOT, log=log)
+    yield {
         **os.environ,
         **storage.environment(),
-        "PRIMAGE_TOOLS": str(tools_dir()),
+        "PRIMAGE_TOOLS": str(tools),
         "PRIMAGE_ARCHIVES": ":".join(map(str, archives)),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
+    LocalSite(ROOT).down()  # takes along what podman leaves on the host
 
 
 def test_every_role_has_a_scenario():
