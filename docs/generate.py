@@ -33,7 +33,7 @@ def settings_page(title: str, intro: str, models: dict[str, type[BaseModel]], pr
 def _table(schema: dict[str, Any]) -> str:
     required = schema.get("required", [])
     rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, field in schema["properties"].items():
+    for name, field in sorted(schema["properties"].items(), key=lambda item: item[0] not in required):
         default = (
             "**required**"
             if name in required

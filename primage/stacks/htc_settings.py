@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from primage.contract import Quantity, Settings
+from primage.stacks.job_settings import ContainerSettings
 
 NAME = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 QUEUE_IMAGE = "localhost/primage/queue:1"
@@ -32,7 +33,7 @@ class ProducerSettings(Settings):
         return self
 
 
-class ConsumerSettings(Settings):
+class ConsumerSettings(ContainerSettings):
     """What is done with each argument: exactly one of `command` and `call`."""
 
     image: str = Field(min_length=1, description="Container image; its python3 (3.11 or later) runs primage-queue.")
@@ -49,12 +50,6 @@ class ConsumerSettings(Settings):
     tries: int = Field(default=3, ge=1, le=100, description="How often an argument is tried before it is a dead letter.")
     visibility_seconds: float = Field(default=30, ge=2, le=3600, description="How long a silent consumer is waited for.")
     timeout_seconds: float | None = Field(default=None, gt=0, description="Longest time for one run of the command.")
-    env: dict[str, str] = Field(default={}, description="Environment variables besides the platform's own.")
-    cpu: Quantity = Field(default="1", description="Processor cores, requested and at most.")
-    memory: Quantity = Field(default="1Gi", description="Main memory, requested and at most.")
-    gpu: int = Field(default=0, ge=0, description="GPUs.")
-    scratch: Quantity = Field(default="1Gi", description="Size of /tmp, which is gone with the pod.")
-    node_selector: dict[str, str] = Field(default={}, description="Labels a node must have.")
     restarts: int = Field(default=20, ge=0, le=1000, description="How many consumers may die before the application fails.")
 
     @model_validator(mode="after")

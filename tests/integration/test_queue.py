@@ -107,6 +107,13 @@ def test_a_mebibyte_and_a_nul_go_by_standard_input_and_by_command_line_are_dead_
     assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == sorted(arguments)
 
 
+def test_an_unfit_argument_does_not_take_its_batch_along(queue):
+    queue.push([b"nul\0inside", *(b"%d" % n for n in range(5))])
+    queue.close()
+    assert tool("run", *PATIENCE, "-n", "6", "--", "true", check=False).returncode == 3
+    assert (queue.standing().done, queue.standing().dead) == (5, 1)
+
+
 def test_too_long_an_argument_is_refused_and_nothing_of_the_lot_is_pushed(queue):
     done = tool("push", stdin=b"good\n" + b"x" * (1024 * 1024 + 1), check=False)
     assert done.returncode == 1

@@ -74,6 +74,10 @@ class Consumer:
         try:
             outcome, last = self.deal(leases), False
         except UnfitError as error:
+            if len(leases) > 1:  # the others of its batch are none the worse for it
+                for lease in leases:
+                    self._deal([lease])
+                return
             outcome, last = Outcome(str(error), ""), True
         with self._lock:
             self._leases = []
