@@ -34,14 +34,7 @@ def _table(schema: dict[str, Any]) -> str:
     required = schema.get("required", [])
     rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, field in sorted(schema["properties"].items(), key=lambda item: item[0] not in required):
-        default = (
-            "**required**"
-            if name in required
-            else f"`{field.get('default')!r}`"
-            if not isinstance(field.get("default"), dict)
-            else "see below"
-        )
-        rows.append(f"| `{name}` | {_type(field)} | {default} | {field.get('description', '')} |")
+        rows.append(f"| `{name}` | {_type(field)} | {_default(field, name in required)} | {field.get('description', '')} |")
     return "\n".join(rows) + "\n"
 
 
