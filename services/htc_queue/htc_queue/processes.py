@@ -30,12 +30,14 @@ class Runner:
     """Runs one command at a time; another thread may stop it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may interrupt whoever holds it
         self._running: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     def stop(self) -> None:
-        """Ask the command that runs now to end."""
+        """Ask the command that runs now to end, or the one that is just being started."""
         with self._lock:
+            self._stopped = True
             if self._running:
                 _signal(self._running, signal.SIGTERM)
 
@@ -83,6 +85,8 @@ class Runner:
                 os.close(given)
         with self._lock:
             self._running = process
+            if self._stopped:
+                _signal(process, signal.SIGTERM)
         return process
 
 
