@@ -44,10 +44,10 @@ lint: $(VENV)/dev ## Check style, types, layers, YAML, roles, shell scripts
 	$(BIN)/mypy primage infra
 	for app in apps/*/; do (cd "$$app" && MYPYPATH=../.. ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/"$$app" __main__.py config.py); done
 	for service in services/*/; do (cd "$$service" && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/"$$service" "$$(basename "$$service")"); done
-	PYTHONPATH=services/htc_queue $(BIN)/lint-imports
+	PYTHONPATH=services/htc_queue:services/hpc_connector $(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
-	$(BIN)/shellcheck .ci/run services/*/bin/*
+	$(BIN)/shellcheck --shell=bash .ci/run services/*/bin/* services/*/*/remote/*.sh
 
 .PHONY: format
 format: $(VENV)/dev ## Rewrite Python files in the house format
@@ -72,6 +72,7 @@ lock: $(VENV)/dev ## Lock the requirements anew
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra bench --constraint requirements-dev.txt --output-file requirements-bench.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file apps/study-histology/requirements.txt apps/study-histology/package/pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file services/htc_queue/requirements.txt services/htc_queue/pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file services/hpc_connector/requirements.txt services/hpc_connector/pyproject.toml
 
 .PHONY: clean-cache
 clean-cache: ## Remove caches: built tools, image layers, libraries, the virtual environment

@@ -2,6 +2,7 @@
 
 import pulumi
 
+from infra.components.hpc_connector import HpcConnector
 from infra.components.priority_classes import PriorityClasses
 from infra.components.shared_volumes import SharedVolumes
 from infra.components.virtual_organisation import VirtualOrganisation
@@ -24,8 +25,14 @@ for vo in config.vos:
     organisation = VirtualOrganisation(
         slug, vo, mount_point=config.mount_point, oneprovider=config.oneprovider, protect=config.protect, opts=on_site
     )
-    SharedVolumes(
+    volumes = SharedVolumes(
         f"{slug}-volumes", vo.name, config.volumes, namespace=organisation.namespace, protect=config.protect, opts=on_site
     )
+    backends = [backend for backend in config.hpc.backends if vo.name in backend.vos]
+    if backends:
+        HpcConnector(
+            f"{slug}-hpc", config.hpc, backends, namespace=organisation.namespace, vo=vo.name, gid=vo.gid,
+            opts=pulumi.ResourceOptions.merge(on_site, pulumi.ResourceOptions(depends_on=[volumes, organisation])),
+        )  # fmt: skip
 
 pulumi.export("site", outputs.model_dump())

@@ -102,6 +102,50 @@ class VoConfig(Settings):
     )
 
 
+class HpcBackendConfig(Settings):
+    """An HPC centre that VOs' jobs may be carried to; credentials come later, by `primage hpc login`."""
+
+    name: str = Field(pattern=DNS_LABEL, max_length=40, description="Name jobs use.")
+    endpoint: str = Field(
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$",
+        description="Login node: host or host:port (the paper's ENDPOINT).",
+    )
+    vos: tuple[str, ...] = Field(min_length=1, description="VOs whose jobs may go there, each as an account of its own.")
+    partition: str = Field(default="", pattern=r"^[\w.,-]*$", description="Slurm partition; empty for its default.")
+    account: str = Field(
+        default="", pattern=r"^[\w.-]*$", description="Slurm account (grant) that is charged; empty for the user's."
+    )
+    scratch: str = Field(
+        default="$HOME",
+        pattern=r"^[A-Za-z0-9$/_.{}~-]+$",
+        description="Folder there for jobs' files; variables are read there ($SCRATCH).",
+    )
+    datalake: str = Field(
+        default="", description="Where the VO's DATALAKE is mounted there; {vo} stands for the VO. Empty: nowhere."
+    )
+    max_jobs: int = Field(default=1000, ge=1, le=100_000, description="Most jobs of a VO in Slurm at a time; others wait here.")
+    poll_seconds: float = Field(default=2, ge=0.2, le=600, description="Shortest time between two looks at its queue.")
+
+    @property
+    def port(self) -> int:
+        """Of its SSH server."""
+        return int(self.endpoint.partition(":")[2] or 22)
+
+    def data(self, vo: str) -> dict[str, str]:
+        """Its config map in a VO's namespace (the paper's figure 7)."""
+        return {
+            "ENDPOINT": self.endpoint, "partition": self.partition, "account": self.account, "scratch": self.scratch,
+            "datalake": self.datalake.replace("{vo}", vo), "max_jobs": str(self.max_jobs), "poll_seconds": f"{self.poll_seconds:g}",
+        }  # fmt: skip
+
+
+class HpcConfig(Settings):
+    """The way to HPC centres."""
+
+    image: str = Field(default="localhost/primage/hpc-connector:1", description="Image of the connector (images/hpc-connector).")
+    backends: tuple[HpcBackendConfig, ...] = Field(default=(), description="HPC centres.")
+
+
 class SiteConfig(Settings):
     """One site."""
 
@@ -116,6 +160,7 @@ class SiteConfig(Settings):
     )
     volumes: VolumesConfig = Field(description="The shared volumes.")
     priority_classes: tuple[PriorityClassConfig, ...] = Field(default=(), description="Priorities jobs may have.")
+    hpc: HpcConfig = Field(default=HpcConfig(), description="HPC centres that jobs may be carried to.")
     vos: tuple[VoConfig, ...] = Field(min_length=1, description="The VOs it serves.")
 
     @model_validator(mode="after")
@@ -125,6 +170,14 @@ class SiteConfig(Settings):
             *_duplicates("vos", "gid", [str(vo.gid) for vo in self.vos]),
             *_duplicates("vos", "namespace", [namespace_for(vo.name) for vo in self.vos]),
             *_duplicates("priority_classes", "name", [c.name for c in self.priority_classes]),
+            *_duplicates("hpc.backends", "name", [b.name for b in self.hpc.backends]),
+        ]
+        served = {vo.name for vo in self.vos}
+        problems += [
+            f"hpc.backends: {backend.name} is for {vo}, a VO the site does not serve"
+            for backend in self.hpc.backends
+            for vo in backend.vos
+            if vo not in served
         ]
         if sum(c.default for c in self.priority_classes) > 1:
             problems.append("priority_classes: more than one is the default")

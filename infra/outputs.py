@@ -20,5 +20,12 @@ def site_outputs(site: str, config: SiteConfig) -> SiteOutputs:
         kubeconfig=os.environ.get("PRIMAGE_KUBECONFIG") or kubeconfig_path(config.cluster.kubeconfig),
         context=config.cluster.context,
         mount_point=config.mount_point,
-        vos={vo.name: VoOutputs(namespace=namespace_for(vo.name), gid=vo.gid) for vo in config.vos},
+        vos={
+            vo.name: VoOutputs(
+                namespace=namespace_for(vo.name),
+                gid=vo.gid,
+                backends=tuple(b.name for b in config.hpc.backends if vo.name in b.vos),
+            )
+            for vo in config.vos
+        },
     )

@@ -33,6 +33,12 @@ rm "$HOME/.primage-check"
 touch "$MOUNT_POINT/HOME/shared/.primage-check" && rm "$MOUNT_POINT/HOME/shared/.primage-check"
 test "$(id -u)" != 0
 """
+HPC_SCRIPT = """\
+set -eu
+test -n "$SLURM_JOB_ID"
+test "$(id -u)" != 0
+ls "$MOUNT_POINT/DATALAKE/" > /dev/null
+"""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,9 @@ def _checks(outputs: SiteOutputs, cluster: Cluster, engine: EmbeddedEngine) -> I
     first = next(iter(outputs.vos))
     yield f"batch job {first}", lambda: _batch(engine, first, outputs.site)
     yield f"queue {first}", lambda: _queue(engine, first, outputs.site)
+    for vo in outputs.vos:
+        for backend in outputs.vos[vo].backends:
+            yield f"HPC job {backend} {vo}", lambda vo=vo, backend=backend: _hpc(engine, vo, outputs.site, backend)  # type: ignore[misc]
 
 
 def _certificate(cluster: Cluster) -> Outcome:
@@ -171,5 +180,21 @@ def _queue(engine: EmbeddedEngine, vo: str, site: str) -> Outcome:
         result = engine.up(stack, options)
         standing = StackQueue(stack).standing()
         return standing["done"] == 3 and standing["finished"], f"{standing['done']} of 3 arguments done ({result.seconds:.1f} s)"
+    finally:
+        engine.destroy(stack, options)
+
+
+def _hpc(engine: EmbeddedEngine, vo: str, site: str, backend: str) -> Outcome:
+    """A job on the HPC machine whose result comes back to HOME; by nobody in particular, not by root."""
+    stack = StackName(site=site, app="hpc", vo=vo, run="check")
+    job = {
+        "name": "check", "host": backend, "script": HPC_SCRIPT, "memory": "32Mi", "backoff_limit": 0, "deadline_seconds": 120,
+        "monitoring_period": 2,
+    }  # fmt: skip
+    options = Options(overrides={"job": job}, timeout_s=150)
+    engine.destroy(stack, options)
+    try:
+        result = engine.up(stack, options)
+        return True, f"ran on {backend} and saw DATALAKE ({result.seconds:.1f} s)"
     finally:
         engine.destroy(stack, options)

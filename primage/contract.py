@@ -48,12 +48,14 @@ class VoOutputs(BaseModel):
     Attributes:
         namespace: where the VO's jobs run.
         gid: POSIX group that owns the VO's folders on the shared file system.
+        backends: names of the HPC backends its jobs may be carried to.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     namespace: str
     gid: int
+    backends: tuple[str, ...] = ()
 
 
 class SiteOutputs(BaseModel):

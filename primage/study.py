@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from primage.clients.cluster import Cluster, Ref
+from primage.contract import SiteOutputs
 from primage.engine.changes import Event, Result
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.waiting import pods_of
@@ -81,6 +82,8 @@ class StudyRun:
     out: Path
     options: Options
     settings: dict[str, Any]
+    train_on: str | None = None
+    """HPC backend for training, empty for a batch job; None for the VO's first one that it has credentials for."""
 
     def __post_init__(self) -> None:
         self._engine = EmbeddedEngine()
@@ -93,7 +96,7 @@ class StudyRun:
                 self._engine.destroy(self._stack(stage), self.options)
             self._measured = {}
         self.out.mkdir(parents=True, exist_ok=True)
-        self._up("train")
+        self._up("train", hpc=self.train_on if self.train_on is not None else self._own_backend())
         self._measure("batch", self._up("batch"))
         self._measure("HTC", self._up("htc"))
         self._local()
@@ -117,8 +120,16 @@ class StudyRun:
     def _consumers(self) -> int:
         return int(self.settings.get("consumers", 4))
 
-    def _up(self, stage: str) -> Result:
-        overrides = {f"study.{key}": value for key, value in {**self.settings, "stage": stage}.items()}
+    def _own_backend(self) -> str:
+        site = SiteOutputs.model_validate(self._engine.outputs(StackName(self.site))["site"])
+        served, cluster = site.vos.get(self.vo), self._cluster()
+        for backend in served.backends if served else ():
+            if cluster.get(Ref("v1", "Secret", f"backend-{backend}", served.namespace if served else "")):
+                return backend
+        return ""
+
+    def _up(self, stage: str, **more: str) -> Result:
+        overrides = {f"study.{key}": value for key, value in {**self.settings, **more, "stage": stage}.items()}
         options = Options(overrides=overrides, listener=self.options.listener, timeout_s=self.options.timeout_s)
         return self._engine.up(self._stack(stage), options)
 

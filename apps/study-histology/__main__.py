@@ -5,6 +5,7 @@ from config import Stage, StudySettings
 
 from primage.stacks.app import this_app
 from primage.stacks.batch_job import BatchJob
+from primage.stacks.hpc_job import HpcJob
 from primage.stacks.htc_application import HtcApplication
 from primage.stacks.settings import load_settings
 
@@ -14,6 +15,8 @@ if settings.stage is Stage.HTC:
     application = HtcApplication(settings.application(), app)
     pulumi.export("queue", application.queue_name)
     pulumi.export("job", application.consumers_name)
+elif settings.stage is Stage.TRAIN and settings.hpc:
+    pulumi.export("job", HpcJob(settings.hpc_job(), app).job_name)
 else:
     # Kubernetes itself puts the variable in: the program need not know the site.
     pulumi.export("job", BatchJob(settings.job("$(MOUNT_POINT)"), app).job_name)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from primage.contract import Quantity, Settings
+from primage.stacks.hpc_settings import HpcJobSettings
 from primage.stacks.htc_settings import ConsumerSettings, HtcSettings, ProducerSettings
 from primage.stacks.job_settings import BatchJobSettings
 
@@ -17,7 +18,7 @@ class Stage(StrEnum):
     ALL = "all"
     """Everything, one step after the other, in one batch job."""
     TRAIN = "train"
-    """Cut the patches and train, as a batch job; predictions of an earlier model go."""
+    """Cut the patches and train, on an HPC backend or as a batch job; predictions of an earlier model go."""
     BATCH = "batch"
     """Test as one batch job."""
     HTC = "htc"
@@ -34,6 +35,13 @@ STEPS = {
 }
 RESULTS = {Stage.BATCH: "predictions-batch", Stage.HTC: "predictions-htc", Stage.REPORT: "predictions-htc"}
 
+HPC_SCRIPT = """\
+set -eu
+[ ! -e "$SOFTWARE/activate" ] || . "$SOFTWARE/activate"
+exec python3 -m study_histology --out "$HOME/$OUT" run --data "$MOUNT_POINT/DATALAKE/$DATA" "$@"
+"""
+"""Stage train on an HPC machine; its software is what the centre installed, or what PYTHONPATH already has."""
+
 
 class StudySettings(Settings):
     """One run of the study."""
@@ -48,6 +56,10 @@ class StudySettings(Settings):
     )
     out: str = Field(default="histology", pattern=r"^[A-Za-z0-9._-]+$", description="Folder in HOME/private for the results.")
     epochs: int = Field(default=5, ge=1, le=200, description="Passes over the training part; the paper's is 5.")
+    hpc: str = Field(default="", description="HPC backend that stage train runs on; empty for a batch job.")
+    hpc_software: str = Field(
+        default="/opt/primage/study-histology", description="Folder on the HPC machine with the study's `activate` script."
+    )
     partitions: int = Field(default=16, ge=1, le=1000, description="CSV files the test part is cut into.")
     stride: int = Field(default=4, ge=1, le=50, description="Pixels between windows of the tissue, for training.")
     test_stride: int = Field(default=2, ge=1, le=50, description="The same for testing.")
@@ -61,8 +73,7 @@ class StudySettings(Settings):
     def job(self, mount_point: str) -> BatchJobSettings:
         """The batch job of the stage, on a site whose volumes are below `mount_point`."""
         options = ["--out", f"{mount_point}/HOME/private/{self.out}", "run", "--data", f"{mount_point}/DATALAKE/{self.data}"]
-        options += [f"--epochs={self.epochs}", f"--partitions={self.partitions}"]
-        options += [f"--stride={self.stride}", f"--test-stride={self.test_stride}"]
+        options += self._cutting()
         options += [f"--results={RESULTS[self.stage]}"] if self.stage in RESULTS else []
         options += [f"--same={RESULTS[Stage.BATCH]}"] if self.stage is Stage.REPORT else []
         options += ["--fresh"] if self.stage is Stage.TRAIN else []
@@ -70,6 +81,26 @@ class StudySettings(Settings):
             name=self.name,
             image=self.image,
             args=(*options, "--steps", *STEPS[self.stage]),
+            cpu=self.cpu,
+            memory=self.memory,
+            deadline_seconds=self.deadline_seconds,
+        )
+
+    def _cutting(self) -> list[str]:
+        return [
+            f"--epochs={self.epochs}", f"--partitions={self.partitions}",
+            f"--stride={self.stride}", f"--test-stride={self.test_stride}",
+        ]  # fmt: skip
+
+    def hpc_job(self) -> HpcJobSettings:
+        """Stage train on an HPC backend; what it makes comes back to HOME."""
+        return HpcJobSettings(
+            name=self.name,
+            host=self.hpc,
+            script=HPC_SCRIPT,
+            args=(*self._cutting(), "--fresh", "--steps", *STEPS[Stage.TRAIN]),
+            env={"OUT": self.out, "DATA": self.data, "SOFTWARE": self.hpc_software},
+            outputs=(self.out,),
             cpu=self.cpu,
             memory=self.memory,
             deadline_seconds=self.deadline_seconds,

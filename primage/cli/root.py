@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from primage.cli import check, queue, site, stacks, study, validate, why
+from primage.cli import check, hpc, logs, queue, site, stacks, study, validate, why
 from primage.cli.output import report_error
 from primage.errors import ExitCode, PrimageError
 
@@ -31,10 +31,12 @@ app.command("destroy")(stacks.destroy)
 app.command("render")(stacks.render)
 app.command("outputs")(stacks.outputs)
 app.command("status")(stacks.status)
+app.command("logs")(logs.logs)
 app.command("scale")(queue.scale)
 app.command("check")(check.check)
 app.command("study")(study.study)
 app.command("why")(why.why)
+app.add_typer(hpc.app, name="hpc")
 app.add_typer(queue.app, name="queue")
 app.add_typer(site.app, name="site")
 

@@ -21,10 +21,14 @@ def study(
     data: Annotated[
         str, typer.Option(help="Folder in DATALAKE with the IDC set; without patches there, scikit-image's tissue.")
     ] = "idc",
+    train_on: Annotated[
+        str | None,
+        typer.Option("--train-on", metavar="BACKEND", help="HPC backend, or `batch`; else the VO's own."),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Run every stage anew, also those that are done.")] = False,
     json: Json = False,
 ) -> None:
-    """Run the paper's validation study: train, test as a batch job and by consumers of a queue, report; print its Table 3 and ours.
+    """Run the paper's validation study: train on HPC, test as a batch job and as HTC, report; print Table 3 and ours.
 
     Stages that are done are not run again, so an interrupted study goes on where it was.
 
@@ -34,8 +38,9 @@ def study(
     from primage.study import PAPER_TABLE_3, StudyRun
 
     with progress(quiet=json) as listener:
+        trainer = "" if train_on == "batch" else train_on
         options = Options(listener=listener, timeout_s=1800)
-        done = StudyRun(vo, site, out, options, {"consumers": consumers, "data": data}).run(again=again)
+        done = StudyRun(vo, site, out, options, {"consumers": consumers, "data": data}, trainer).run(again=again)
     if json:
         files = [str(path) for path in done.files]
         print_json(

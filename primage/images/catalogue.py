@@ -13,6 +13,7 @@ from primage.toolchain.versions import COREDNS, ETCD, KUBERNETES, PAUSE
 BASE = "localhost/primage/base:1"
 MACHINE = "localhost/primage/machine:1"
 QUEUE = "localhost/primage/queue:1"
+HPC_CONNECTOR = "localhost/primage/hpc-connector:1"
 STUDY = "localhost/primage/study-histology:1"
 
 
@@ -100,6 +101,7 @@ def base_on_nodes() -> Image:
 
 
 QUEUE_REQUIREMENTS = "services/htc_queue/requirements.txt"
+HPC_REQUIREMENTS = "services/hpc_connector/requirements.txt"
 STUDY_REQUIREMENTS = "apps/study-histology/requirements.txt"
 
 
@@ -119,7 +121,12 @@ def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Imag
         "site-packages": libraries(repository / STUDY_REQUIREMENTS),
         "study_histology": repository / "apps" / "study-histology" / "package" / "study_histology",
     }
+    connector = {
+        "lib": libraries(repository / HPC_REQUIREMENTS),
+        "lib/hpc_connector": repository / "services" / "hpc_connector" / "hpc_connector",
+    }
     return [
+        Image(name=HPC_CONNECTOR, folder="images/hpc-connector", files=connector),
         Image(name=QUEUE, folder="images/queue", files=queue),
         Image(name=STUDY, folder="images/study-histology", files={**study, **queue}),
     ]

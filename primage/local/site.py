@@ -19,6 +19,7 @@ from primage.errors import ExitCode, PrimageError
 from primage.images import storage
 from primage.images.build import ensure_images
 from primage.images.catalogue import (
+    HPC_REQUIREMENTS,
     QUEUE_REQUIREMENTS,
     STUDY_REQUIREMENTS,
     app_images,
@@ -90,12 +91,15 @@ class LocalSite:
             Step("tools", "Build Kubernetes' tools", self._tools),
             Step("base-images", "Build the base and machine images", self._base_images(archives), ["packages"]),
             Step("libraries", "Fetch the applications' libraries", self._libraries),
-            Step("machines", "Make the machines", self._playbook("local-site"), ["base-images"]),
+            Step("software", "Stage the HPC machine's software", self._software, ["libraries"]),
+            Step("machines", "Make the machines", self._playbook("local-site"), ["base-images", "software"]),
             Step("kubernetes-images", "Build Kubernetes' images", self._kubernetes_images(archives), ["base-images", "tools"]),
             Step("app-images", "Build the applications' images", self._app_images(apps), ["kubernetes-images", "libraries"]),
             Step("cluster", "Make the cluster", self._cluster(archives), ["machines", "kubernetes-images"]),
             Step("import-images", "Import the applications' images", self._import(apps), ["cluster", "app-images"]),
-            Step("site", "Bring the site program up", self._site, ["cluster"]),
+            Step("hpc", "Make the HPC site", self._playbook("create-hpc"), ["machines"]),
+            Step("site", "Bring the site program up", self._site, ["cluster", "import-images"]),
+            Step("hpc-login", "Connect the VOs to the HPC site", self._hpc_login, ["site", "hpc"]),
         ]
 
     def down(self) -> None:
@@ -154,7 +158,7 @@ class LocalSite:
 
     def _libraries(self, log: Path, report: Report) -> None:
         report(0.1, "fetching wheels")
-        for requirements in (QUEUE_REQUIREMENTS, STUDY_REQUIREMENTS):
+        for requirements in (HPC_REQUIREMENTS, QUEUE_REQUIREMENTS, STUDY_REQUIREMENTS):
             unpack_wheels(self.repository / requirements, log)
 
     def _kubernetes_images(self, archives: list[Path]) -> Callable[[Path, Report], None]:
@@ -201,6 +205,7 @@ class LocalSite:
     def _site(self, log: Path, report: Report) -> None:
         from primage.engine.embedded.engine import EmbeddedEngine
         from primage.engine.engine import Options
+        from primage.local.rollout import roll_out
         from primage.stack import parse_stack_name
 
         with log.open("a") as stream:
@@ -209,8 +214,21 @@ class LocalSite:
                 report(0.5, f"{event.label} {event.state}")
                 print(event, file=stream)
 
-            result = EmbeddedEngine().up(parse_stack_name(SITE), Options(listener=follow))
+            engine = EmbeddedEngine()
+            result = engine.up(parse_stack_name(SITE), Options(listener=follow))
             print(json.dumps(result.as_dict(), default=str), file=stream)
+            roll_out(engine.default_cluster(), lambda what: report(0.9, what))
+
+    def _software(self, log: Path, _report: Report) -> None:
+        """What an HPC centre would install for its users: the study's code and libraries, as hard links to the cache."""
+        from primage.local.software import stage_study
+
+        stage_study(self.repository, local_site_dir() / "software", log)
+
+    def _hpc_login(self, log: Path, report: Report) -> None:
+        from primage.local.hpc import connect
+
+        connect(self.repository, log, lambda what: report(0.5, what))
 
     def _ansible(self, playbook: str, variables: dict[str, Any] | None = None) -> list[str]:
         given = {"container_environment": storage.environment(), "podman_state": storage.RUN_TIME_STATE, **(variables or {})}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from primage.clients.cluster import Cluster, Ref
 from primage.images import storage
 from primage.images.wheels import unpack_wheels
 from primage.local.site import LocalSite
@@ -80,6 +81,12 @@ def test_the_study_run_again_takes_nothing_anew(study):
     assert again["report"] == before["report"]
 
 
+def test_it_was_trained_on_slurm(study):
+    job = Cluster("/var/lib/primage/local/kubeconfig").get(Ref("batch/v1", "Job", "histology-train", "vo-dot-primage-dot-eu"))
+    assert job["spec"]["managedBy"] == "hpc.primage.eu/connector"
+    assert job["metadata"]["annotations"]["hpc.primage.eu/slurm-job"].isdigit()
+
+
 def test_no_window_of_one_part_overlaps_another(study, tmp_path):
     libraries = unpack_wheels(ROOT / "apps/study-histology/requirements.txt", tmp_path / "log")
     script = """
@@ -121,7 +128,7 @@ def test_predictions_equal_those_of_the_same_code_outside_the_cluster(study, tmp
 
 def test_run_again_nothing_changes(study):
     primage("site", "local", "up")
-    for step in ("machines", "cluster"):
+    for step in ("machines", "cluster", "hpc"):
         log = Path(f"/var/lib/primage/log/{step}.log").read_text()
         recap = log[log.rindex("PLAY RECAP") :]
         assert "changed=0" in recap
@@ -150,7 +157,7 @@ def test_machines_that_lost_their_power_come_back(study):
     """Every machine and podman's monitors killed at once: podman still says that they run."""
     import signal
 
-    names = ["primage-local-front", "primage-local-worker-1"]
+    names = ["primage-local-front", "primage-local-worker-1", "primage-local-hpc"]
     state = "{{.State.ConmonPid}} {{.State.Pid}}"
     pids = capture(["podman", "inspect", "--format", state, *names], env=storage.environment()).split()
     assert len(pids) == 2 * len(names)

@@ -44,8 +44,21 @@ def test_pods_pass_pod_security_restricted(objects):
             assert not context.get("privileged")
 
 
-def test_pods_have_no_token_of_the_api(objects):
-    assert all(pod["automountServiceAccountToken"] is False for pod in pods(objects))
+CONTROLLERS = {"hpc-connector"}
+"""Service accounts with rights of their own, in roles that name what they may do."""
+
+
+def test_pods_have_no_token_of_the_api_but_controllers(objects):
+    for pod in pods(objects):
+        assert pod["automountServiceAccountToken"] is (pod.get("serviceAccountName") in CONTROLLERS)
+
+
+def test_no_role_may_everything(objects):
+    for obj in objects:
+        assert obj["kind"] not in {"ClusterRole", "ClusterRoleBinding"}
+        for rule in obj.get("rules", []):
+            assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
+            assert "secrets" not in rule["resources"] or (rule["verbs"] == ["get"] and rule["resourceNames"])
 
 
 def test_pods_say_what_they_need(objects):
@@ -57,15 +70,15 @@ def test_pods_say_what_they_need(objects):
 
 def test_volumes_come_by_claim(objects):
     for pod in pods(objects):
-        for volume in pod["volumes"]:
+        for volume in pod.get("volumes", []):
             assert set(volume) - {"name"} <= {"persistentVolumeClaim", "emptyDir", "configMap", "secret", "projected"}
 
 
 def test_the_data_lake_is_read_only(objects):
     for pod in pods(objects):
-        claims = {v["name"]: v["persistentVolumeClaim"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
+        claims = {v["name"]: v["persistentVolumeClaim"] for v in pod.get("volumes", []) if "persistentVolumeClaim" in v}
         for container in containers(pod):
-            for mount in container["volumeMounts"]:
+            for mount in container.get("volumeMounts", []):
                 if claims.get(mount["name"], {}).get("claimName") == "datalake":
                     assert mount["readOnly"] is True
                     assert claims[mount["name"]]["readOnly"] is True

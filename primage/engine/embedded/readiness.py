@@ -112,7 +112,8 @@ def _job(obj: Object) -> Verdict:
             "BackoffLimitExceeded": f"failed {obj.get('spec', {}).get('backoffLimit', 6) + 1} times, as often as it may",
             "DeadlineExceeded": f"ran longer than its deadline of {obj.get('spec', {}).get('activeDeadlineSeconds')} s",
         }
-        detail = words.get(failed.get("reason", ""), failed.get("message", "failed"))
+        said = failed.get("message", "failed")
+        detail = said if obj.get("spec", {}).get("managedBy") else words.get(failed.get("reason", ""), said)
         return Verdict(State.FAILED, detail, "read its last lines above, mend the cause, and run `primage up` again")
     if obj.get("spec", {}).get("suspend"):
         return waiting("suspended")

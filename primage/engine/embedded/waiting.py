@@ -128,6 +128,9 @@ def why(cluster: Cluster, ref: Ref) -> Verdict | None:
     """Why an object is not ready, from its pods and events; None when they tell nothing."""
     if ref.kind not in WITH_PODS:
         return None
+    if ref.kind == "Job" and (cluster.get(ref) or {}).get("spec", {}).get("managedBy"):
+        told = events_of(cluster, ref)[-1:]  # no pod is made for it: its controller tells by events
+        return Verdict(State.WAITING, str(told[0].get("message", ""))) if told else None
     pods = pods_of(cluster, ref)
     explained = explain_pods(pods, cluster.list("v1", "Node")) if pods else None
     if explained:

@@ -1,0 +1,14 @@
+"""An HPC job of one VO on one site."""
+
+import pulumi
+
+from primage.stacks.app import this_app
+from primage.stacks.hpc_job import HpcJob
+from primage.stacks.hpc_settings import HpcJobSettings
+from primage.stacks.settings import load_settings
+
+app = this_app("hpc")
+job = HpcJob(load_settings("job", HpcJobSettings), app)
+
+pulumi.export("namespace", app.namespace)
+pulumi.export("job", job.job_name)

@@ -1,0 +1,137 @@
+"""A VO's way to HPC: its backends, and the connector that carries jobs there with no rights but over this VO's jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra.config import HpcBackendConfig, HpcConfig
+from primage import names
+
+NAME = "hpc-connector"
+USER = 10001
+HOME = "/home-private"
+ALIVE = "/tmp/alive"  # noqa: S108  # inside the container
+SILENT_MINUTES = 11
+"""The connector begins its watch anew every five minutes; two silent ones are a hang."""
+
+
+class HpcConnector(pulumi.ComponentResource):
+    """Config maps `backend-<name>` (the paper's figure 7) and one connector in a VO's namespace.
+
+    Credentials are in Secrets of the same names, which `primage hpc login` writes: no program sees them.
+    """
+
+    def __init__(
+        self, name: str, hpc: HpcConfig, backends: Sequence[HpcBackendConfig], *, namespace: pulumi.Input[str], vo: str, gid: int,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__("primage:site:HpcConnector", name, {}, opts)
+        self._namespace = namespace
+        self._labels = {names.LABEL_VO: names.namespace_for(vo), names.LABEL_APP: NAME, names.LABEL_PRIVATE: "true"}
+        here = pulumi.ResourceOptions(parent=self)
+        for backend in backends:
+            kubernetes.core.v1.ConfigMap(
+                f"{name}-backend-{backend.name}",
+                metadata=self._metadata(f"backend-{backend.name}"),
+                data=backend.data(vo),
+                opts=here,
+            )
+        account = kubernetes.core.v1.ServiceAccount(
+            f"{name}-account", metadata=self._metadata(NAME), automount_service_account_token=False, opts=here
+        )
+        bound = self._rights(name, [backend.name for backend in backends], here)
+        kubernetes.networking.v1.NetworkPolicy(
+            f"{name}-policy",
+            metadata=self._metadata(NAME),
+            spec={
+                "podSelector": {"matchLabels": self._labels},
+                "policyTypes": ["Ingress", "Egress"],
+                "egress": [_egress(backends)],
+            },
+            opts=here,
+        )
+        kubernetes.apps.v1.Deployment(
+            f"{name}-deployment",
+            metadata=self._metadata(NAME),
+            spec={
+                "replicas": 1,
+                # Two at a time would do no harm, but tell everything twice.
+                "strategy": {"type": "Recreate"},
+                "selector": {"matchLabels": self._labels},
+                "template": {"metadata": {"labels": self._labels}, "spec": self._pod(hpc, backends, gid)},
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[account, *bound]),
+        )
+        self.register_outputs({})
+
+    def _metadata(self, name: str) -> dict[str, object]:
+        return {"name": name, "namespace": self._namespace, "labels": self._labels}
+
+    def _rights(self, name: str, backends: list[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+        """Jobs and their status, scripts, these backends' credentials, and events; in this namespace alone."""
+        rules = [
+            {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "patch"]},
+            {"apiGroups": ["batch"], "resources": ["jobs/status"], "verbs": ["patch"]},
+            {"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["get"]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [f"backend-{b}" for b in backends]},
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+        ]
+        role = kubernetes.rbac.v1.Role(f"{name}-role", metadata=self._metadata(NAME), rules=rules, opts=opts)
+        binding = kubernetes.rbac.v1.RoleBinding(
+            f"{name}-binding",
+            metadata=self._metadata(NAME),
+            role_ref={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
+            subjects=[{"kind": "ServiceAccount", "name": NAME, "namespace": self._namespace}],
+            opts=opts,
+        )
+        return [role, binding]
+
+    def _pod(self, hpc: HpcConfig, backends: Sequence[HpcBackendConfig], gid: int) -> dict[str, object]:
+        environment = {
+            "PRIMAGE_BACKENDS": ",".join(backend.name for backend in backends),
+            "PRIMAGE_HOME": HOME,
+            "PRIMAGE_ALIVE": ALIVE,
+        }
+        container = {
+            "name": NAME,
+            "image": hpc.image,
+            "imagePullPolicy": "IfNotPresent",
+            "env": [
+                {"name": "PRIMAGE_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+                *({"name": key, "value": value} for key, value in environment.items()),
+            ],
+            "resources": {"requests": {"cpu": "50m", "memory": "150Mi"}, "limits": {"cpu": "500m", "memory": "150Mi"}},
+            "readinessProbe": {"exec": {"command": ["test", "-e", ALIVE]}, "periodSeconds": 1, "failureThreshold": 30},
+            "livenessProbe": {
+                "exec": {"command": ["sh", "-c", f'test -n "$(find {ALIVE} -mmin -{SILENT_MINUTES})"']},
+                "periodSeconds": 60, "initialDelaySeconds": 60, "timeoutSeconds": 10,
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": [{"name": "home", "mountPath": HOME}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        }  # fmt: skip
+        return {
+            "serviceAccountName": NAME,
+            "automountServiceAccountToken": True,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": 10,
+            "securityContext": {
+                "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": gid, "fsGroup": gid,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+            "volumes": [
+                {"name": "home", "persistentVolumeClaim": {"claimName": names.CLAIM_HOME_PRIVATE}},
+                {"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}},
+            ],
+        }  # fmt: skip
+
+
+def _egress(backends: Sequence[HpcBackendConfig]) -> dict[str, object]:
+    """SSH to the login nodes, and the API server, whose address no policy knows."""
+    ports = sorted({backend.port for backend in backends} | {443, 6443})
+    return {"ports": [{"protocol": "TCP", "port": port} for port in ports]}

@@ -1,0 +1,29 @@
+"""`primage logs`: what a stack's jobs write."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from primage.stack import parse_stack_name
+
+
+def logs(
+    stack: Annotated[str, typer.Argument(metavar="STACK", help="An app's stack (hpc/vo.primage.eu.local).")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+) -> None:
+    """Show what a stack's jobs have written, wherever they run.
+
+    Example: `primage logs hpc/vo.primage.eu.local --follow`
+    """
+    from primage.logs import jobs_of, read
+
+    jobs = jobs_of(parse_stack_name(stack))
+    for cluster, job in jobs:
+        if len(jobs) > 1:
+            print(f"== {job.name}")
+        for piece in read(cluster, job, follow=follow):
+            sys.stdout.write(piece)
+            sys.stdout.flush()

@@ -1,0 +1,116 @@
+"""Credentials for an HPC backend: tried first, then kept in the namespace's Secret, where only the connector reads them."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from primage.clients.cluster import Cluster, Object, Ref
+from primage.contract import SiteOutputs
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.errors import ExitCode, PrimageError
+from primage.process import capture
+from primage.stack import StackName
+
+MANAGER = "primage-credentials"
+LOGIN_TIMEOUT_S = 60
+SAY = "command -v sbatch > /dev/null && sinfo --version && id -un"
+
+
+@dataclass(frozen=True)
+class Login:
+    """What an HPC centre gave a VO: files, none of which is ever printed or kept elsewhere.
+
+    Attributes:
+        username: the account that the VO's jobs are mapped to.
+        key: private key, OpenSSH.
+        known_hosts: lines with the login node's host keys.
+        certificate: OpenSSH certificate of the key, where the centre uses them.
+        proxy: grid proxy credential, PEM, where the centre uses them.
+    """
+
+    username: str
+    key: Path
+    known_hosts: Path
+    certificate: Path | None = None
+    proxy: Path | None = None
+
+    def data(self) -> dict[str, str]:
+        """The Secret's keys; raises PrimageError for a file that cannot be read."""
+        files = {
+            "ssh-privatekey": self.key, "known_hosts": self.known_hosts, "ssh-certificate": self.certificate, "proxy": self.proxy,
+        }  # fmt: skip
+        try:
+            return {"username": self.username, **{name: path.read_text() for name, path in files.items() if path}}
+        except (OSError, UnicodeDecodeError) as error:
+            raise PrimageError(
+                f"the credentials cannot be read: {error}", todo="name files that hold them", code=ExitCode.INVALID
+            ) from error
+
+
+def login(site: str, vo: str, backend: str, given: Login, *, test: bool = True) -> str:
+    """Try the login, then keep it; returns what the HPC machine said of itself.
+
+    Raises:
+        PrimageError: no such VO or backend, or the login fails; nothing is changed then.
+    """
+    cluster, namespace = _place(site, vo)
+    ref = Ref("v1", "ConfigMap", f"backend-{backend}", namespace)
+    found = cluster.get(ref)
+    if found is None:
+        known = sorted(name.removeprefix("backend-") for name in _names(cluster, namespace))
+        raise PrimageError(
+            f"VO {vo} has no HPC backend {backend} on site {site}; it has {', '.join(known) or 'none'}",
+            where=f"Pulumi.{site}.yaml, hpc.backends", todo=f"add it there and run `primage up {site}`", code=ExitCode.INVALID,
+        )  # fmt: skip
+    data = given.data()
+    said = _try(str(found["data"]["ENDPOINT"]), given) if test else "not tried"
+    secret: Object = {
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "stringData": data,
+        "metadata": {"name": ref.name, "namespace": namespace, "labels": {"primage.eu/backend": backend}},
+    }  # fmt: skip
+    cluster.apply(secret, manager=MANAGER, force=True)
+    return said
+
+
+def _place(site: str, vo: str) -> tuple[Cluster, str]:
+    found: Any = EmbeddedEngine().outputs(StackName(site)).get("site")
+    if not found:
+        raise PrimageError(f"site {site} is not up", todo=f"run `primage up {site}` (`make site` for the local one)")
+    outputs = SiteOutputs.model_validate(found)
+    if vo not in outputs.vos:
+        raise PrimageError(
+            f"site {site} does not serve VO {vo}", todo=f"use one it serves: {', '.join(outputs.vos)}", code=ExitCode.INVALID
+        )
+    return Cluster(outputs.kubeconfig, outputs.context), outputs.vos[vo].namespace
+
+
+def _names(cluster: Cluster, namespace: str) -> list[str]:
+    maps = cluster.list("v1", "ConfigMap", namespace)
+    return [m["metadata"]["name"] for m in maps if m["metadata"]["name"].startswith("backend-")]
+
+
+def _try(endpoint: str, given: Login) -> str:
+    host, colon, port = endpoint.rpartition(":")
+    host, port = (host, port) if colon and port.isdigit() else (endpoint, "22")
+    with tempfile.TemporaryDirectory(prefix="primage-login-") as folder:
+        key = Path(folder) / "key"  # ssh refuses a key that others may read, wherever it came from
+        key.touch(mode=0o600)
+        key.write_bytes(given.key.read_bytes())
+        options = {
+            "BatchMode": "yes", "IdentitiesOnly": "yes", "IdentityFile": str(key), "StrictHostKeyChecking": "yes",
+            "UserKnownHostsFile": str(given.known_hosts.resolve()), "GlobalKnownHostsFile": "none", "ConnectTimeout": "15",
+            **({"CertificateFile": str(given.certificate.resolve())} if given.certificate else {}),
+        }  # fmt: skip
+        flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+        try:
+            return capture(
+                ["ssh", "-F", "none", *flags, "-p", port, f"{given.username}@{host}", SAY], timeout_s=LOGIN_TIMEOUT_S
+            ).strip()
+        except PrimageError as error:
+            raise PrimageError(
+                f"{given.username} cannot log in at {endpoint}, or finds no Slurm there: {error.what}",
+                todo="see docs/runbooks/hpc-login-refused.md; nothing was changed", code=ExitCode.UNREACHABLE,
+            ) from error  # fmt: skip

@@ -1,0 +1,55 @@
+"""The local HPC machine's accounts, given to the VOs' connectors as an operator would with `primage hpc login`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from primage.clients.cluster import Cluster, Ref
+from primage.contract import SiteOutputs
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.hpc import Login, login
+from primage.paths import local_site_dir
+from primage.stack import StackName
+
+SITE = "local"
+BACKEND = "hpc"
+
+
+def connect(repository: Path, log: Path, report: Callable[[str], None]) -> None:
+    """Log every VO in whose connector has not these very credentials yet."""
+    settings = yaml.safe_load((repository / f"Pulumi.{SITE}.yaml").read_text())["config"]["primage:site"]
+    outputs = SiteOutputs.model_validate(EmbeddedEngine().outputs(StackName(SITE))["site"])
+    cluster = Cluster(outputs.kubeconfig, outputs.context)
+    folder = local_site_dir() / "ssh"
+    hosts = _known_hosts(folder, settings, log.parent)
+    for vo in settings["vos"]:
+        if BACKEND not in outputs.vos[vo["name"]].backends:
+            continue
+        report(vo["name"])
+        # The account's name is the inventory's: one for each VO, told apart by the VO's group.
+        given = Login(f"vo{vo['gid']}", folder / f"hpc-{vo['name']}", hosts)
+        if not _has(cluster, outputs.vos[vo["name"]].namespace, given):
+            said = login(SITE, vo["name"], BACKEND, given)
+            with log.open("a") as stream:
+                print(f"{vo['name']}: {said}", file=stream)
+
+
+def _known_hosts(folder: Path, settings: dict[str, object], out: Path) -> Path:
+    """The HPC machine's line alone: what the connector pins."""
+    backends = settings["hpc"]["backends"]  # type: ignore[index]
+    address = next(b["endpoint"] for b in backends if b["name"] == BACKEND)
+    lines = [line for line in (folder / "known_hosts").read_text().splitlines() if line.startswith(f"{address} ")]
+    path = out / "hpc-known-hosts"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def _has(cluster: Cluster, namespace: str, given: Login) -> bool:
+    import base64
+
+    secret = cluster.get(Ref("v1", "Secret", f"backend-{BACKEND}", namespace)) or {}
+    kept = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+    return kept == given.data()

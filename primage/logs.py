@@ -1,0 +1,142 @@
+"""What a stack's jobs write, while they run and after: from their pods, or for HPC jobs from HOME, where it is kept."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+
+from primage.clients.cluster import Cluster, Object, Ref, Refused
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.embedded.readiness import State, verdict
+from primage.engine.embedded.waiting import pods_of, wait_gone, wait_ready
+from primage.errors import ExitCode, PrimageError
+from primage.names import CLAIM_HOME_PRIVATE
+from primage.stack import StackName
+from primage.stacks.batch_job import USER
+from primage.stacks.hpc_settings import MANAGER
+
+LOOK_EVERY_S = 1.0
+LONGEST_S = 86_400
+READER_IMAGE = "localhost/primage/base:1"
+# Attempts are numbered files, each complete before the next begins: one after the other they only ever grow.
+READ = 'cd "/home-private/jobs/$1/$2" 2> /dev/null || exit 0; ls | sort -n | xargs -r cat | tail -c "+$3" | head -c 4000000'
+
+
+def jobs_of(stack: StackName) -> list[tuple[Cluster, Ref]]:
+    """The stack's jobs, also while it is still coming up.
+
+    Raises:
+        PrimageError: it has none.
+    """
+    owned = EmbeddedEngine().owned(stack)
+    found = [(cluster, entry.ref) for entry, cluster in owned if cluster and entry.ref and entry.ref.kind == "Job"]
+    if not found:
+        raise PrimageError(f"{stack} has no jobs: it is not up", todo=f"run `primage up {stack}`", code=ExitCode.USAGE)
+    return found
+
+
+def read(cluster: Cluster, job: Ref, *, follow: bool) -> Iterator[str]:
+    """What the job has written, in pieces; with `follow`, until it has ended."""
+    live = cluster.get(job)
+    if live is None:
+        raise PrimageError(f"{job} is gone", todo="look at its output in HOME, where HPC jobs' output is kept")
+    if live["spec"].get("managedBy") == MANAGER:
+        yield from _from_home(cluster, job, live["metadata"]["uid"][:8], follow=follow)
+    else:
+        yield from _grow(lambda: _of_pods(cluster, job), lambda: _over(cluster, job), follow=follow)
+
+
+def _over(cluster: Cluster, job: Ref) -> bool:
+    live = cluster.get(job)
+    return live is None or verdict(live).state is not State.WAITING
+
+
+def _grow(whole: Callable[[], str], over: Callable[[], bool], *, follow: bool) -> Iterator[str]:
+    """What is new each time of a text that only grows."""
+    said = 0
+    while True:
+        ended = not follow or over()  # asked before reading: what was written last is read after the end
+        text = whole()
+        if len(text) > said:
+            yield text[said:]
+            said = len(text)
+        if ended:
+            return
+        time.sleep(LOOK_EVERY_S)
+
+
+def _of_pods(cluster: Cluster, job: Ref) -> str:
+    pods = pods_of(cluster, job)
+    several = len(pods) > 1
+    parts = []
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        head = f"== {name}\n" if several else ""
+        parts.append(head + cluster.logs(job.namespace, name, tail=1_000_000))
+    return "".join(parts)
+
+
+def _from_home(cluster: Cluster, job: Ref, folder: str, *, follow: bool) -> Iterator[str]:
+    """Through a small pod with the rights of any job of the VO: HOME is not open to anybody else."""
+    reader = _reader(cluster, job)
+    ref = Ref.of(reader)
+    try:
+        cluster.apply(reader, manager="primage-logs")
+        wait_ready(cluster, cluster.get(ref) or reader, timeout_s=60, report=lambda _: None)
+        said = 0
+        while True:
+            ended = not follow or _over(cluster, job)
+            code, out, err = cluster.execute(ref, ["sh", "-c", READ, "read", job.name, folder, str(said + 1)])
+            if code:
+                raise PrimageError(
+                    f"the output of {job} cannot be read: {err.strip()}", where=f"HOME/private/jobs/{job.name}/{folder}"
+                )
+            if out:
+                yield out
+                said += len(out.encode(errors="surrogateescape"))
+            elif ended:
+                return
+            else:
+                time.sleep(LOOK_EVERY_S)
+    finally:
+        try:
+            cluster.delete(ref)
+            wait_gone(cluster, ref, timeout_s=30, report=lambda _: None)
+        except Refused:
+            pass  # it was never made
+
+
+def _reader(cluster: Cluster, job: Ref) -> Object:
+    gid = _gid(cluster, job.namespace)
+    name = f"logs-{job.name[:40]}-{secrets.token_hex(3)}"
+    amounts = {"cpu": "50m", "memory": "32Mi"}
+    return {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": job.namespace, "labels": {"app.kubernetes.io/managed-by": "primage"}},
+        "spec": {
+            "restartPolicy": "Never", "automountServiceAccountToken": False, "enableServiceLinks": False,
+            "activeDeadlineSeconds": LONGEST_S, "terminationGracePeriodSeconds": 0,
+            "securityContext": {
+                "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": gid, "fsGroup": gid,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [{
+                "name": "reader", "image": READER_IMAGE, "command": ["sleep", str(LONGEST_S)],
+                "resources": {"requests": amounts, "limits": amounts},
+                "securityContext": {
+                    "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": [{"name": "home", "mountPath": "/home-private", "readOnly": True}],
+            }],
+            "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": CLAIM_HOME_PRIVATE}}],
+        },
+    }  # fmt: skip
+
+
+def _gid(cluster: Cluster, namespace: str) -> int:
+    """The VO's group, as the connector of the namespace has it."""
+    connector = cluster.get(Ref("apps/v1", "Deployment", "hpc-connector", namespace))
+    if connector is None:
+        raise PrimageError(f"namespace {namespace} has no HPC connector", todo="see hpc.backends in the site's file")
+    return int(connector["spec"]["template"]["spec"]["securityContext"]["runAsGroup"])

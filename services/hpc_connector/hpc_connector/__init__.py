@@ -1,0 +1,1 @@
+"""Carries Kubernetes Jobs to Slurm."""

@@ -1,0 +1,146 @@
+"""The local HPC machine, and a connector of this machine that may be killed, frozen and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from primage.clients.cluster import Cluster, Ref
+from primage.engine.embedded.waiting import events_of
+from primage.images import storage
+
+HERE = Path(__file__).parent
+MACHINE = "primage-local-hpc"
+OTHER_VO = "training-dot-primage-dot-eu"
+OTHER_HOME = Path("/var/lib/primage/local/shared/home/training.primage.eu/private/training.primage.eu")
+WAIT_S = 120
+
+
+def on_hpc(script: str, user: str = "root", *, check: bool = True) -> str:
+    """Run a script on the HPC machine."""
+    command = ["podman", "exec", "--user", user, MACHINE, "bash", "-c", script]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **storage.environment()}
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout + done.stderr * (not check)
+
+
+def reboot_hpc() -> None:
+    """Power off without warning, and on again."""
+    for action in (["kill", "--signal", "KILL"], ["start"]):
+        command = ["podman", *action, MACHINE]
+        subprocess.run(command, capture_output=True, timeout=120, check=True, env={**os.environ, **storage.environment()})
+    until("the HPC machine is back", lambda: "slurmctld" in on_hpc("ps -eo comm", check=False))
+
+
+def slurm_jobs(uid: str) -> list[tuple[str, str]]:
+    """Slurm's number and state of everything that was ever submitted for a Job and is remembered."""
+    lines = on_hpc("squeue --states=all --noheader --format='%A|%T|%k'").splitlines()
+    return [(line.split("|")[0], line.split("|")[1]) for line in lines if f":{uid}:" in line.split("|")[2]]
+
+
+def until(what: str, probe, timeout_s: float = WAIT_S):
+    """The first true answer of a probe."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        found = probe()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"not within {timeout_s} s: {what}")
+
+
+class Jobs:
+    """HPC jobs made by hand in the second VO's namespace."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.made: list[Ref] = []
+
+    def start(self, name: str, script: str, **more) -> Ref:
+        job = {key: more.pop(key) for key in ("inputs", "outputs", "partition") if key in more}
+        data = {"monitoring_period": "5", "job": json.dumps({"host": more.pop("host", "hpc"), "script": script, **job})}
+        self.cluster.apply(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": OTHER_VO}, "data": data},
+            manager="test",
+        )
+        resources = {"requests": more.pop("requests", {"cpu": "1", "memory": "64Mi"})}
+        container = {"name": "job", "image": "hpc.primage.eu/none", "resources": resources, "env": more.pop("env", [])}
+        annotations = {"hpc.primage.eu/job": name}
+        spec = {
+            "managedBy": "hpc.primage.eu/connector", "backoffLimit": 2, "activeDeadlineSeconds": 600, **more,
+            "template": {"metadata": {"annotations": annotations}, "spec": {"restartPolicy": "Never", "containers": [container]}},
+        }  # fmt: skip
+        self.cluster.apply(
+            {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": OTHER_VO}, "spec": spec},
+            manager="test",
+        )
+        ref = Ref("batch/v1", "Job", name, OTHER_VO)
+        self.made.append(ref)
+        return ref
+
+    def live(self, ref: Ref):
+        return self.cluster.get(ref) or {}
+
+    def uid(self, ref: Ref) -> str:
+        return self.live(ref)["metadata"]["uid"]
+
+    def condition(self, ref: Ref) -> str:
+        """`Complete`, `Failed`, or nothing."""
+        conditions = self.live(ref).get("status", {}).get("conditions") or []
+        return next((c["type"] for c in conditions if c["type"] in {"Complete", "Failed"} and c["status"] == "True"), "")
+
+    def reasons(self, ref: Ref) -> set[str]:
+        return {event.get("reason") for event in events_of(self.cluster, ref)}
+
+    def wait(self, ref: Ref, wanted: str = "Complete") -> None:
+        until(f"{ref} ends", lambda: self.condition(ref))
+        assert self.condition(ref) == wanted, self.live(ref)["status"]
+
+    def clear(self) -> None:
+        for ref in self.made:
+            self.cluster.delete(ref)
+            self.cluster.delete(Ref("v1", "ConfigMap", ref.name, OTHER_VO))
+        until("the jobs are gone", lambda: not any(self.cluster.get(ref) for ref in self.made))
+
+
+class Connector:
+    """One run of the connector after the other, as a process of this machine."""
+
+    def __init__(self, folder: Path, home: Path = OTHER_HOME) -> None:
+        self.folder, self.home = folder, home
+        self.process: subprocess.Popen | None = None
+
+    def start(self, point: str = "never", **environment: str) -> Connector:
+        self.stop()
+        env = {
+            **os.environ, "KUBECONFIG": "/var/lib/primage/local/kubeconfig",
+            "PRIMAGE_NAMESPACE": OTHER_VO, "PRIMAGE_BACKENDS": "hpc",
+            "PRIMAGE_HOME": str(self.home), "PRIMAGE_ALIVE": str(self.folder / "alive"),
+            "PYTHONPATH": str(HERE.parents[1] / "services/hpc_connector"), **environment,
+        }  # fmt: skip
+        with (self.folder / "connector.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(HERE / "hpc_connector_that_dies.py"), point], env=env, stdout=log, stderr=log
+            )
+        return self
+
+    def signal(self, number: int) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def died(self) -> None:
+        """Wait until it has killed itself."""
+        assert self.process
+        assert self.process.wait(timeout=WAIT_S) == -signal.SIGKILL
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(timeout=30)
