@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from htc_queue.clients import Queue
-
 from primage.clients.cluster import Cluster, Ref
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.waiting import pods_of, wait_gone, wait_ready

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+
 from htc_queue.clients import Queue
 from htc_queue.domain import Patience, QueueError, digest
-
 from primage.images import storage
 from primage.images.catalogue import QUEUE
 from primage.process import capture

@@ -7,6 +7,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import SSHCertificateBuilder, SSHCertificateType
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hpc_connector.connector import deadline_s, wish
 from hpc_connector.domain import (
     FINALIZER,
@@ -26,8 +29,6 @@ from hpc_connector.domain import (
 )
 from hpc_connector.files import Home
 from hpc_connector.ssh import Credentials
-from hypothesis import given
-from hypothesis import strategies as st
 
 UID = "9b2e8b1c-0000-4000-8000-000000000001"
 

@@ -4,6 +4,10 @@ import hashlib
 import ssl
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from htc_queue.domain import (
     MOST_BYTES,
     Patience,
@@ -14,10 +18,6 @@ from htc_queue.domain import (
     digest,
     require_fit,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import ValidationError
-
 from primage.stacks.htc_settings import HtcSettings
 from primage.stacks.queue_credentials import make_credentials
 

@@ -12,10 +12,11 @@ import os
 import signal
 from pathlib import Path
 
+from lightkube import AsyncClient
+
 from hpc_connector.connector import Connector
 from hpc_connector.files import Home
 from hpc_connector.kube import Kube
-from lightkube import AsyncClient
 
 TURN_S = 10
 
