@@ -112,7 +112,9 @@ class Account:
         options = sbatch_options(request, self.backend, self.owner, attempt)
         said = comment(self.owner, request.uid, attempt)
         root = await self._ready()
-        number = await self._run("submit", root, request.uid, str(attempt), said, image, *options, stdin=self._attempt(request))
+        number = await self._run(
+            "submit", root, request.uid, str(attempt), said, image, self.backend.datalake, *options, stdin=self._attempt(request)
+        )
         return "" if number.strip() == "started" else number.strip()
 
     def _attempt(self, request: Request) -> bytes:
@@ -168,10 +170,10 @@ class Account:
 
     async def bring(self, request: Request, home: Home) -> None:
         """Copy the inputs there, what is there already excepted; goes on where an earlier call was cut off."""
-        root = await self._ready()
-        await self._run("prepare", root, request.uid, self.backend.datalake)
         if not request.inputs:
             return
+        root = await self._ready()
+        await self._run("prepare", root, request.uid)
         wanted = await asyncio.to_thread(home.files, request.inputs)
         folder = f"{root}/{request.uid}/mount/HOME/private"
         there = await self._sums(folder, wanted)

@@ -1,12 +1,14 @@
 # Submits one attempt, or says that it was submitted: prints Slurm's number. Reads the attempt's files as a tar archive.
-# $1 root of the working folders, $2 uid, $3 attempt, $4 comment, $5 image or "", then sbatch's options.
+# $1 root of the working folders, $2 uid, $3 attempt, $4 comment, $5 image or "", $6 where the data lake is mounted, or "",
+# then sbatch's options.
 set -u
 umask 077
-root=$1 uid=$2 attempt=$3 comment=$4 image=$5
-shift 5
+root=$1 uid=$2 attempt=$3 comment=$4 image=$5 lake=$6
+shift 6
 work=$root/$uid
 at=$work/$attempt
 mkdir -p "$at" "$work/mount/HOME/private" || { echo "no working folder in $root" >&2; exit 75; }
+[ -z "$lake" ] || ln -sfn "$lake" "$work/mount/DATALAKE" || exit 75
 exec 9> "$work/lock"
 flock 9
 if [ -s "$at/number" ]; then
