@@ -39,7 +39,7 @@ test-unit: $(VENV)/dev ## Run the tests that need no root and no site (under a m
 
 .PHONY: lint
 lint: $(VENV)/dev ## Check style, types, layers, YAML, roles, shell scripts
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy primage infra
 	for app in apps/*/; do (cd "$$app" && MYPYPATH=../.. ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/"$$app" __main__.py config.py); done
@@ -59,7 +59,7 @@ validate: $(VENV)/runtime ## Check every site's and app's settings, offline
 
 .PHONY: bench
 bench: $(VENV)/bench ## Measure on the standing local site and write bench/results.json
-	PYTHONPATH=services/htc_queue $(BIN)/python bench/run.py
+	PYTHONPATH=services/htc_queue:services/hpc_connector $(BIN)/python bench/run.py
 
 .PHONY: docs
 docs: $(VENV)/runtime ## Write docs/reference anew from the code

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hpc_figures
 import queue_figures
 
 from primage.clients.cluster import Cluster, Ref
@@ -120,6 +121,7 @@ def main() -> None:
         "up_noop_s": median_of(lambda: seconds([primage, "up", "local"])),
         **job_figures(),
         **queue_figures.figures(),
+        **hpc_figures.figures(),
         "site_warm_s": round(seconds([primage, "site", "local", "up"]) + seconds([primage, "study"]), 1),
         "site_cold_s": before.get("figures", {}).get("site_cold_s"),
     }

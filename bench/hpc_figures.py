@@ -1,0 +1,189 @@
+"""What carrying a job to Slurm costs over plain sbatch, and what a thousand jobs in flight cost.
+
+Run with the name of a file, this is the connector itself, which writes there what it has used so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from primage.clients.cluster import Cluster, Ref
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.engine import Options
+from primage.images import storage
+from primage.stack import parse_stack_name
+
+ROOT = Path(__file__).resolve().parents[1]
+STACK = parse_stack_name("hpc/vo.primage.eu.local--bench")
+JOB = Ref("batch/v1", "Job", "bench-bench", "vo-dot-primage-dot-eu")
+HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu")
+SCRIPT = "date +%s.%N; date +%s.%N"
+ACCOUNT, OTHER_ACCOUNT = "vo20001", "vo20002"
+SPACE = "primage-bench-hpc"
+IN_FLIGHT = 1000
+RUNS = 7
+TURNS = 20
+
+
+def on_hpc(user: str, script: str) -> str:
+    """A script on the HPC machine, as one of its accounts."""
+    command = ["podman", "exec", "--user", user, "--workdir", f"/home/{user}", "primage-local-hpc", "bash", "-c", script]
+    environment = {**os.environ, **storage.environment()}
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=environment).stdout
+
+
+def ours(engine: EmbeddedEngine, cluster: Cluster) -> tuple[float, float]:
+    """Submitting to the first instruction, and the last to the end being seen, through app hpc."""
+    job = {"name": "bench", "host": "hpc", "script": SCRIPT, "memory": "32Mi"}
+    timing = engine.up(STACK, Options(overrides={"job": job})).timings[str(JOB)]
+    uid = (cluster.get(JOB) or {})["metadata"]["uid"]
+    first, last = map(float, (HOME / f"jobs/bench-bench/{uid[:8]}/1.log").read_text().split()[:2])
+    engine.destroy(STACK, Options())
+    return first - timing["submitted"], timing["ready"] - last
+
+
+def plain() -> tuple[float, float]:
+    """The same by `sbatch --wait` on the login node itself."""
+    batch = f"echo '#!/bin/sh\n{SCRIPT}' | sbatch --wait --mem=32M --output=bench.out"
+    submit = f"date +%s.%N; {batch} > /dev/null; date +%s.%N; cat bench.out"
+    submitted, seen, first, last = map(float, on_hpc(ACCOUNT, submit).split()[:4])
+    return first - submitted, seen - last
+
+
+def overheads(engine: EmbeddedEngine, cluster: Cluster) -> dict[str, float]:
+    """Ours and plain ones in turn, so that a slow moment hits both."""
+    pairs = [(ours(engine, cluster), plain()) for _ in range(RUNS + 1)][1:]
+    return {
+        "hpc_start_s": round(statistics.median(own[0] for own, _ in pairs), 3),
+        "hpc_end_seen_s": round(statistics.median(own[1] for own, _ in pairs), 3),
+        "sbatch_start_s": round(statistics.median(other[0] for _, other in pairs), 3),
+        "sbatch_end_seen_s": round(statistics.median(other[1] for _, other in pairs), 3),
+        "hpc_submit_overhead_s": round(statistics.median(sum(own) - sum(other) for own, other in pairs), 3),
+    }
+
+
+def in_flight(cluster: Cluster) -> dict[str, float]:
+    """A connector of its own namespace with many jobs that wait in Slurm: memory, and login commands for each look at them."""
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
+    with tempfile.TemporaryDirectory(prefix="primage-bench-") as text:
+        folder = Path(text)
+        try:
+            cluster.apply(space, manager="bench")
+            _backend(cluster)
+            for number in range(IN_FLIGHT):
+                cluster.apply(_job(number), manager="bench")
+            return _measure(folder)
+        finally:
+            on_hpc(OTHER_ACCOUNT, "scancel --me; rm -rf /scratch/$USER/primage/*")
+            for job in cluster.list("batch/v1", "Job", SPACE):
+                cluster.patch(
+                    Ref.of({"apiVersion": "batch/v1", "kind": "Job", **job}), {"metadata": {"finalizers": None}}, manager="bench"
+                )
+            cluster.delete(Ref("v1", "Namespace", SPACE))
+
+
+def _measure(folder: Path) -> dict[str, float]:
+    figures = folder / "figures.json"
+    environment = {
+        **os.environ, "KUBECONFIG": "/var/lib/primage/local/kubeconfig", "PRIMAGE_NAMESPACE": SPACE, "PRIMAGE_BACKENDS": "hpc",
+        "PRIMAGE_HOME": str(folder), "PRIMAGE_ALIVE": str(folder / "alive"),
+    }  # fmt: skip
+    started = time.monotonic()
+    process = subprocess.Popen([sys.executable, __file__, str(figures)], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        found = _read(figures, lambda now: now["followed"] == IN_FLIGHT)
+        took = time.monotonic() - started
+        later = _read(figures, lambda now: now["looks"] >= found["looks"] + TURNS)
+        commands = (later["commands"] - found["commands"]) / (later["looks"] - found["looks"])
+        return {
+            "hpc_jobs_in_flight": IN_FLIGHT,
+            "hpc_submissions_per_s": round(IN_FLIGHT / took, 1),
+            "hpc_login_commands_per_poll": round(commands, 2),
+            "hpc_connector_memory_mib": round(later["rss"] / 2**20, 1),
+        }
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+
+
+def _read(path: Path, enough: object) -> dict[str, float]:
+    end = time.monotonic() + 600
+    while time.monotonic() < end:
+        try:
+            found: dict[str, float] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            found = {}
+        if found and enough(found):  # type: ignore[operator]
+            return found
+        time.sleep(0.5)
+    raise TimeoutError(f"not within 600 s: {found}")
+
+
+def _backend(cluster: Cluster) -> None:
+    """The second VO's account, looked at at the pace a real centre is."""
+    for kind in ("ConfigMap", "Secret"):
+        found = cluster.get(Ref("v1", kind, "backend-hpc", "training-dot-primage-dot-eu")) or {}
+        data = {**found["data"], **({"poll_seconds": "2"} if kind == "ConfigMap" else {})}
+        meta = {"name": "backend-hpc", "namespace": SPACE}
+        cluster.apply({"apiVersion": "v1", "kind": kind, "metadata": meta, "data": data}, manager="bench")
+    script = {"monitoring_period": "15", "job": json.dumps({"host": "hpc", "script": "sleep 86400"})}
+    meta = {"name": "sleep", "namespace": SPACE}
+    cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": script}, manager="bench")
+
+
+def _job(number: int) -> dict[str, object]:
+    container = {"name": "job", "image": "hpc.primage.eu/none", "resources": {"requests": {"cpu": "1", "memory": "32Mi"}}}
+    template = {
+        "metadata": {"annotations": {"hpc.primage.eu/job": "sleep"}},
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    }
+    meta = {"name": f"sleep-{number}", "namespace": SPACE}
+    spec = {"managedBy": "hpc.primage.eu/connector", "template": template}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec}
+
+
+def figures() -> dict[str, float]:
+    """All of them, by name."""
+    engine = EmbeddedEngine()
+    cluster = engine.default_cluster()
+    engine.destroy(STACK, Options())
+    return {**overheads(engine, cluster), **in_flight(cluster)}
+
+
+async def connector(path: Path) -> None:
+    """The connector, and beside it a task that writes down what it uses."""
+    import resource
+
+    from lightkube import AsyncClient
+
+    from hpc_connector.connector import Connector
+    from hpc_connector.files import Home
+    from hpc_connector.kube import Kube
+
+    names = os.environ["PRIMAGE_BACKENDS"].split(",")
+    kube = Kube(AsyncClient(field_manager="hpc-connector"), os.environ["PRIMAGE_NAMESPACE"])
+    own = Connector(kube, Home(Path(os.environ["PRIMAGE_HOME"])), names, lambda: None)
+
+    async def note() -> None:
+        while True:
+            await asyncio.sleep(1)
+            for desk in own.desks.values():
+                now = {"commands": desk.account.commands, "looks": desk.looks, "followed": len(desk.followed)}
+                # The most it ever had, not what it happens to have now.
+                memory = {"rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+                path.with_suffix(".part").write_text(json.dumps({**now, **memory}))
+                path.with_suffix(".part").replace(path)
+
+    await asyncio.gather(own.run(), note())
+
+
+if __name__ == "__main__":
+    asyncio.run(connector(Path(sys.argv[1])))
