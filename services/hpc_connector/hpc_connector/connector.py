@@ -16,6 +16,7 @@ from lightkube import ApiError
 
 from hpc_connector.domain import (
     ANNOTATION_ATTEMPT,
+    ANNOTATION_FAILED,
     ANNOTATION_JOB,
     ANNOTATION_SLURM,
     FINALIZER,
@@ -284,16 +285,18 @@ class Connector:
 
     async def _attempts(self, job: Object, request: Request, desk: Desk) -> End:
         """Try until one attempt succeeds or there are no tries left."""
-        uid = request.uid
+        job = self._jobs.get(request.uid, job)
+        notes = job["metadata"].get("annotations") or {}
+        # From here on by what was written, not by what has been heard back of it: that may come late.
+        attempt, failed = max(int(notes.get(ANNOTATION_ATTEMPT, 0)), 1), _failed(job)
+        number = notes.get(ANNOTATION_SLURM)
+        if ANNOTATION_ATTEMPT not in notes or not job.get("status", {}).get("startTime"):
+            await self._begin(job, attempt)
         while True:
-            job = self._jobs.get(uid, job)
-            failed = int(job.get("status", {}).get("failed") or 0)
-            notes = job["metadata"].get("annotations") or {}
-            attempt = max(int(notes.get(ANNOTATION_ATTEMPT, 0)), 1)
-            if ANNOTATION_ATTEMPT not in notes or not job.get("status", {}).get("startTime"):
-                await self._begin(job, attempt)
+            if int(job.get("status", {}).get("failed") or 0) != failed:
+                await self._kube.status(job, {"failed": failed, "active": 1, "ready": 0})
             async with desk.slots:
-                end = await self._attempt(job, request, desk, attempt, notes.get(ANNOTATION_SLURM))
+                end = await self._attempt(job, request, desk, attempt, number)
             if end.done:
                 await desk.account.fetch(request, self._home)
                 return end
@@ -305,12 +308,10 @@ class Connector:
                 message = f"{end.message}; its last lines:{lines}" if lines else end.message
                 return End(done=False, reason=end.reason, message=message, again=end.again)
             await self._say(job, end.reason, f"attempt {attempt} {end.message}; it is tried again", warning=True)
-            # One write says that this attempt has failed and the next is meant: none is counted twice, none left out.
-            await self._kube.status(job, {"failed": failed, "active": 1, "ready": 0})
-            await self._kube.annotate(job, {ANNOTATION_ATTEMPT: str(attempt + 1), ANNOTATION_SLURM: None})
-            job["metadata"].setdefault("annotations", {})[ANNOTATION_ATTEMPT] = str(attempt + 1)
-            job["metadata"]["annotations"].pop(ANNOTATION_SLURM, None)
-            job.setdefault("status", {})["failed"] = failed
+            attempt, number = attempt + 1, None
+            # One write says that an attempt has failed and the next is meant: none is counted twice, none left out.
+            notes = {ANNOTATION_ATTEMPT: str(attempt), ANNOTATION_FAILED: str(failed), ANNOTATION_SLURM: None}
+            await self._kube.annotate(job, notes)
 
     async def _begin(self, job: Object, attempt: int) -> None:
         """Record the intent before anything is sent."""
@@ -405,7 +406,7 @@ class Connector:
             }
             for kind in (first, last)
         ]
-        done = {"completionTime": stamp, "succeeded": 1} if end.done else {"failed": int(status.get("failed") or 0) + 1}
+        done = {"completionTime": stamp, "succeeded": 1} if end.done else {"failed": _failed(live) + 1}
         await self._kube.status(
             live, {"startTime": status.get("startTime") or stamp, "active": 0, "ready": 0, "conditions": [*kept, *made], **done}
         )
@@ -493,3 +494,8 @@ def deadline_s(job: Object) -> float | None:
 def now() -> str:
     """The time, as Kubernetes writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _failed(job: Object) -> int:
+    """Attempts that have failed; the status only repeats it, since it cannot be written together with the attempt's number."""
+    return int((job["metadata"].get("annotations") or {}).get(ANNOTATION_FAILED, 0))
