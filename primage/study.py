@@ -46,6 +46,8 @@ RESULTS = (
     "confusion-matrix.png",
     "training-curve.png",
     "history.json",
+    "results.ipynb",
+    "results.html",
     "timings-prepare.json",
     "timings-predict.json",
     "model.keras",

@@ -61,6 +61,7 @@ byte.</small></p>
   {% for name, data in figures.items() %}<img alt="{{ name }}" src="data:image/png;base64,{{ data }}">{% endfor %}
 </div>
 <pre>{{ text }}</pre>
+<p><small>The notebook that shows more of it, with its output: results.ipynb and results.html, beside this page.</small></p>
 </body>
 </html>
 """

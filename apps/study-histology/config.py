@@ -24,14 +24,14 @@ class Stage(StrEnum):
     HTC = "htc"
     """Test as a high-throughput application: a consumer takes a partition at a time."""
     REPORT = "report"
-    """Combine the predictions of HTC, having checked that batch's are the same."""
+    """Combine the predictions of HTC, having checked that batch's are the same; run the notebook that shows them."""
 
 
 STEPS = {
-    Stage.ALL: ("prepare", "train", "predict", "report"),
+    Stage.ALL: ("prepare", "train", "predict", "report", "notebook"),
     Stage.TRAIN: ("prepare", "train"),
     Stage.BATCH: ("predict",),
-    Stage.REPORT: ("report",),
+    Stage.REPORT: ("report", "notebook"),
 }
 RESULTS = {Stage.BATCH: "predictions-batch", Stage.HTC: "predictions-htc", Stage.REPORT: "predictions-htc"}
 

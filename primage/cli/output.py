@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
+REPEAT_S = 60
+"""How long a line that has been printed is not printed again."""
 _MARKS = {
     Action.CREATE: ("+", "green"),
     Action.UPDATE: ("~", "yellow"),
@@ -82,15 +84,17 @@ def progress(*, quiet: bool) -> Iterator[Listener]:
         return
     out = console(stderr=True)
     if not out.is_terminal:
-        seen: dict[str, str] = {}
+        told: dict[tuple[str, str], float] = {}
         lock = threading.Lock()
         started = time.monotonic()
 
         def tell(event: Event) -> None:
             line = f"{event.state}" + (f": {event.detail}" if event.detail else "")
             with lock:
-                if seen.get(event.label) != line:
-                    seen[event.label] = line
+                now = time.monotonic()
+                # Two reasons may take turns for as long as an object waits.
+                if now - told.get((event.label, line), -REPEAT_S) >= REPEAT_S:
+                    told[event.label, line] = now
                     out.print(f"{time.monotonic() - started:6.1f} s  {event.label}  {line}", markup=False)
 
         yield tell

@@ -190,6 +190,24 @@ class Cluster:
             ) from error
         return code, str(running.read_stdout() or ""), str(running.read_stderr() or "")
 
+    def dial(self, pod: Ref, port: int) -> Any:
+        """A web socket to a port on a pod's loopback, by the API server (Kubernetes' port forward, `v4.channel.k8s.io`).
+
+        Every binary message begins with the channel: 0 for data, 1 for an error; each channel's first one holds the port.
+        """
+        from kubernetes.stream import ws_client
+        from websocket import WebSocketException
+
+        headers: dict[str, str] = {}
+        arguments: Query = [("ports", str(port))]
+        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/portforward"
+        self._api.update_params_for_auth(headers, arguments, ["BearerToken"], path, "GET", None)
+        url = ws_client.get_websocket_url(f"{self.server}{path}", arguments)
+        try:
+            return ws_client.create_websocket(self._settings, url, headers)
+        except (WebSocketException, OSError) as error:
+            raise self._away(f"{type(error).__name__} while connecting to {pod}") from error
+
     def logs(self, namespace: str, pod: str, *, tail: int = 20, container: str = "") -> str:
         """The last lines a pod's container wrote; empty when it never started."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"

@@ -15,6 +15,7 @@ MACHINE = "localhost/primage/machine:1"
 QUEUE = "localhost/primage/queue:1"
 HPC_CONNECTOR = "localhost/primage/hpc-connector:1"
 STUDY = "localhost/primage/study-histology:1"
+WEB = "localhost/primage/web:1"
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def base_on_nodes() -> Image:
 QUEUE_REQUIREMENTS = "services/htc_queue/requirements.txt"
 HPC_REQUIREMENTS = "services/hpc_connector/requirements.txt"
 STUDY_REQUIREMENTS = "apps/study-histology/requirements.txt"
+NOTEBOOK_REQUIREMENTS = "images/notebook/requirements.txt"
 
 
 def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:
@@ -119,6 +121,8 @@ def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Imag
     }
     study = {
         "site-packages": libraries(repository / STUDY_REQUIREMENTS),
+        "overrides.json": repository / "images" / "study-histology" / "overrides.json",
+        "notebook": libraries(repository / NOTEBOOK_REQUIREMENTS),
         "study_histology": repository / "apps" / "study-histology" / "package" / "study_histology",
     }
     connector = {
@@ -129,4 +133,5 @@ def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Imag
         Image(name=HPC_CONNECTOR, folder="images/hpc-connector", files=connector),
         Image(name=QUEUE, folder="images/queue", files=queue),
         Image(name=STUDY, folder="images/study-histology", files={**study, **queue}),
+        Image(name=WEB, folder="images/web"),
     ]

@@ -20,6 +20,7 @@ from primage.images import storage
 from primage.images.build import ensure_images
 from primage.images.catalogue import (
     HPC_REQUIREMENTS,
+    NOTEBOOK_REQUIREMENTS,
     QUEUE_REQUIREMENTS,
     STUDY_REQUIREMENTS,
     app_images,
@@ -158,7 +159,7 @@ class LocalSite:
 
     def _libraries(self, log: Path, report: Report) -> None:
         report(0.1, "fetching wheels")
-        for requirements in (HPC_REQUIREMENTS, QUEUE_REQUIREMENTS, STUDY_REQUIREMENTS):
+        for requirements in (HPC_REQUIREMENTS, QUEUE_REQUIREMENTS, STUDY_REQUIREMENTS, NOTEBOOK_REQUIREMENTS):
             unpack_wheels(self.repository / requirements, log)
 
     def _kubernetes_images(self, archives: list[Path]) -> Callable[[Path, Report], None]:

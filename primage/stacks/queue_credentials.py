@@ -1,7 +1,4 @@
-"""A queue's password and certificates, made when the queue is made and kept in one Secret, nowhere else.
-
-A dynamic provider writes the Secret itself and hands back only its name: neither engine's state ever holds what is in it.
-"""
+"""A queue's password and certificates, made when the queue is made and kept in one Secret, nowhere else."""
 
 from __future__ import annotations
 
@@ -12,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
+from pulumi.dynamic import Resource
+
+from primage.stacks.generated_secret import GeneratedSecretProvider
 
 DAYS = 365
-MANAGER = "primage-credentials"
 
 
 class QueueCredentials(Resource):
@@ -38,38 +36,11 @@ class QueueCredentials(Resource):
         super().__init__(_Provider(), name, inputs, opts)
 
 
-class _Provider(ResourceProvider):
-    def create(self, props: dict[str, Any]) -> CreateResult:
-        from primage.clients.cluster import Cluster, Ref
+class _Provider(GeneratedSecretProvider):
+    fixed = ("namespace", "secret", "hosts")
 
-        cluster = Cluster(props["kubeconfig"], props["context"])
-        ref = Ref("v1", "Secret", props["secret"], props["namespace"])
-        if cluster.get(ref) is None:  # an earlier run may have been killed between writing it and noting that it did
-            obj = {
-                "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-                "metadata": {"name": ref.name, "namespace": ref.namespace, "labels": props["labels"]},
-                "stringData": make_credentials(props["hosts"]),
-            }  # fmt: skip
-            cluster.apply(obj, manager=MANAGER)
-        found = cluster.get(ref) or {}
-        generation = str(found.get("metadata", {}).get("uid", ""))[:8]
-        return CreateResult(f"{ref.namespace}/{ref.name}", {**props, "generation": generation})
-
-    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        from primage.clients.cluster import Cluster, Ref
-
-        fixed = ("namespace", "secret", "hosts")
-        replaces = [key for key in fixed if olds.get(key) != news.get(key)]
-        ref = Ref("v1", "Secret", news["secret"], news["namespace"])
-        if not replaces and Cluster(news["kubeconfig"], news["context"]).get(ref) is None:
-            replaces = ["secret"]  # somebody deleted it
-        return DiffResult(changes=bool(replaces), replaces=replaces, delete_before_replace=True)
-
-    def delete(self, _id: str, props: dict[str, Any]) -> None:
-        from primage.clients.cluster import Cluster, Ref
-
-        ref = Ref("v1", "Secret", props["secret"], props["namespace"])
-        Cluster(props["kubeconfig"], props["context"]).delete(ref)
+    def make(self, props: dict[str, Any]) -> dict[str, str]:
+        return make_credentials(props["hosts"])
 
 
 def make_credentials(hosts: Iterable[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 import pytest
 
-from primage.engine.embedded.readiness import State, explain_pods, verdict
+from primage.engine.embedded.readiness import State, explain_pods, require_known_wait, verdict
+from primage.errors import PrimageError
 
 
 def job(**status):
@@ -82,3 +83,28 @@ def test_images(reason, state):
 
 def test_nothing_wrong_says_nothing():
     assert explain_pods([pod(waiting="")], [NODE]) is None
+
+
+def session(wait="jsonpath={.status.ready}=1", **status):
+    return {"kind": "Job", "metadata": {"name": "s", "annotations": {"pulumi.com/waitFor": wait}}, "spec": {}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("obj", "state"),
+    [
+        (session(), State.WAITING),
+        (session(active=1, ready=0), State.WAITING),
+        (session(active=1, ready=1), State.READY),
+        (session(ready=0, **condition("Complete")), State.FAILED),
+        (session(ready=0, **condition("Failed", "BackoffLimitExceeded")), State.FAILED),
+    ],
+)
+def test_what_ready_means_may_be_said_by_an_annotation(obj, state):
+    require_known_wait(obj)
+    assert verdict(obj).state is state
+
+
+@pytest.mark.parametrize("wait", ["condition=Ready", "jsonpath={.status.ready}", '["jsonpath={.a}=1"]', "jsonpath={.a[0]}=1"])
+def test_a_wait_only_pulumi_knows_is_refused(wait):
+    with pytest.raises(PrimageError, match="which this engine does not know"):
+        require_known_wait(session(wait))

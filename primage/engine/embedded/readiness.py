@@ -5,13 +5,18 @@ The rules are those of Pulumi's Kubernetes provider (its await logic); these fun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from primage.clients.cluster import Object
+from primage.engine.embedded.objects import WAIT_FOR
+from primage.errors import ExitCode, PrimageError
 from primage.quantities import InvalidQuantityError, parse_quantity
+
+_EQUALS = re.compile(r"jsonpath=\{\.([A-Za-z0-9_.]+)\}=(\S+)")
 
 
 class State(Enum):
@@ -153,9 +158,41 @@ WITH_PODS = frozenset({"DaemonSet", "Deployment", "Job", "Pod", "StatefulSet"})
 
 
 def verdict(obj: Object) -> Verdict:
-    """The object's own state."""
+    """The object's own state; its annotation pulumi.com/waitFor, where it has one, says what ready means."""
     rule = RULES.get(obj.get("kind", ""))
-    return rule(obj) if rule else READY
+    own = rule(obj) if rule else READY
+    wanted = (obj.get("metadata", {}).get("annotations") or {}).get(WAIT_FOR)
+    return _waited_for(obj, wanted, own) if wanted else own
+
+
+def _waited_for(obj: Object, wanted: str, own: Verdict) -> Verdict:
+    """The form `jsonpath={.field.field}=value` of Pulumi's annotation; an object that is over is waited for in vain."""
+    path, value = _EQUALS.fullmatch(wanted).groups()  # type: ignore[union-attr]  # `require_known_wait` has seen to it
+    found: Any = obj
+    for field in path.split("."):
+        found = found.get(field) if isinstance(found, dict) else None
+    if str(found) == value:
+        return READY
+    if own.state is State.FAILED:
+        return own
+    if obj.get("kind") == "Job" and own.state is State.READY:
+        return Verdict(State.FAILED, "it has ended", "run `primage open` or `primage up` to start it anew")
+    return waiting(own.detail or f"{path} is {found}, not {value}")
+
+
+def require_known_wait(obj: Object) -> None:
+    """Refuse what only Pulumi's own provider can wait for.
+
+    Raises:
+        PrimageError: another form of pulumi.com/waitFor than `jsonpath={.field.field}=value`.
+    """
+    wanted = (obj.get("metadata", {}).get("annotations") or {}).get(WAIT_FOR)
+    if wanted and not _EQUALS.fullmatch(wanted):
+        raise PrimageError(
+            f"{obj['kind']} {obj['metadata']['name']} is to be waited for by {wanted!r}, which this engine does not know",
+            todo="write jsonpath={.field.field}=value, or use `--engine pulumi`",
+            code=ExitCode.UNSUPPORTED,
+        )
 
 
 _IMAGE = {

@@ -18,6 +18,7 @@ from primage.engine.embedded.objects import (
     PATCH_FORCE,
     SKIP_AWAIT,
     TIMEOUT,
+    WAIT_FOR,
     annotation,
     differences,
     managed_by,
@@ -25,7 +26,7 @@ from primage.engine.embedded.objects import (
     masked,
 )
 from primage.engine.embedded.program import Registered, Registration
-from primage.engine.embedded.readiness import State, verdict
+from primage.engine.embedded.readiness import State, require_known_wait, verdict
 from primage.engine.embedded.state import Entry, StackState, StateStore, Status
 from primage.engine.embedded.values import UNKNOWN, Decoded, Path
 from primage.engine.embedded.waiting import wait_gone, wait_ready
@@ -133,6 +134,7 @@ class Session:
 
     def _kubernetes(self, registration: Registration) -> Registered:
         obj = _object(registration)
+        require_known_wait(obj)
         hidden = frozenset(registration.inputs.secrets)
         with self._guard:
             self.objects[registration.urn] = masked(obj, hidden)
@@ -166,7 +168,7 @@ class Session:
             self._dry_run_create(obj, cluster)
             return Change(urn, str(ref), Action.CREATE)
         if obj["kind"] == "Job" and verdict(live).state is State.FAILED:
-            return Change(urn, str(ref), Action.REPLACE, reason="it failed the last time")
+            return Change(urn, str(ref), Action.REPLACE, reason="it has ended" if _serves(obj) else "it failed the last time")
         wanted = _with_ignored(obj, live, registration.ignore_changes)
         try:
             after = cluster.apply(wanted, manager=self.manager, dry_run=True, force=_forced(obj))
@@ -324,7 +326,7 @@ class Session:
             ref=ref,
             kubeconfig="" if "\n" in kubeconfig else kubeconfig,
             context=context,
-            digest=_digest(obj, hidden) if obj["kind"] == "Job" else "",
+            digest=_digest(obj, hidden) if obj["kind"] == "Job" and not _serves(obj) else "",
             protect=registration.protect,
             retain=registration.retain,
         )
@@ -382,6 +384,11 @@ def _properties(obj: Object, *, preview: bool = False) -> Registered:
 
 def _forced(obj: Object) -> bool:
     return annotation(obj, PATCH_FORCE) == "true"
+
+
+def _serves(obj: Object) -> bool:
+    """A job that is up while it runs: its end is nothing to keep."""
+    return bool(annotation(obj, WAIT_FOR))
 
 
 def _digest(obj: Object, hidden: frozenset[Path]) -> str:

@@ -1,4 +1,4 @@
-"""`histology prepare|train|predict|report|run`: each step reads and writes below one folder, and may be run again."""
+"""`histology prepare|train|predict|report|notebook|run`: each step reads and writes below one folder, and may be run again."""
 
 from __future__ import annotations
 
@@ -53,7 +53,14 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-STEPS = {"prepare": _prepare, "train": _train, "predict": _predict, "report": _report}
+def _notebook(options: argparse.Namespace) -> int:
+    from study_histology.notebook import execute
+
+    print(execute(options.out, options.out / options.results))
+    return 0
+
+
+STEPS = {"prepare": _prepare, "train": _train, "predict": _predict, "report": _report, "notebook": _notebook}
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -89,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     step("train", _train, "train and validate the classifier", _training_options)
     step("predict", _predict, "classify the patches of partitions", _results_options, _partition_options)
     step("report", _report, "combine predictions into a report", _results_options, _same_options)
+    step("notebook", _notebook, "run the notebook that shows them", _results_options)
     everything = (_data_options, _training_options, _results_options, _same_options, _run_options)
     step("run", _run, "several of these in order", *everything)
     return parser

@@ -1,0 +1,87 @@
+"""`primage open`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from primage.cli.output import Json, console, print_json, progress
+from primage.stack import parse_stack_name
+
+if TYPE_CHECKING:
+    from primage.clients.port_forward import PortForward
+
+LOOK_EVERY_S = 5
+
+
+def open_session(
+    stack: Annotated[str, typer.Argument(metavar="STACK", help="A notebook or web stack (notebook/vo.primage.eu.local).")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine's loopback; 0 for any that is free.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open it in this machine's browser, where there is one.")] = True,
+    json: Json = False,
+) -> None:
+    """Open a notebook or a web session in a browser, until it ends or Ctrl-C; one that has ended is started anew.
+
+    Example: `primage open notebook/vo.primage.eu.local`
+    """
+    from primage.engine.engine import Options
+    from primage.errors import ExitCode, PrimageError
+    from primage.session import require_answer, session_of
+
+    with progress(quiet=json) as listener:
+        session = session_of(parse_stack_name(stack), Options(listener=listener))
+    forward = session.forward(port)
+    try:
+        forward.__enter__()
+    except OSError as error:
+        raise PrimageError(
+            f"port {port} of this machine cannot be listened on ({error.strerror})",
+            todo="leave --port out, or give one that is free", code=ExitCode.USAGE,
+        ) from error  # fmt: skip
+    with _until_interrupted(forward):
+        url = session.url(forward.port)
+        require_answer(url)
+        if json:
+            print_json({"url": url})
+        else:
+            words = "Whoever has this address is let in. Ctrl-C closes the way to it."
+            console().print(f"{stack} is open at\n\n  {url}\n\n{words}", markup=False)
+        with _browser(url, wanted=browser and not json):
+            while not session.ended():
+                time.sleep(LOOK_EVERY_S)
+        console(stderr=True).print(f"{stack} has ended: nobody used it, or it was stopped. `primage open {stack}` starts it anew.")
+
+
+@contextmanager
+def _until_interrupted(forward: PortForward) -> Iterator[None]:
+    """Ctrl-C is how one leaves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console(stderr=True).print("closed")
+    finally:
+        forward.__exit__(None, None, None)
+
+
+@contextmanager
+def _browser(url: str, *, wanted: bool) -> Iterator[None]:
+    """By a file that only this user reads: an address in a program's arguments is everybody's."""
+    screen = sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    if not (wanted and screen and console().is_terminal):
+        yield
+        return
+    import tempfile
+    import webbrowser
+
+    with tempfile.NamedTemporaryFile("w", prefix="primage-open-", suffix=".html", encoding="utf-8") as page:
+        page.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={url}"><a href="{url}">open</a>')
+        page.flush()
+        webbrowser.open(Path(page.name).as_uri())
+        yield
