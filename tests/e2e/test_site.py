@@ -64,6 +64,18 @@ def test_its_files_arrive_whole(study):
     assert "http" not in page, "the page is to need nothing else"
 
 
+def test_the_notebook_has_been_run_from_its_first_cell_to_its_last(study):
+    out, _ = study
+    cells = [cell for cell in json.loads((out / "results.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    text = "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+    assert (out / "classification-report.txt").read_text().strip() in text
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    assert (out / "results.html").stat().st_size > 100_000
+
+
 def test_table_3_has_every_figure_there_is(study):
     document = study[1]
     for name, paper in (("local", "local"), ("batch", "batch"), ("HTC", "HTC")):

@@ -76,8 +76,8 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     if shutil.which("chromium") is None:
-        command = ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", "chromium"]
-        subprocess.run(command, capture_output=True, timeout=600, check=True)
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
+            subprocess.run(["apt-get", "-qq", *command], capture_output=True, timeout=600, check=True)
     with sync_playwright() as driver:
         # This machine's user is root and has no name spaces to give away: the sandbox cannot be had.
         found = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
