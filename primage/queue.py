@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from primage.clients.cluster import Cluster, Ref
@@ -34,6 +35,7 @@ class StackQueue:
             )
         self._cluster: Cluster = cluster
         self._stack = stack
+        self._server: Ref = server
         self._pod = Ref("v1", "Pod", f"{server.name}-0", server.namespace)
         self._consumers = Ref("batch/v1", "Job", f"{server.name.removesuffix('-queue')}-consumers", server.namespace)
 
@@ -61,6 +63,12 @@ class StackQueue:
         if {"Complete", "Failed"} & set(ended):
             raise PrimageError(
                 f"{self._consumers} has ended ({', '.join(ended)})", todo=f"run `primage up {self._stack}` to start consumers again"
+            )
+        if self._cluster.get(replace(self._server, api_version="apps/v1", kind="Deployment", name=f"{self._server.name}-scaler")):
+            raise PrimageError(
+                f"{self._consumers} is scaled by the length of its queue",
+                todo=f"change `scaling` in the file of {self._stack}, then run `primage up {self._stack}`",
+                code=ExitCode.USAGE,
             )
         self._cluster.patch(self._consumers, {"spec": {"parallelism": parallelism}}, manager=STACK_MANAGER)
         return int(job["spec"]["parallelism"])

@@ -10,12 +10,14 @@ import pulumi_kubernetes as kubernetes
 from primage import names
 from primage.stacks.app import AppStack
 from primage.stacks.batch_job import pod_spec
-from primage.stacks.htc_settings import ConsumerSettings, HtcSettings
+from primage.stacks.htc_settings import HtcSettings
 from primage.stacks.job_settings import BatchJobSettings
 from primage.stacks.queue import Queue
+from primage.stacks.queue_scaler import QueueScaler
 
 TOOL = "/opt/primage-queue/bin/primage-queue"
 FINISHED_WITH_DEAD_LETTERS = 3
+BUSY = "/tmp/primage-busy"  # noqa: S108  # inside the container
 PUSH_FILES = f"""
 set -euo pipefail
 cd "$HOME"
@@ -48,6 +50,11 @@ class HtcApplication(pulumi.ComponentResource):
         producer = self._queue.attach(pod_spec(_producer(settings), app))
         self.producer_name = self._job("producer", producer, after, {"backoffLimit": 2})
         consumer = self._queue.attach(pod_spec(_consumer(settings), app), bring_tool=settings.consumer.bring_queue)
+        if settings.scaling:
+            QueueScaler(self._queue, f"{self.queue_name}-consumers", settings.scaling, app, inside)
+            # Who has nothing in hand is not ready: Kubernetes takes those first when there are too many.
+            consumer["containers"][0]["readinessProbe"] = {"exec": {"command": ["test", "-e", BUSY]}, "periodSeconds": 2}
+            after = pulumi.ResourceOptions.merge(after, pulumi.ResourceOptions(ignore_changes=["spec.parallelism"]))
         self.consumers_name = self._job("consumers", consumer, after, self._consumers())
         self.register_outputs({})
 
@@ -110,15 +117,17 @@ def _producer(settings: HtcSettings) -> BatchJobSettings:
 def _consumer(settings: HtcSettings) -> BatchJobSettings:
     consumer = settings.consumer
     return BatchJobSettings(
-        name=settings.name, image=consumer.image, command=(TOOL, "run"), args=tuple(_run(consumer)), env=consumer.env,
+        name=settings.name, image=consumer.image, command=(TOOL, "run"), args=tuple(_run(settings)), env=consumer.env,
         cpu=consumer.cpu, memory=consumer.memory, gpu=consumer.gpu, scratch=consumer.scratch,
         node_selector=consumer.node_selector, priority=settings.priority,
     )  # fmt: skip
 
 
-def _run(consumer: ConsumerSettings) -> list[str]:
+def _run(settings: HtcSettings) -> list[str]:
     """The arguments of `primage-queue run`; Kubernetes itself puts $(HOME) in."""
-    options = ["-n", str(consumer.batch), "--tries", str(consumer.tries), "--visibility", f"{consumer.visibility_seconds:g}"]
+    consumer = settings.consumer
+    options = ["--busy", BUSY] if settings.scaling else []
+    options += ["-n", str(consumer.batch), "--tries", str(consumer.tries), "--visibility", f"{consumer.visibility_seconds:g}"]
     if consumer.timeout_seconds:
         options += ["--timeout", f"{consumer.timeout_seconds:g}"]
     if consumer.output:

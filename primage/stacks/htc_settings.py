@@ -61,14 +61,37 @@ class ConsumerSettings(ContainerSettings):
         return self
 
 
+class ScalingSettings(Settings):
+    """Consumers by the queue's length."""
+
+    minimum: int = Field(default=1, ge=0, le=1000, description="Fewest consumers; 0 for none until there is something to do.")
+    maximum: int = Field(ge=1, le=1000, description="Most consumers.")
+    arguments_per_consumer: int = Field(default=1, ge=1, description="How many arguments a consumer is started for.")
+    calm_seconds: float = Field(
+        default=30, ge=2, le=3600, description="How long fewer must have been enough before there are fewer."
+    )
+
+
 class HtcSettings(Settings):
     """A producer, a queue and consumers (paper, section 4.1.5)."""
 
     name: str = Field(pattern=NAME, description="Name of the application and its queue (the paper's service name).")
-    parallelism: int = Field(default=2, ge=1, le=1000, description="Consumers; may change while they run (`primage scale`).")
+    parallelism: int = Field(default=2, ge=0, le=1000, description="Consumers; may change while they run (`primage scale`).")
+    scaling: ScalingSettings | None = Field(
+        default=None, description="Change their number by the queue's length, beginning with `parallelism`."
+    )
     producer: ProducerSettings = Field(description="What fills the queue.")
     consumer: ConsumerSettings = Field(description="What empties it.")
     queue_memory: Quantity = Field(default="256Mi", description="Main memory of the queue: arguments that wait are kept in it.")
     priority: str = Field(default="", description="One of the site's priority classes; empty for its default.")
     deadline_seconds: int = Field(default=3600, ge=1, description="Seconds after which producer and consumers are ended.")
     keep_seconds: int = Field(default=7 * 86400, ge=0, description="Seconds finished jobs, with their logs, are kept.")
+
+    @model_validator(mode="after")
+    def _within(self) -> HtcSettings:
+        scaling = self.scaling
+        if not scaling and not self.parallelism:
+            raise ValueError("parallelism: without scaling, 0 consumers would stay 0")
+        if scaling and not scaling.minimum <= self.parallelism <= scaling.maximum:
+            raise ValueError(f"parallelism: {self.parallelism} is not between scaling's {scaling.minimum} and {scaling.maximum}")
+        return self

@@ -38,35 +38,37 @@ class Queue(pulumi.ComponentResource):
     """One application's queue in the VO's namespace.
 
     Attributes:
+        name: of its server, service and Secret.
         ready: what a job that uses the queue depends on.
     """
 
+    name: str
     ready: pulumi.Resource
 
     def __init__(self, name: str, memory: str, app: AppStack, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("primage:app:Queue", name, {}, pulumi.ResourceOptions.merge(app.options, opts))
-        self._name = f"{name}-queue"
+        self.name = f"{name}-queue"
         self._app = app
         self.labels = {names.LABEL_APP: app.name.app, names.LABEL_INSTANCE: name, names.LABEL_QUEUE: name}
         self._own = {**self.labels, names.LABEL_PRIVATE: "true"}
-        self.host = pulumi.Output.concat(self._name, ".", app.namespace, ".svc")
+        self.host = pulumi.Output.concat(self.name, ".", app.namespace, ".svc")
         credentials = QueueCredentials(
-            f"{self._name}-credentials", kubeconfig=app.kubeconfig, context=app.context, namespace=app.namespace,
-            secret=self._name, hosts=[self.host, self._name, "localhost"],
+            f"{self.name}-credentials", kubeconfig=app.kubeconfig, context=app.context, namespace=app.namespace,
+            secret=self.name, hosts=[self.host, self.name, "localhost"],
             labels={**self.labels, names.LABEL_MANAGED_BY: "primage"}, opts=pulumi.ResourceOptions(parent=self),
         )  # fmt: skip
         self._policy()
         service = kubernetes.core.v1.Service(
-            f"{self._name}-service",
+            f"{self.name}-service",
             metadata=self._metadata(),
             spec={"selector": self._own, "ports": [{"name": "redis", "port": PORT}], "clusterIP": "None"},
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.ready = kubernetes.apps.v1.StatefulSet(
-            f"{self._name}-server",
+            f"{self.name}-server",
             metadata=self._metadata(),
             spec={
-                "serviceName": self._name,
+                "serviceName": self.name,
                 "replicas": 1,
                 "selector": {"matchLabels": self._own},
                 "template": {"metadata": {"labels": self._own}, "spec": self._pod(memory, credentials.generation)},
@@ -76,12 +78,12 @@ class Queue(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _metadata(self) -> dict[str, object]:
-        return {"name": self._name, "namespace": self._app.namespace, "labels": self.labels}
+        return {"name": self.name, "namespace": self._app.namespace, "labels": self.labels}
 
     def _policy(self) -> None:
         """Only jobs of this application reach it; a policy of the VO leaves private pods out of what it opens."""
         kubernetes.networking.v1.NetworkPolicy(
-            f"{self._name}-policy",
+            f"{self.name}-policy",
             metadata=self._metadata(),
             spec={
                 "podSelector": {"matchLabels": self._own},
@@ -115,7 +117,7 @@ class Queue(pulumi.ComponentResource):
                 "capabilities": {"drop": ["ALL"]},
             },
             "volumeMounts": [
-                {"name": "data", "mountPath": "/data", "subPath": f".primage/queues/{self._name}"},
+                {"name": "data", "mountPath": "/data", "subPath": f".primage/queues/{self.name}"},
                 {"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True},
                 {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  # inside the container
             ],
@@ -128,7 +130,7 @@ class Queue(pulumi.ComponentResource):
             "containers": [container],
             "volumes": [
                 {"name": "data", "persistentVolumeClaim": {"claimName": names.CLAIM_HOME_PRIVATE}},
-                {"name": "credentials", "secret": {"secretName": self._name, "defaultMode": 0o440}},
+                {"name": "credentials", "secret": {"secretName": self.name, "defaultMode": 0o440}},
                 {"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}},
             ],
         }
@@ -149,7 +151,7 @@ class Queue(pulumi.ComponentResource):
         container["env"] += [{"name": key, "value": value} for key, value in self._environment(self.host).items()]
         container["volumeMounts"].append({"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True})
         items = [{"key": "password", "path": "password"}, {"key": "ca.crt", "path": "ca.crt"}]
-        secret = {"secretName": self._name, "defaultMode": 0o440, "items": items}
+        secret = {"secretName": self.name, "defaultMode": 0o440, "items": items}
         pod["volumes"].append({"name": "credentials", "secret": secret})
         if bring_tool:
             container["volumeMounts"].append({"name": "tool", "mountPath": "/opt/primage-queue", "readOnly": True})

@@ -74,7 +74,7 @@ def until(cluster, condition, seconds=90):
     raise AssertionError("it did not come about in time")
 
 
-def test_killed_pods_and_a_killed_redis_lose_nothing(engine, cluster, tmp_path):
+def test_killed_pods_redis_and_kubelets_lose_nothing(engine, cluster, tmp_path):
     count = 60
     script = 'sleep 0.4; printf "%s\\n" "$1"'
     running = Running(settings(range(count), script, consumer={"output": "htc-test/{key}", "tries": 20}))
@@ -82,8 +82,10 @@ def test_killed_pods_and_a_killed_redis_lose_nothing(engine, cluster, tmp_path):
     job = Ref("batch/v1", "Job", "words-test-consumers", VO)
     cluster.delete(Ref.of({"apiVersion": "v1", "kind": "Pod", **pods_of(cluster, job)[0]}), propagation="Background")
     queue = until(cluster, lambda q: q.standing()["done"] >= 15)
-    kill_redis()
+    kill("redis-server")
     queue = until(cluster, lambda q: q.standing()["done"] >= 20)
+    kill("kubelet")
+    queue = until(cluster, lambda q: q.standing()["done"] >= 25)
     assert queue.scale(4) == 2
     running.wait()
     standing = StackQueue(STACK).standing()
@@ -93,9 +95,9 @@ def test_killed_pods_and_a_killed_redis_lose_nothing(engine, cluster, tmp_path):
     assert listed.split() == [str(n) for n in range(count)]
 
 
-def kill_redis():
-    """From outside its container: inside, nobody may kill process 1."""
-    script = 'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = redis-server ] && kill -9 ${p#/proc/}; done; true'
+def kill(program):
+    """On both machines, from outside its container: inside, nobody may kill process 1."""
+    script = f'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = {program} ] && kill -9 ${{p#/proc/}}; done; true'
     for machine in ("front", "worker-1"):
         capture(["podman", "exec", f"primage-local-{machine}", "sh", "-c", script], env=storage.environment())
 
@@ -111,6 +113,31 @@ def batch_says(engine, script):
         return cluster.logs(VO, pods_of(cluster, ref)[-1]["metadata"]["name"], tail=10_000)
     finally:
         engine.destroy(stack, Options())
+
+
+def test_the_number_of_consumers_follows_the_queue_s_length(engine, cluster):
+    push = "printf '%s\\n' 1 2 3 | primage-queue push; until [ -e \"$HOME/htc-gate/more\" ]; do sleep 0.2; done >&2; echo 4"
+    options = settings([], 'mkdir -p "$HOME/htc-gate"; until [ -e "$HOME/htc-gate/open" ]; do sleep 0.2; done')
+    options.overrides["htc"] |= {
+        "parallelism": 0, "producer": {"command": ["sh", "-c", push], "cpu": "250m"},
+        "scaling": {"minimum": 0, "maximum": 3, "calm_seconds": 2},
+    }  # fmt: skip
+    running = Running(options)
+    queue = until(cluster, lambda q: q.standing()["running"] == 3)
+    assert queue.standing()["parallelism"] == 3
+    with pytest.raises(PrimageError, match="scaled by the length of its queue"):
+        queue.scale(1)
+    job = Ref("batch/v1", "Job", "words-test-consumers", VO)
+    pod = next(p for p in pods_of(cluster, job) if p["status"]["phase"] == "Running")
+    code, _, said = cluster.execute(Ref("v1", "Pod", pod["metadata"]["name"], VO), ["sh", "-c", 'touch "$HOME/htc-gate/open"'])
+    assert code == 0, said
+    until(cluster, lambda q: (q.standing()["done"], q.standing()["parallelism"]) == (3, 0))
+    assert cluster.get(job)["status"].get("failed", 0) == 0, "a consumer that was no longer needed counts as a failure"
+    batch_says(engine, 'touch "$HOME/htc-gate/more"')
+    running.wait()
+    assert StackQueue(STACK).standing()["done"] == 4
+    assert engine.preview(STACK, options).changed() == []
+    batch_says(engine, 'rm -r "$HOME/htc-gate"')
 
 
 def test_dead_letters_fail_the_application_and_can_be_retried(engine, cluster):

@@ -1,5 +1,6 @@
 """The queue on a real Redis, with processes killed at bad moments: nothing lost, nothing twice."""
 
+import contextlib
 import json
 import os
 import random
@@ -286,3 +287,93 @@ def test_an_address_where_nothing_is_says_so(monkeypatch, tmp_path):
     done = tool("status", check=False)
     assert done.returncode == 1
     assert b"PRIMAGE_QUEUE is not set" in done.stderr
+
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+
+
+class Strained:
+    """Another Redis, on a disk of three mebibytes and with a clock of its own."""
+
+    NAME = "primage-queue-strained"
+
+    def __init__(self, folder):
+        self.disk, self.clock = folder / "disk", folder / "clock"
+        self.address = f"unix://{self.disk}/redis.sock"
+        for path in (self.disk, self.clock):
+            path.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=777", "tmpfs", self.disk], check=True, timeout=30)
+        self.set_clock(0)
+        podman(
+            "run", "-d", "--name", self.NAME, "--network", "none", "-v", f"{self.disk}:/data", "-v", f"{self.clock}:/clock:ro",
+            "-v", f"{FAKETIME.parent}:/faketime:ro", "-e", f"LD_PRELOAD=/faketime/{FAKETIME.name}",
+            "-e", "FAKETIME_TIMESTAMP_FILE=/clock/offset", "-e", "FAKETIME_NO_CACHE=1", "-e", "FAKETIME_DONT_FAKE_MONOTONIC=1",
+            "--entrypoint", "redis-server", QUEUE, "--port", "0", "--unixsocket", "/data/redis.sock", "--unixsocketperm", "777",
+            "--dir", "/data", "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+        )  # fmt: skip
+
+    def set_clock(self, seconds):
+        new = self.clock / "new"
+        new.write_text(f"{seconds:+d}s")
+        new.replace(self.clock / "offset")
+
+    def runs(self):
+        return podman("inspect", "-f", "{{.State.Status}}", self.NAME).strip() == "running"
+
+    def end(self):
+        podman("rm", "-f", "-t", "0", self.NAME)
+        subprocess.run(["umount", self.disk], check=True, timeout=30)
+
+
+@pytest.fixture
+def strained(site, tmp_path, monkeypatch):
+    if not FAKETIME.exists():
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", "libfaketime"]):
+            subprocess.run(["apt-get", "-qq", *command], capture_output=True, timeout=600, check=True)
+    found = Strained(tmp_path)
+    monkeypatch.setenv("PRIMAGE_QUEUE", found.address)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "services/htc_queue"))
+    yield found
+    found.end()
+
+
+def fill(ballast):
+    with contextlib.suppress(OSError), ballast.open("wb") as stream:
+        while True:
+            stream.write(bytes(65536))
+            stream.flush()
+
+
+def test_a_full_disk_stops_the_queue_and_loses_nothing_that_was_pushed(strained):
+    queue = Queue(strained.address).open()
+    queue.push([b"before"])
+    ballast = strained.disk / "ballast"
+    fill(ballast)
+    os.truncate(ballast, ballast.stat().st_size - 262_144)
+    arguments = b"\n".join(b"argument-%d" % n for n in range(8000))
+    command = [sys.executable, "-m", "htc_queue", "push", "--close"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as producer:
+        producer.stdin.write(arguments)
+        producer.stdin.close()
+        until(lambda: not strained.runs())
+        ballast.unlink()
+        podman("start", strained.NAME)
+        assert producer.wait(timeout=120) == 0, producer.stderr.read()
+    standing = queue.standing()
+    assert (standing.pushed, standing.closed) == (8001, True)
+
+
+def test_a_clock_that_jumps_by_five_minutes_loses_nothing_and_counts_nothing_twice(strained, tmp_path):
+    queue = Queue(strained.address).open()
+    queue.push(b"%d" % n for n in range(80))
+    queue.close()
+    results = tmp_path / "results"
+    workers = [consumer("--output", f"{results}/{{key}}", "--", "sh", "-c", 'sleep 0.1; echo "$1"', "x") for _ in range(2)]
+    for threshold, offset in ((10, 300), (30, -300), (50, 0)):
+        until(lambda least=threshold: queue.standing().done >= least)
+        strained.set_clock(offset)
+        until(lambda ahead=offset: abs(queue._redis.time()[0] - time.time() - ahead) < 5)
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    standing = queue.standing()
+    assert (standing.pushed, standing.done, standing.dead, standing.finished) == (80, 80, 0, True)
+    assert sorted(int(path.read_text()) for path in results.iterdir()) == list(range(80))

@@ -12,6 +12,7 @@ from htc_queue.domain import (
     MOST_BYTES,
     Patience,
     QueueError,
+    Scaling,
     Standing,
     UnfitError,
     command_line,
@@ -78,6 +79,26 @@ def test_a_queue_that_does_not_move_has_no_end_in_sight():
     assert Standing(5, 0, 0, 1, False, 0.0, 1).eta_s is None
 
 
+@given(counts, counts, st.booleans(), st.integers(0, 5), st.integers(0, 20), st.integers(1, 10))
+def test_the_needed_consumers_are_within_bounds_and_enough(running, waiting, closed, least, more, each):
+    scaling, standing = (
+        Scaling(least, least + more + 1, each),
+        Standing(running + waiting, 0, 0, running, closed, 0.0, min(running, 3)),
+    )
+    needed = scaling.needed(standing)
+    assert least <= needed <= scaling.most
+    assert needed == scaling.most or needed * each >= running + waiting
+    assert needed == scaling.most or needed >= standing.consumers, "somebody who has work would be sent away"
+    assert needed or not closed, "nobody would see the end"
+
+
+def test_there_are_more_consumers_at_once_and_fewer_after_a_calm():
+    scaling = Scaling(least=1, most=8, each=2, calm_s=30)
+    lengths = [(0, 4), (2, 16), (4, 0), (20, 6), (33, 0), (49, 0), (51, 0)]
+    wanted = [scaling.wanted(Standing(waiting, 0, 0, 0, False, 0.0, 0), at) for at, waiting in lengths]
+    assert wanted == [2, 8, 8, 8, 3, 3, 1]
+
+
 def test_credentials_are_new_each_time_and_the_access_list_does_not_hold_the_password():
     one, other = make_credentials(["q.ns.svc", "localhost"]), make_credentials(["q.ns.svc"])
     assert one["password"] != other["password"]
@@ -127,7 +148,8 @@ GOOD = {"name": "a", "producer": {"arguments": ["x"]}, "consumer": {"image": "i"
         ({"consumer": {"image": "i", "command": ["true"], "output": "o", "batch": 2}}, "one file an argument"),
         ({"consumer": {"image": "i", "call": "not a function"}}, "pattern"),
         ({"consumer": {"image": "i", "command": ["true"], "env": {"PRIMAGE_QUEUE": "x"}}}, "PRIMAGE_QUEUE is set by the platform"),
-        ({"parallelism": 0}, "greater than or equal to 1"),
+        ({"parallelism": 0}, "0 consumers would stay 0"),
+        ({"parallelism": 5, "scaling": {"maximum": 4}}, "5 is not between scaling's 1 and 4"),
         ({"colour": "blue"}, "Extra inputs"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`primage-queue push|close|pull|done|run|status|dead|retry`: one queue, named by the environment.
+"""`primage-queue push|close|pull|done|run|scale|status|dead|retry`: one queue, named by the environment.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 the queue is finished and has dead letters, 4 Redis cannot be reached.
 """
@@ -92,11 +92,26 @@ def _run(options: argparse.Namespace) -> int:
     else:
         deal = Command(options.command, runner, options.stdin, options.output, options.timeout)
     queue = connect()
-    consumer = Consumer(queue, deal, _patience(options), options.n, runner.stop)
+    consumer = Consumer(queue, deal, _patience(options), options.n, runner.stop, busy=options.busy)
     finished = consumer.work()
     dead = queue.standing().dead
     print(f"primage-queue: {consumer.done} done here, {consumer.failed} tries failed here, {dead} dead letters", file=sys.stderr)
     return DEAD if finished and dead else 0
+
+
+def _scale(options: argparse.Namespace) -> int:
+    import signal
+    import threading
+
+    from htc_queue.domain import Scaling
+    from htc_queue.job import Job
+    from htc_queue.scaler import scale
+
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    scale(connect(), Job(options.job), Scaling(options.least, options.most, options.each, options.calm), stopping)
+    return 0
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -160,7 +175,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--stdin", action="store_true", help="the argument comes on standard input")
     run.add_argument("--output", default="", help="file for standard output, with {key} for the argument's own name")
     run.add_argument("--call", default="", help="module:function, called with each argument in this process")
+    run.add_argument("--busy", type=Path, help="file that is there while an argument is worked on, for a readiness probe")
     run.add_argument("command", nargs="*", help="after --; {} stands for the argument, which else comes last")
+    scale = command("scale", _scale, "in a pod: keep a Job's parallelism in line with the queue's length")
+    scale.add_argument("--job", required=True, help="the consumers' Job, in the pod's own namespace")
+    scale.add_argument("--least", type=int, default=1, help="fewest consumers")
+    scale.add_argument("--most", type=int, required=True, help="most consumers")
+    scale.add_argument("--each", type=int, default=1, help="arguments that one consumer is started for")
+    scale.add_argument("--calm", type=float, default=30.0, help="seconds that fewer must have been enough")
     command("status", _status, "how the queue stands").add_argument("--json", action="store_true")
     dead = command("dead", _dead, "arguments that failed for good, the latest first")
     dead.add_argument("--json", action="store_true")

@@ -32,6 +32,7 @@ class Consumer:
         deal: what is done with a batch.
         batch: how many arguments at a time.
         stop: what ends the dealing that goes on now.
+        busy: file that is there meanwhile: who has nothing in hand is not ready, and is the first to go when there are too many.
     """
 
     queue: Queue
@@ -39,6 +40,7 @@ class Consumer:
     patience: Patience
     batch: int = 1
     stop: Callable[[], None] = lambda: None
+    busy: Path | None = None
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}")
     done: int = 0
     failed: int = 0
@@ -63,6 +65,8 @@ class Consumer:
                 leases = leases or self.queue.wait(self.name, self.batch, IDLE_S)
                 if leases:
                     self._deal(leases)
+                elif self.busy:
+                    self.busy.unlink(missing_ok=True)
             return False
         finally:
             self._over.set()
@@ -71,6 +75,8 @@ class Consumer:
     def _deal(self, leases: list[Lease]) -> None:
         with self._lock:
             self._leases = leases
+        if self.busy:
+            self.busy.touch()
         try:
             outcome, last = self.deal(leases), False
         except UnfitError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import math
+from collections import deque
+from dataclasses import dataclass, field
 
 MOST_BYTES = 1024 * 1024
 """The longest argument. Data belongs on a volume; what is queued is where it lies."""
@@ -121,6 +123,38 @@ class Patience:
     def pause_s(self, tries: int) -> float:
         """Before the next try: 1 s, 2 s, 4 s …; never longer than a silent consumer is waited for."""
         return min(FIRST_PAUSE_S * 2.0 ** (tries - 1), LONGEST_PAUSE_S, self.visibility_s)
+
+
+@dataclass
+class Scaling:
+    """How many consumers a queue of some length is worth.
+
+    Attributes:
+        least, most: consumers; `least` may be 0.
+        each: arguments that one consumer is started for.
+        calm_s: how long fewer must have been enough before there are fewer.
+    """
+
+    least: int
+    most: int
+    each: int = 1
+    calm_s: float = 30.0
+    _recent: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def needed(self, standing: Standing) -> int:
+        """For how the queue stands now; never fewer than have something in hand."""
+        left = standing.waiting + standing.running
+        need = max(math.ceil(left / self.each), standing.consumers)
+        if standing.closed:
+            need = max(need, 1)  # somebody has to see that it is finished
+        return min(max(need, self.least), self.most)
+
+    def wanted(self, standing: Standing, now_s: float) -> int:
+        """More at once; fewer only after a calm."""
+        self._recent.append((now_s, self.needed(standing)))
+        while self._recent[0][0] < now_s - self.calm_s:
+            self._recent.popleft()
+        return max(count for _, count in self._recent)
 
 
 def digest(argument: bytes) -> bytes:

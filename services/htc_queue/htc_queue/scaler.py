@@ -1,0 +1,31 @@
+"""Keeps the number of consumers in line with the queue's length."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+from redis.exceptions import RedisError
+
+from htc_queue.clients import Queue
+from htc_queue.domain import QueueError, Scaling
+from htc_queue.job import ApiError, Job
+
+LOOK_S = 2.0
+
+
+def scale(queue: Queue, job: Job, scaling: Scaling, stopping: threading.Event) -> None:
+    """Look at the queue and the Job every two seconds until told to stop; what cannot be asked now is asked again."""
+    said = ""
+    while not stopping.wait(LOOK_S):
+        try:
+            wanted, now = scaling.wanted(queue.standing(), time.monotonic()), job.parallelism()
+            if now is not None and wanted != now:
+                job.scale(wanted)
+                print(f"primage-queue: {now} -> {wanted} consumers", file=sys.stderr, flush=True)
+            said = ""
+        except (ApiError, QueueError, RedisError) as error:
+            if str(error) != said:
+                print(f"primage-queue: cannot scale now: {error}", file=sys.stderr, flush=True)
+            said = str(error)
