@@ -1,4 +1,4 @@
-"""The site program: what one site's cluster has for every VO it serves."""
+"""The site program: what one site's cluster has for every VO it serves, and for their members."""
 
 import pulumi
 
@@ -8,7 +8,7 @@ from infra.components.shared_volumes import SharedVolumes
 from infra.components.virtual_organisation import VirtualOrganisation
 from infra.config import SiteConfig
 from infra.outputs import site_outputs
-from primage.names import namespace_for
+from infra.tenants import tenants
 from primage.stacks.labels import label_everything
 from primage.stacks.provider import cluster_provider
 from primage.stacks.settings import load_settings
@@ -20,18 +20,18 @@ label_everything(site=site)
 
 on_site = pulumi.ResourceOptions(provider=cluster_provider(outputs.kubeconfig, outputs.context))
 PriorityClasses("priority", config.priority_classes, opts=on_site)
-for vo in config.vos:
-    slug = namespace_for(vo.name)
+for tenant in tenants(config):
+    slug = tenant.namespace
     organisation = VirtualOrganisation(
-        slug, vo, mount_point=config.mount_point, oneprovider=config.oneprovider, protect=config.protect, opts=on_site
+        slug, tenant, mount_point=config.mount_point, oneprovider=config.oneprovider, protect=config.protect, opts=on_site
     )
     volumes = SharedVolumes(
-        f"{slug}-volumes", vo.name, config.volumes, namespace=organisation.namespace, protect=config.protect, opts=on_site
+        f"{slug}-volumes", tenant, config.volumes, namespace=organisation.namespace, protect=config.protect, opts=on_site
     )
-    backends = [backend for backend in config.hpc.backends if vo.name in backend.vos]
+    backends = [backend for backend in config.hpc.backends if tenant.vo.name in backend.vos]
     if backends:
         HpcConnector(
-            f"{slug}-hpc", config.hpc, backends, namespace=organisation.namespace, vo=vo.name, gid=vo.gid,
+            f"{slug}-hpc", config.hpc, backends, tenant, namespace=organisation.namespace,
             opts=pulumi.ResourceOptions.merge(on_site, pulumi.ResourceOptions(depends_on=[volumes, organisation])),
         )  # fmt: skip
 

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from primage.contract import Quantity, Settings
-from primage.names import namespace_for
+from primage.names import VO_UID, namespace_for
 
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 VO_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
+IDENTITY = r"^[a-z0-9]([a-z0-9._+-]*[a-z0-9])?@[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 ABSOLUTE_PATH = r"^(/[A-Za-z0-9._-]+)+$"
 
 
@@ -87,6 +88,16 @@ class ContainerConfig(Settings):
     memory: Quantity = Field(description="Main memory.")
 
 
+class UserConfig(Settings):
+    """A member of a VO with a namespace, a private folder and HPC accounts of their own."""
+
+    name: str = Field(pattern=IDENTITY, max_length=200, description="Identity as the identity provider has it: name@domain.tld.")
+    uid: int = Field(
+        ge=1000, le=2_000_000_000, description="POSIX user that owns the member's private folder; the same on every site."
+    )
+    quota: QuotaConfig | None = Field(default=None, description="Limits of the member's namespace; by default as the VO's own.")
+
+
 class VoConfig(Settings):
     """A virtual organisation the site serves."""
 
@@ -97,6 +108,7 @@ class VoConfig(Settings):
         default=ContainerConfig(cpu="500m", memory="512Mi"), description="What a container gets that asks for nothing."
     )
     container_max: ContainerConfig | None = Field(default=None, description="The most one container may ask for.")
+    users: tuple[UserConfig, ...] = Field(default=(), description="Its members who have a namespace of their own.")
     egress: tuple[Cidr, ...] = Field(
         default=(), description="Networks outside the cluster that the VO's pods may connect to; none by default."
     )
@@ -165,10 +177,12 @@ class SiteConfig(Settings):
 
     @model_validator(mode="after")
     def _unique(self) -> SiteConfig:
+        identities = [name for vo in self.vos for name in (vo.name, *(user.name for user in vo.users))]
         problems = [
             *_duplicates("vos", "name", [vo.name for vo in self.vos]),
             *_duplicates("vos", "gid", [str(vo.gid) for vo in self.vos]),
-            *_duplicates("vos", "namespace", [namespace_for(vo.name) for vo in self.vos]),
+            *_duplicates("vos", "namespace", [namespace_for(name) for name in identities]),
+            *_duplicates("vos.users", "uid", [str(VO_UID), *(str(user.uid) for vo in self.vos for user in vo.users)]),
             *_duplicates("priority_classes", "name", [c.name for c in self.priority_classes]),
             *_duplicates("hpc.backends", "name", [b.name for b in self.hpc.backends]),
         ]

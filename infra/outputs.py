@@ -6,7 +6,7 @@ import os
 
 from infra.config import SiteConfig
 from primage.clients.cluster import kubeconfig_path
-from primage.contract import SiteOutputs, VoOutputs
+from primage.contract import SiteOutputs, UserOutputs, VoOutputs
 from primage.names import namespace_for
 
 
@@ -24,6 +24,7 @@ def site_outputs(site: str, config: SiteConfig) -> SiteOutputs:
             vo.name: VoOutputs(
                 namespace=namespace_for(vo.name),
                 gid=vo.gid,
+                users={user.name: UserOutputs(namespace=namespace_for(user.name), uid=user.uid) for user in vo.users},
                 backends=tuple(b.name for b in config.hpc.backends if vo.name in b.vos),
             )
             for vo in config.vos

@@ -90,6 +90,10 @@ def _checks(outputs: SiteOutputs, cluster: Cluster, engine: EmbeddedEngine) -> I
     first = next(iter(outputs.vos))
     yield f"batch job {first}", lambda: _batch(engine, first, outputs.site)
     yield f"queue {first}", lambda: _queue(engine, first, outputs.site)
+    for vo, member in [(vo, member) for vo, served in outputs.vos.items() for member in served.users]:
+        space = outputs.vos[vo].users[member].namespace
+        yield f"namespace {member}", lambda space=space: _namespace(cluster, space)  # type: ignore[misc]
+        yield f"volumes {member}", lambda space=space: _volumes(cluster, space)  # type: ignore[misc]
     for vo in outputs.vos:
         for backend in outputs.vos[vo].backends:
             yield f"HPC job {backend} {vo}", lambda vo=vo, backend=backend: _hpc(engine, vo, outputs.site, backend)  # type: ignore[misc]

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from primage.names import VO_UID
 from primage.quantities import InvalidQuantityError, parse_quantity
 
 PLACEHOLDER = re.compile(r"<[^<>]+>|#[A-Za-z_ ]+#|CHANGE[-_ ]?ME|REPLACE[-_ ]?ME|EDIT[-_ ]?ME|\bTODO\b", re.IGNORECASE)
@@ -42,6 +43,20 @@ Quantity = Annotated[str, AfterValidator(_quantity), Field(examples=["2", "500m"
 """An amount in Kubernetes' notation."""
 
 
+class UserOutputs(BaseModel):
+    """What a member of a VO has on a site; backends, group and shared folder are the VO's.
+
+    Attributes:
+        namespace: where the member's jobs run.
+        uid: POSIX user they run as, who owns the private folder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str
+    uid: int
+
+
 class VoOutputs(BaseModel):
     """What a VO has on a site.
 
@@ -49,6 +64,8 @@ class VoOutputs(BaseModel):
         namespace: where the VO's jobs run.
         gid: POSIX group that owns the VO's folders on the shared file system.
         backends: names of the HPC backends its jobs may be carried to.
+        uid: POSIX user the jobs of the VO's own namespace run as.
+        users: its members, by identity (`name@domain.tld`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +73,8 @@ class VoOutputs(BaseModel):
     namespace: str
     gid: int
     backends: tuple[str, ...] = ()
+    uid: int = VO_UID
+    users: dict[str, UserOutputs] = {}
 
 
 class SiteOutputs(BaseModel):

@@ -50,13 +50,16 @@ class Login:
             ) from error
 
 
-def login(site: str, vo: str, backend: str, given: Login, *, test: bool = True) -> str:
+def login(site: str, vo: str, backend: str, given: Login, *, member: str = "", test: bool = True) -> str:
     """Try the login, then keep it; returns what the HPC machine said of itself.
 
+    Args:
+        member: whose it is, `name@domain.tld`; empty for the VO's own.
+
     Raises:
-        PrimageError: no such VO or backend, or the login fails; nothing is changed then.
+        PrimageError: no such VO, member or backend, or the login fails; nothing is changed then.
     """
-    cluster, namespace = _place(site, vo)
+    cluster, namespace = _place(site, vo, member)
     ref = Ref("v1", "ConfigMap", f"backend-{backend}", namespace)
     found = cluster.get(ref)
     if found is None:
@@ -75,7 +78,7 @@ def login(site: str, vo: str, backend: str, given: Login, *, test: bool = True) 
     return said
 
 
-def _place(site: str, vo: str) -> tuple[Cluster, str]:
+def _place(site: str, vo: str, member: str) -> tuple[Cluster, str]:
     found: Any = EmbeddedEngine().outputs(StackName(site)).get("site")
     if not found:
         raise PrimageError(f"site {site} is not up", todo=f"run `primage up {site}` (`make site` for the local one)")
@@ -84,7 +87,14 @@ def _place(site: str, vo: str) -> tuple[Cluster, str]:
         raise PrimageError(
             f"site {site} does not serve VO {vo}", todo=f"use one it serves: {', '.join(outputs.vos)}", code=ExitCode.INVALID
         )
-    return Cluster(outputs.kubeconfig, outputs.context), outputs.vos[vo].namespace
+    served = outputs.vos[vo]
+    if member and member not in served.users:
+        raise PrimageError(
+            f"VO {vo} has no member {member} on site {site}", where=f"Pulumi.{site}.yaml, vos.users",
+            todo=f"use one it has ({', '.join(served.users) or 'none'}), or add them there and run `primage up {site}`",
+            code=ExitCode.INVALID,
+        )  # fmt: skip
+    return Cluster(outputs.kubeconfig, outputs.context), (served.users[member] if member else served).namespace
 
 
 def _names(cluster: Cluster, namespace: str) -> list[str]:

@@ -13,7 +13,6 @@ from primage.engine.embedded.waiting import pods_of, wait_gone, wait_ready
 from primage.errors import ExitCode, PrimageError
 from primage.names import CLAIM_HOME_PRIVATE
 from primage.stack import StackName
-from primage.stacks.batch_job import USER
 from primage.stacks.hpc_settings import MANAGER
 
 LOOK_EVERY_S = 1.0
@@ -108,7 +107,7 @@ def _from_home(cluster: Cluster, job: Ref, folder: str, *, follow: bool) -> Iter
 
 
 def _reader(cluster: Cluster, job: Ref) -> Object:
-    gid = _gid(cluster, job.namespace)
+    uid, gid = _owner(cluster, job.namespace)
     name = f"logs-{job.name[:40]}-{secrets.token_hex(3)}"
     amounts = {"cpu": "50m", "memory": "32Mi"}
     return {
@@ -118,7 +117,7 @@ def _reader(cluster: Cluster, job: Ref) -> Object:
             "restartPolicy": "Never", "automountServiceAccountToken": False, "enableServiceLinks": False,
             "activeDeadlineSeconds": LONGEST_S, "terminationGracePeriodSeconds": 0,
             "securityContext": {
-                "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": gid, "fsGroup": gid,
+                "runAsNonRoot": True, "runAsUser": uid, "runAsGroup": gid, "fsGroup": gid,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [{
@@ -134,9 +133,10 @@ def _reader(cluster: Cluster, job: Ref) -> Object:
     }  # fmt: skip
 
 
-def _gid(cluster: Cluster, namespace: str) -> int:
-    """The VO's group, as the connector of the namespace has it."""
+def _owner(cluster: Cluster, namespace: str) -> tuple[int, int]:
+    """User and group that HOME is written as, as the connector of the namespace has them."""
     connector = cluster.get(Ref("apps/v1", "Deployment", "hpc-connector", namespace))
     if connector is None:
         raise PrimageError(f"namespace {namespace} has no HPC connector", todo="see hpc.backends in the site's file")
-    return int(connector["spec"]["template"]["spec"]["securityContext"]["runAsGroup"])
+    context = connector["spec"]["template"]["spec"]["securityContext"]
+    return int(context["runAsUser"]), int(context["runAsGroup"])

@@ -24,6 +24,7 @@ CLAIM_HOME_PRIVATE = "home-private"
 CLAIM_HOME_SHARED = "home-shared"
 
 LABEL_VO = "primage.eu/vo"
+LABEL_USER = "primage.eu/user"
 LABEL_SITE = "primage.eu/site"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_APP = "app.kubernetes.io/name"
@@ -33,6 +34,8 @@ LABEL_QUEUE = "primage.eu/queue"
 LABEL_PRIVATE = "primage.eu/private"
 """On pods that others of the same namespace must not reach unless a policy of their own says so."""
 
+VO_UID = 10001
+"""User the jobs of a VO's own namespace run as; what they may touch is decided by the VO's group."""
 MAX_LABEL = 63
 _PLAIN_IDENTITY = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*(?:@[a-z0-9]+(?:\.[a-z0-9]+)*)?")
 

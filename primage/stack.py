@@ -1,7 +1,9 @@
 """Stacks as a person names them, and the projects behind them.
 
 `local` is the site program's stack for site `local`; `batch/vo.primage.eu.local` is app `batch` for VO `vo.primage.eu`
-on site `local`; `batch/vo.primage.eu.local--trial` is one run among several of it.
+on site `local`; `batch/vo.primage.eu.local--trial` is one run among several of it. A member of the VO has stacks in a namespace
+of their own: `batch/name-at-domain-dot-tld_vo.primage.eu.local`, which may also be written with the member's identity
+(`batch/name@domain.tld_vo.primage.eu.local`).
 """
 
 from __future__ import annotations
@@ -14,32 +16,40 @@ from typing import Any
 import yaml
 
 from primage.errors import ExitCode, PrimageError
+from primage.names import MAX_LABEL, namespace_for
 from primage.paths import repository_root
 
 _SITE = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _VO = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_USER = re.compile(rf"(?=.{{1,{MAX_LABEL}}}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _RUN = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class StackName:
-    """A stack's address: `site`, and for an app its name, VO and optional run."""
+    """A stack's address: `site`, and for an app its name, VO, optional member (their namespace) and optional run."""
 
     site: str
     app: str = ""
     vo: str = ""
     run: str = ""
+    user: str = ""
 
     @property
     def stack(self) -> str:
         """What Pulumi calls the stack inside its project."""
         if not self.app:
             return self.site
-        return f"{self.vo}.{self.site}" + (f"--{self.run}" if self.run else "")
+        return (f"{self.user}_" if self.user else "") + f"{self.vo}.{self.site}" + (f"--{self.run}" if self.run else "")
+
+    @property
+    def namespace(self) -> str:
+        """Where an app's objects go."""
+        return self.user or namespace_for(self.vo)
 
     @property
     def config_stack(self) -> str:
-        """The stack whose configuration file serves this one: a run shares that of its base."""
+        """The stack whose configuration file serves this one: runs and members share that of the VO."""
         return self.site if not self.app else f"{self.vo}.{self.site}"
 
     def __str__(self) -> str:
@@ -47,7 +57,7 @@ class StackName:
 
 
 def parse_stack_name(text: str) -> StackName:
-    """Read `<site>`, `<app>/<vo>.<site>` or `<app>/<vo>.<site>--<run>`.
+    """Read `<site>`, or `<app>/<vo>.<site>` with `<member>_` before the VO and `--<run>` after the site where wanted.
 
     Raises:
         PrimageError: anything else, saying which part is wrong.
@@ -65,13 +75,17 @@ def parse_stack_name(text: str) -> StackName:
         if not _SITE.fullmatch(text):
             raise refuse("a site is lower-case letters, digits and dashes")
         return StackName(site=text)
-    base, dashes, run = rest.partition("--")
+    user, underscore, place = rest.rpartition("_")
+    user = namespace_for(user) if "@" in user else user
+    if underscore and not _USER.fullmatch(user):
+        raise refuse("before the underscore comes a member of the VO, as name@domain.tld or as their namespace")
+    base, dashes, run = place.partition("--")
     vo, dot, site = base.rpartition(".")
     if not dot or not _SITE.fullmatch(site) or not _VO.fullmatch(vo):
         raise refuse("after the app comes <vo>.<site>")
     if dashes and not _RUN.fullmatch(run):
         raise refuse("a run is at most 20 lower-case letters, digits and dashes")
-    return StackName(site=site, app=app, vo=vo, run=run)
+    return StackName(site=site, app=app, vo=vo, run=run, user=user)
 
 
 @dataclass(frozen=True)

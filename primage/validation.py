@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from primage.errors import PrimageError
-from primage.names import SITE_PROJECT
+from primage.names import SITE_PROJECT, namespace_for
 from primage.stack import Project, all_projects, parse_stack_name
 
 
@@ -121,11 +121,21 @@ def _references(
     served = [vo.get("name") for vo in site.get("vos", []) if isinstance(vo, dict)] if isinstance(site, dict) else []
     if name.vo not in served:
         yield Problem(where, "", f"is for VO {name.vo}, which Pulumi.{name.site}.yaml does not list under vos")
+    elif name.user and name.user not in _members(site, name.vo):
+        yield Problem(
+            where, "", f"is for member {name.user}, whom Pulumi.{name.site}.yaml does not list under VO {name.vo}'s users"
+        )
     classes = [c.get("name") for c in site.get("priority_classes", []) if isinstance(c, dict)] if isinstance(site, dict) else []
     for key, value in (config or {}).items():
         priority = value.get("priority") if isinstance(value, dict) else None
         if priority and priority not in classes:
             yield Problem(where, f"{key}.priority", f"{priority} is no priority class of site {name.site}")
+
+
+def _members(site: dict[str, Any], vo: str) -> list[str]:
+    """Namespaces of a VO's members, as far as the site's file can be read."""
+    users = [user for v in site["vos"] if isinstance(v, dict) and v.get("name") == vo for user in v.get("users") or []]
+    return [namespace_for(str(user["name"])) for user in users if isinstance(user, dict) and user.get("name")]
 
 
 def load_models(project: Project) -> dict[str, type[BaseModel]]:

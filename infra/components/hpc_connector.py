@@ -1,4 +1,4 @@
-"""A VO's way to HPC: its backends, and the connector that carries jobs there with no rights but over this VO's jobs."""
+"""A tenant's way to HPC: its backends, and the connector that carries jobs there with no rights but over this tenant's jobs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.config import HpcBackendConfig, HpcConfig
+from infra.tenants import Tenant
 from primage import names
 
 NAME = "hpc-connector"
-USER = 10001
 HOME = "/home-private"
 ALIVE = "/tmp/alive"  # noqa: S108  # inside the container
 SILENT_MINUTES = 11
@@ -19,24 +19,24 @@ SILENT_MINUTES = 11
 
 
 class HpcConnector(pulumi.ComponentResource):
-    """Config maps `backend-<name>` (the paper's figure 7) and one connector in a VO's namespace.
+    """Config maps `backend-<name>` (the paper's figure 7) and one connector in a namespace.
 
     Credentials are in Secrets of the same names, which `primage hpc login` writes: no program sees them.
     """
 
     def __init__(
-        self, name: str, hpc: HpcConfig, backends: Sequence[HpcBackendConfig], *, namespace: pulumi.Input[str], vo: str, gid: int,
+        self, name: str, hpc: HpcConfig, backends: Sequence[HpcBackendConfig], tenant: Tenant, *, namespace: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:  # fmt: skip
         super().__init__("primage:site:HpcConnector", name, {}, opts)
         self._namespace = namespace
-        self._labels = {names.LABEL_VO: names.namespace_for(vo), names.LABEL_APP: NAME, names.LABEL_PRIVATE: "true"}
+        self._labels = {**tenant.labels, names.LABEL_APP: NAME, names.LABEL_PRIVATE: "true"}
         here = pulumi.ResourceOptions(parent=self)
         for backend in backends:
             kubernetes.core.v1.ConfigMap(
                 f"{name}-backend-{backend.name}",
                 metadata=self._metadata(f"backend-{backend.name}"),
-                data=backend.data(vo),
+                data=backend.data(tenant.vo.name),
                 opts=here,
             )
         account = kubernetes.core.v1.ServiceAccount(
@@ -61,7 +61,7 @@ class HpcConnector(pulumi.ComponentResource):
                 # Two at a time would do no harm, but tell everything twice.
                 "strategy": {"type": "Recreate"},
                 "selector": {"matchLabels": self._labels},
-                "template": {"metadata": {"labels": self._labels}, "spec": self._pod(hpc, backends, gid)},
+                "template": {"metadata": {"labels": self._labels}, "spec": self._pod(hpc, backends, tenant)},
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[account, *bound]),
         )
@@ -89,7 +89,7 @@ class HpcConnector(pulumi.ComponentResource):
         )
         return [role, binding]
 
-    def _pod(self, hpc: HpcConfig, backends: Sequence[HpcBackendConfig], gid: int) -> dict[str, object]:
+    def _pod(self, hpc: HpcConfig, backends: Sequence[HpcBackendConfig], tenant: Tenant) -> dict[str, object]:
         environment = {
             "PRIMAGE_BACKENDS": ",".join(backend.name for backend in backends),
             "PRIMAGE_HOME": HOME,
@@ -103,7 +103,7 @@ class HpcConnector(pulumi.ComponentResource):
                 {"name": "PRIMAGE_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
                 *({"name": key, "value": value} for key, value in environment.items()),
             ],
-            "resources": {"requests": {"cpu": "50m", "memory": "150Mi"}, "limits": {"cpu": "500m", "memory": "150Mi"}},
+            "resources": {"requests": {"cpu": "20m", "memory": "150Mi"}, "limits": {"cpu": "500m", "memory": "150Mi"}},
             "readinessProbe": {"exec": {"command": ["test", "-e", ALIVE]}, "periodSeconds": 1, "failureThreshold": 30},
             "livenessProbe": {
                 "exec": {"command": ["sh", "-c", f'test -n "$(find {ALIVE} -mmin -{SILENT_MINUTES})"']},
@@ -120,7 +120,7 @@ class HpcConnector(pulumi.ComponentResource):
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 10,
             "securityContext": {
-                "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": gid, "fsGroup": gid,
+                "runAsNonRoot": True, "runAsUser": tenant.uid, "runAsGroup": tenant.vo.gid, "fsGroup": tenant.vo.gid,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [container],

@@ -8,6 +8,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.config import VolumeBackend, VolumeConfig, VolumesConfig
+from infra.tenants import Tenant
 from primage import names
 
 
@@ -22,31 +23,32 @@ class Share:
 
 
 class SharedVolumes(pulumi.ComponentResource):
-    """Three claims in a VO's namespace: `datalake` (read-only), `home-private`, `home-shared`.
+    """Three claims in a tenant's namespace: `datalake` (read-only), `home-private`, `home-shared`.
 
-    Each is bound to a volume made for it alone, so that no other namespace can claim the VO's folders. Volumes are
+    Each is bound to a volume made for it alone, so that no other namespace can claim its folders. Volumes are
     retained: deleting a claim, or the whole stack, leaves the data where it is.
     """
 
     def __init__(
-        self, name: str, vo: str, volumes: VolumesConfig, *, namespace: pulumi.Input[str], protect: bool,
+        self, name: str, tenant: Tenant, volumes: VolumesConfig, *, namespace: pulumi.Input[str], protect: bool,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:  # fmt: skip
         super().__init__("primage:site:SharedVolumes", name, {}, opts)
+        vo = tenant.vo.name
         shares = (
             Share(names.CLAIM_DATALAKE, volumes.datalake, vo, writable=False),
-            Share(names.CLAIM_HOME_PRIVATE, volumes.home, f"{vo}/private/{vo}", writable=True),
+            Share(names.CLAIM_HOME_PRIVATE, volumes.home, f"{vo}/private/{tenant.identity}", writable=True),
             Share(names.CLAIM_HOME_SHARED, volumes.home, f"{vo}/shared", writable=True),
         )
         for share in shares:
-            self._claim(name, names.namespace_for(vo), share, namespace, protect)
+            self._claim(name, tenant, share, namespace, protect)
         self.register_outputs({})
 
-    def _claim(self, name: str, owner: str, share: Share, namespace: pulumi.Input[str], protect: bool) -> None:
+    def _claim(self, name: str, tenant: Tenant, share: Share, namespace: pulumi.Input[str], protect: bool) -> None:
         modes = ["ReadWriteMany" if share.writable else "ReadOnlyMany"]
         volume = kubernetes.core.v1.PersistentVolume(
             f"{name}-{share.claim}-volume",
-            metadata={"name": f"{owner}.{share.claim}", "labels": {names.LABEL_VO: owner}},
+            metadata={"name": f"{tenant.namespace}.{share.claim}", "labels": tenant.labels},
             spec={
                 "capacity": {"storage": share.volume.capacity},
                 "accessModes": modes,
@@ -59,7 +61,7 @@ class SharedVolumes(pulumi.ComponentResource):
         )
         kubernetes.core.v1.PersistentVolumeClaim(
             f"{name}-{share.claim}",
-            metadata={"name": share.claim, "namespace": namespace, "labels": {names.LABEL_VO: owner}},
+            metadata={"name": share.claim, "namespace": namespace, "labels": tenant.labels},
             spec={
                 "accessModes": modes,
                 "storageClassName": "",

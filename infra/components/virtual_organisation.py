@@ -6,13 +6,14 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.config import VoConfig
+from infra.tenants import Tenant
 from primage import names
 
 POD_SECURITY = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
 
 
 class VirtualOrganisation(pulumi.ComponentResource):
-    """A VO's namespace with its limits: quota, defaults, network policies, Pod Security `restricted`."""
+    """A namespace of a VO, its own or a member's, with its limits: quota, defaults, network policies, Pod Security `restricted`."""
 
     namespace: pulumi.Output[str]
     """Name of the namespace."""
@@ -20,7 +21,7 @@ class VirtualOrganisation(pulumi.ComponentResource):
     def __init__(
         self,
         name: str,
-        vo: VoConfig,
+        tenant: Tenant,
         *,
         mount_point: str,
         oneprovider: str,
@@ -28,19 +29,22 @@ class VirtualOrganisation(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("primage:site:VirtualOrganisation", name, {}, opts)
-        self._labels = {names.LABEL_VO: names.namespace_for(vo.name)}
+        self._labels, vo = tenant.labels, tenant.vo
         space = kubernetes.core.v1.Namespace(
             f"{name}-namespace",
             metadata={
-                "name": names.namespace_for(vo.name),
+                "name": tenant.namespace,
                 "labels": {**self._labels, **POD_SECURITY},
-                "annotations": {"primage.eu/vo-name": vo.name},
+                "annotations": {
+                    "primage.eu/vo-name": vo.name,
+                    **({"primage.eu/user-name": tenant.user.name} if tenant.user else {}),
+                },
             },
             opts=pulumi.ResourceOptions(parent=self, protect=protect),
         )
         self.namespace = space.metadata.name
         inside = pulumi.ResourceOptions(parent=self, depends_on=[space])
-        self._limits(name, vo, inside)
+        self._limits(name, tenant, inside)
         self._network(name, vo, inside)
         kubernetes.core.v1.ConfigMap(
             f"{name}-config",
@@ -53,8 +57,8 @@ class VirtualOrganisation(pulumi.ComponentResource):
     def _metadata(self, name: str) -> dict[str, object]:
         return {"name": name, "namespace": self.namespace, "labels": self._labels}
 
-    def _limits(self, name: str, vo: VoConfig, opts: pulumi.ResourceOptions) -> None:
-        quota = vo.quota
+    def _limits(self, name: str, tenant: Tenant, opts: pulumi.ResourceOptions) -> None:
+        vo, quota = tenant.vo, tenant.quota
         kubernetes.core.v1.ResourceQuota(
             f"{name}-quota",
             metadata=self._metadata("vo"),

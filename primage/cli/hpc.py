@@ -1,4 +1,4 @@
-"""`primage hpc login`: what an HPC centre gave a VO."""
+"""`primage hpc login`: what an HPC centre gave a VO or one of its members."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ def login(
     site: Annotated[str, typer.Argument(metavar="SITE", help="A site, such as local.")],
     vo: Annotated[str, typer.Option("--vo", help="The VO whose jobs go there.")],
     backend: Annotated[str, typer.Option("--backend", help="Name of the backend in the site's file.")],
-    user: Annotated[str, typer.Option("--user", help="The account the VO's jobs are mapped to.")],
+    user: Annotated[str, typer.Option("--user", help="The account the jobs are mapped to.")],
     key: Annotated[Path, typer.Option("--key", help="File with the private key.")],
     known_hosts: Annotated[Path, typer.Option("--known-hosts", help="File with the login node's host keys, from the centre.")],
+    member: Annotated[str, typer.Option("--member", help="Whose they are (name@domain.tld); without it, the VO's own.")] = "",
     certificate: Annotated[Path | None, typer.Option("--certificate", help="OpenSSH certificate of the key.")] = None,
     proxy: Annotated[Path | None, typer.Option("--proxy", help="Grid proxy credential, PEM.")] = None,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Log in from here first.")] = True,
     json: Json = False,
 ) -> None:
-    """Give a VO's connector the credentials for an HPC centre, or renew them; a running connector takes them up.
+    """Give a VO's connector, or a member's, the credentials for an HPC centre, or renew them; a running connector takes them up.
 
     Example: `primage hpc login cyfronet --vo vo.primage.eu --backend prometheus --user plg --key key --known-hosts hosts`
     """
     from primage.hpc import Login
     from primage.hpc import login as log_in
 
-    said = log_in(site, vo, backend, Login(user, key, known_hosts, certificate, proxy), test=test)
+    said = log_in(site, vo, backend, Login(user, key, known_hosts, certificate, proxy), member=member, test=test)
     if json:
-        print_json({"site": site, "vo": vo, "backend": backend, "user": user, "said": said.splitlines()})
+        print_json({"site": site, "vo": vo, "member": member, "backend": backend, "user": user, "said": said.splitlines()})
     else:
-        console().print(f"{vo} logs in at {backend} as {user}: {', '.join(said.splitlines())}", markup=False)
+        console().print(f"{member or vo} logs in at {backend} as {user}: {', '.join(said.splitlines())}", markup=False)

@@ -11,6 +11,7 @@ from primage.clients.cluster import Cluster, Ref
 from primage.contract import SiteOutputs
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.hpc import Login, login
+from primage.names import namespace_for
 from primage.paths import local_site_dir
 from primage.stack import StackName
 
@@ -19,7 +20,7 @@ BACKEND = "hpc"
 
 
 def connect(repository: Path, log: Path, report: Callable[[str], None]) -> None:
-    """Log every VO in whose connector has not these very credentials yet."""
+    """Log every VO and member in whose connector has not these very credentials yet."""
     settings = yaml.safe_load((repository / f"Pulumi.{SITE}.yaml").read_text())["config"]["primage:site"]
     outputs = SiteOutputs.model_validate(EmbeddedEngine().outputs(StackName(SITE))["site"])
     cluster = Cluster(outputs.kubeconfig, outputs.context)
@@ -28,13 +29,16 @@ def connect(repository: Path, log: Path, report: Callable[[str], None]) -> None:
     for vo in settings["vos"]:
         if BACKEND not in outputs.vos[vo["name"]].backends:
             continue
-        report(vo["name"])
-        # The account's name is the inventory's: one for each VO, told apart by the VO's group.
-        given = Login(f"vo{vo['gid']}", folder / f"hpc-{vo['name']}", hosts)
-        if not _has(cluster, outputs.vos[vo["name"]].namespace, given):
-            said = login(SITE, vo["name"], BACKEND, given)
-            with log.open("a") as stream:
-                print(f"{vo['name']}: {said}", file=stream)
+        # The accounts' names are the inventory's: one for each VO, told apart by its group, and one for each member.
+        accounts = {"": f"vo{vo['gid']}", **{user["name"]: f"u{user['uid']}" for user in vo.get("users", [])}}
+        for member, account in accounts.items():
+            whose = member or vo["name"]
+            report(whose)
+            given = Login(account, folder / f"hpc-{whose}", hosts)
+            if not _has(cluster, namespace_for(whose), given):
+                said = login(SITE, vo["name"], BACKEND, given, member=member)
+                with log.open("a") as stream:
+                    print(f"{whose}: {said}", file=stream)
 
 
 def _known_hosts(folder: Path, settings: dict[str, object], out: Path) -> Path:

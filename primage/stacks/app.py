@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from primage.contract import SiteOutputs, VoOutputs
+from primage.contract import SiteOutputs, UserOutputs, VoOutputs
 from primage.errors import ExitCode, PrimageError
 from primage.names import ORGANIZATION, SITE_PROJECT
 from primage.stack import StackName, parse_stack_name
@@ -20,7 +20,7 @@ class AppStack:
 
     Attributes:
         name: the parsed stack name.
-        namespace, gid, mount_point: as the site's outputs have them for the VO.
+        namespace, gid, uid, mount_point: as the site's outputs have them for the VO, or for its member.
         kubeconfig, context: how the site's cluster is reached.
         options: options for top-level components, with the site's provider.
     """
@@ -28,6 +28,7 @@ class AppStack:
     name: StackName
     namespace: pulumi.Output[str]
     gid: pulumi.Output[int]
+    uid: pulumi.Output[int]
     mount_point: pulumi.Output[str]
     kubeconfig: pulumi.Output[str]
     context: pulumi.Output[str]
@@ -37,16 +38,18 @@ class AppStack:
 def this_app(app: str) -> AppStack:
     """The app's own stack, as Pulumi names it (`<vo>.<site>` or `<vo>.<site>--<run>`)."""
     name = parse_stack_name(f"{app}/{pulumi.get_stack()}")
-    label_everything(site=name.site, vo=name.vo)
+    label_everything(site=name.site, vo=name.vo, user=name.user)
     reference = pulumi.StackReference(f"{ORGANIZATION}/{SITE_PROJECT}/{name.site}")
     site = reference.require_output("site").apply(SiteOutputs.model_validate)
     served = site.apply(lambda outputs: _served(outputs, name))
+    place: pulumi.Output[VoOutputs | UserOutputs] = served.apply(lambda vo: _member(vo, name))
     kubeconfig, context = site.apply(lambda outputs: outputs.kubeconfig), site.apply(lambda outputs: outputs.context)
     provider = cluster_provider(kubeconfig, context)
     return AppStack(
         name=name,
-        namespace=served.apply(lambda vo: vo.namespace),
+        namespace=place.apply(lambda of: of.namespace),
         gid=served.apply(lambda vo: vo.gid),
+        uid=place.apply(lambda of: of.uid),
         mount_point=site.apply(lambda outputs: outputs.mount_point),
         kubeconfig=kubeconfig,
         context=context,
@@ -63,3 +66,17 @@ def _served(outputs: SiteOutputs, name: StackName) -> VoOutputs:
             code=ExitCode.INVALID,
         )
     return outputs.vos[name.vo]
+
+
+def _member(vo: VoOutputs, name: StackName) -> VoOutputs | UserOutputs:
+    if not name.user:
+        return vo
+    found = next((user for user in vo.users.values() if user.namespace == name.user), None)
+    if found is None:
+        raise PrimageError(
+            f"VO {name.vo} has no member {name.user} on site {name.site}",
+            where=f"Pulumi.{name.site}.yaml",
+            todo=f"use one it has ({', '.join(vo.users) or 'none'}), or add them under its users and run `primage up {name.site}`",
+            code=ExitCode.INVALID,
+        )
+    return found

@@ -11,8 +11,6 @@ from primage import names
 from primage.stacks.app import AppStack
 from primage.stacks.job_settings import BatchJobSettings
 
-USER = 10001
-"""User a job runs as; what it may touch is decided by the VO's group."""
 GPU = "nvidia.com/gpu"
 MAX_JOB_NAME = 63
 
@@ -49,10 +47,10 @@ class BatchJob(pulumi.ComponentResource):
 
 
 def pod_security(app: AppStack) -> dict[str, object]:
-    """Nobody in particular, in the VO's group: what may be touched is decided by the group."""
+    """The member, or nobody in particular for the VO; in the VO's group."""
     return {
         "runAsNonRoot": True,
-        "runAsUser": USER,
+        "runAsUser": app.uid,
         "runAsGroup": app.gid,
         "fsGroup": app.gid,
         "seccompProfile": {"type": "RuntimeDefault"},

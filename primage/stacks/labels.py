@@ -7,11 +7,13 @@ import pulumi
 from primage import names
 
 
-def label_everything(*, site: str, vo: str = "") -> None:
+def label_everything(*, site: str, vo: str = "", user: str = "") -> None:
     """Label every Kubernetes object the program declares from here on; call it before the first one."""
     labels = {names.LABEL_MANAGED_BY: "primage", names.LABEL_SITE: site}
     if vo:
         labels[names.LABEL_VO] = names.namespace_for(vo)
+    if user:
+        labels[names.LABEL_USER] = user
 
     def add(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
         metadata = args.props.get("metadata")

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from primage.engine.engine import Options
 from primage.errors import PrimageError
 from primage.local.site import LocalSite
 from primage.logs import jobs_of, read
-from primage.stack import parse_stack_name
+from primage.stack import StackName, parse_stack_name
 
 VO = "vo-dot-primage-dot-eu"
 STACK = parse_stack_name("hpc/vo.primage.eu.local--test")
 JOB = Ref("batch/v1", "Job", "hello-test", VO)
+MEMBER = "member1@primage.eu"
 ACCOUNT, OTHER_ACCOUNT = "vo20001", "vo20002"
 HOSTILE = 'it\'s "quoted" $(id) `id` ; & | \\ \n second line\t*'
 
@@ -150,9 +152,9 @@ def test_released_while_it_runs_it_is_cancelled(engine, cluster):
     up.join(timeout=60)
 
 
-def _expect_failure(options: Options) -> None:
+def _expect_failure(options: Options, stack: StackName = STACK) -> None:
     with pytest.raises(PrimageError):
-        EmbeddedEngine().up(STACK, options)
+        EmbeddedEngine().up(stack, options)
 
 
 def nothing_in_slurm_lives(uid: str) -> bool:
@@ -191,30 +193,38 @@ def test_a_second_up_changes_nothing_and_another_script_is_another_job(engine):
     assert written() == "two\n"
 
 
-def test_vos_see_nothing_of_each_other_on_the_hpc_machine(engine, cluster):
-    up = threading.Thread(target=_expect_failure, args=(settings("echo secret > secret; sleep 600"),))
+@pytest.mark.parametrize(
+    ("stack", "account", "other"),
+    [("hpc/vo.primage.eu.local--test", ACCOUNT, OTHER_ACCOUNT), (f"hpc/{MEMBER}_vo.primage.eu.local--test", "u40001", "u40002")],
+    ids=["VOs", "members"],
+)
+def test_nobody_sees_anything_of_others_on_the_hpc_machine(engine, cluster, stack, account, other):
+    stack = parse_stack_name(stack)
+    job = replace(JOB, namespace=stack.namespace)
+    up = threading.Thread(target=_expect_failure, args=(settings("echo secret > secret; sleep 600"), stack))
     up.start()
-    until("it runs", lambda: (cluster.get(JOB) or {}).get("status", {}).get("ready"))
-    uid = cluster.get(JOB)["metadata"]["uid"]
-    number = slurm_jobs(uid)[0][0]
     try:
-        work = f"/scratch/{ACCOUNT}/primage/{uid}"
+        until("it runs", lambda: (cluster.get(job) or {}).get("status", {}).get("ready"))
+        uid = cluster.get(job)["metadata"]["uid"]
+        number = slurm_jobs(uid)[0][0]
+        work = f"/scratch/{account}/primage/{uid}"
+        assert "secret" in on_hpc(f"cat {work}/mount/HOME/private/secret", account)
         for look in (
-            f"ls /scratch/{ACCOUNT}",
+            f"ls /scratch/{account}",
             f"cat {work}/1/program",
             f"cat {work}/1/output",
-            f"cat /home/{ACCOUNT}/.ssh/authorized_keys",
+            f"cat /home/{account}/.ssh/authorized_keys",
             f"scancel {number}",
         ):
-            said = on_hpc(f"{look} && echo DONE", OTHER_ACCOUNT, check=False)
+            said = on_hpc(f"{look} && echo DONE", other, check=False)
             assert "DONE" not in said, look
             assert "denied" in said.lower() or "not permitted" in said.lower(), said
         for look in ("squeue --noheader", f"scontrol show job {number}", f"scontrol write batch_script {number} -"):
-            said = on_hpc(look, OTHER_ACCOUNT, check=False)
+            said = on_hpc(look, other, check=False)
             assert "hello" not in said, look
             assert uid not in said, look
     finally:
-        engine.destroy(STACK, Options())
+        engine.destroy(stack, Options())
         up.join(timeout=60)
 
 
@@ -228,6 +238,7 @@ def test_vos_see_nothing_of_each_other_on_the_hpc_machine(engine, cluster):
         ("get", "secrets/backend-hpc", VO, False),
         ("get", "configmaps/backend-hpc", VO, False),
         ("list", "jobs.batch", VO, False),
+        ("get", "secrets/backend-hpc", "member1-at-primage-dot-eu", False),
         ("create", "jobs.batch", OTHER_VO, False),
         ("create", "pods", OTHER_VO, False),
         ("list", "nodes", "", False),

@@ -23,7 +23,7 @@ from primage.engine.embedded.waiting import wait_gone
 from primage.engine.engine import Options
 from primage.engine.settings import effective_config
 from primage.errors import ExitCode, PrimageError
-from primage.names import ORGANIZATION, SITE_PROJECT, namespace_for
+from primage.names import ORGANIZATION, SITE_PROJECT
 from primage.paths import repository_root, state_dir
 from primage.stack import Project, StackName, all_projects, parse_stack_name, project_of
 
@@ -177,7 +177,7 @@ class EmbeddedEngine:
             return FileStore(state_dir() / project.name / f"{name.stack}.json", str(name))
         site = self._site_outputs(name.site)
         cluster = self._connect(str(site.get("kubeconfig", "")), str(site.get("context", "")))
-        return SecretStore(cluster, namespace_for(name.vo), f"primage-state.{name.app}.{name.run}", str(name))
+        return SecretStore(cluster, name.namespace, f"primage-state.{name.app}.{name.run}", str(name))
 
     def _site_outputs(self, site: str) -> dict[str, Any]:
         outputs, _ = self._read_outputs(f"{ORGANIZATION}/{SITE_PROJECT}/{site}", offline=False)
