@@ -10,6 +10,14 @@ from primage.stacks.session_settings import NotebookSettings
 PORT = 8888
 PROBE = "import urllib.request as u; u.urlopen('http://127.0.0.1:8888/api', timeout=5)"
 
+SCRIPT = """
+python3 -m jupyterlab "$@" &
+server=$!
+# Ended from outside, it has not ended by itself: then the Job begins it anew.
+trap 'kill -TERM $server 2> /dev/null; wait $server; exit 143' TERM
+wait $server
+"""
+
 
 def jupyter(settings: NotebookSettings) -> Serving:
     """JupyterLab on the loopback, showing everything below MOUNT_POINT; it ends itself when it has been idle.
@@ -38,7 +46,7 @@ def jupyter(settings: NotebookSettings) -> Serving:
     }
     scratch = {"JUPYTER_RUNTIME_DIR": "/tmp/jupyter", "IPYTHONDIR": "/tmp/ipython", "MPLCONFIGDIR": "/tmp/matplotlib"}  # noqa: S108
     return Serving(
-        command=("python3", "-m", "jupyterlab"),
+        command=("/bin/sh", "-c", SCRIPT, "jupyter"),
         args=tuple(f"--{name}={value}" for name, value in options.items()),
         env={"JUPYTER_TOKEN_FILE": TOKEN_FILE, **scratch},
         probe=("python3", "-c", PROBE),

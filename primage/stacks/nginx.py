@@ -63,7 +63,8 @@ END
 : > used
 nginx -c /tmp/nginx.conf -g 'daemon off;' &
 server=$!
-trap 'kill -QUIT $server; wait $server; exit 0' TERM
+# Ended from outside, it has not ended by itself: then the Job begins it anew.
+trap 'kill -QUIT $server; wait $server; exit 143' TERM
 while sleep "$LOOK_EVERY" & wait $!; do
   kill -0 $server 2> /dev/null || { wait $server; exit 1; }
   idle=$(($(date +%s) - $(stat -c %Y used)))

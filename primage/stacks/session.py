@@ -90,6 +90,10 @@ class Session(pulumi.ComponentResource):
             },
             spec={
                 "backoffLimit": 2,
+                # A node that is drained is no failure.
+                "podFailurePolicy": {
+                    "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+                },
                 "activeDeadlineSeconds": settings.longest_seconds,
                 "ttlSecondsAfterFinished": settings.keep_seconds,
                 "template": {"metadata": {"labels": labels}, "spec": _pod(settings, serving, name, app)},

@@ -111,6 +111,8 @@ def test_a_cell_runs_in_a_browser(notebook, browser, tmp_path):
     try:
         with notebook.forward() as forward:
             page.goto(notebook.url(forward.port).replace("/lab/tree/HOME/private", "/lab/tree/HOME/private/trial.ipynb"))
+            # A key pressed before the kernel is there is lost.
+            page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
             page.locator(".jp-Notebook .jp-Cell").first.click(timeout=60_000)
             page.keyboard.press("Control+Enter")
             output = page.locator(".jp-OutputArea-output").first
