@@ -93,7 +93,9 @@ class UserConfig(Settings):
 
     name: str = Field(pattern=IDENTITY, max_length=200, description="Identity as the identity provider has it: name@domain.tld.")
     uid: int = Field(
-        ge=1000, le=2_000_000_000, description="POSIX user that owns the member's private folder; the same on every site."
+        ge=1000,
+        le=2_000_000_000,
+        description="POSIX user, and group, that owns the member's private folder; the same on every site.",
     )
     quota: QuotaConfig | None = Field(default=None, description="Limits of the member's namespace; by default as the VO's own.")
 

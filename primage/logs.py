@@ -117,7 +117,7 @@ def _reader(cluster: Cluster, job: Ref) -> Object:
             "restartPolicy": "Never", "automountServiceAccountToken": False, "enableServiceLinks": False,
             "activeDeadlineSeconds": LONGEST_S, "terminationGracePeriodSeconds": 0,
             "securityContext": {
-                "runAsNonRoot": True, "runAsUser": uid, "runAsGroup": gid, "fsGroup": gid,
+                "runAsNonRoot": True, "runAsUser": uid, "runAsGroup": gid, "supplementalGroups": [uid], "fsGroup": gid,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [{

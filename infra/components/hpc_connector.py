@@ -121,6 +121,7 @@ class HpcConnector(pulumi.ComponentResource):
             "terminationGracePeriodSeconds": 10,
             "securityContext": {
                 "runAsNonRoot": True, "runAsUser": tenant.uid, "runAsGroup": tenant.vo.gid, "fsGroup": tenant.vo.gid,
+                "supplementalGroups": [tenant.uid],
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [container],

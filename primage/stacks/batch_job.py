@@ -47,11 +47,12 @@ class BatchJob(pulumi.ComponentResource):
 
 
 def pod_security(app: AppStack) -> dict[str, object]:
-    """The member, or nobody in particular for the VO; in the VO's group."""
+    """The member, or nobody in particular for the VO; in the VO's group, and in the member's own for the private folder."""
     return {
         "runAsNonRoot": True,
         "runAsUser": app.uid,
         "runAsGroup": app.gid,
+        "supplementalGroups": [app.uid],
         "fsGroup": app.gid,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
