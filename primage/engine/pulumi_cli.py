@@ -56,7 +56,9 @@ class PulumiEngine:
         project = project_of(name)
         try:
             stack = automation.create_or_select_stack(stack_name=name.stack, work_dir=str(project.folder))
-            for key, value in effective_config(project, name, options.overrides).items() if options.overrides or name.run or name.user else ():
+            for key, value in (
+                effective_config(project, name, options.overrides).items() if options.overrides or name.run or name.user else ()
+            ):
                 text = value if isinstance(value, str) else json.dumps(value)
                 stack.set_config(key, automation.ConfigValue(text))
         except automation.CommandError as error:
