@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,7 +76,8 @@ def program(
     """Writes the body of a small site program; its stack is destroyed afterwards."""
     repository = tmp_path / "repository"
     (repository / "infra").mkdir(parents=True)
-    (repository / "Pulumi.yaml").write_text("name: primage\nmain: infra/\n")
+    runtime = {"name": "python", "options": {"virtualenv": sys.prefix}}
+    (repository / "Pulumi.yaml").write_text(json.dumps({"name": "primage", "main": "infra/", "runtime": runtime}))
     (repository / "Pulumi.tiny.yaml").write_text("config: {}\n")
     monkeypatch.setenv("PRIMAGE_REPOSITORY", str(repository))
     monkeypatch.setenv("PRIMAGE_HOME", str(tmp_path / "home"))
