@@ -137,19 +137,26 @@ class HpcBackendConfig(Settings):
     datalake: str = Field(
         default="", description="Where the VO's DATALAKE is mounted there; {vo} stands for the VO. Empty: nowhere."
     )
+    slurmrestd: str = Field(
+        default="",
+        pattern=r"^(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?$",
+        description="URL of Slurm's REST daemon, where jobs are to go by it and only files by SSH (SFTP); empty: all by SSH.",
+    )
     max_jobs: int = Field(default=1000, ge=1, le=100_000, description="Most jobs of a VO in Slurm at a time; others wait here.")
     poll_seconds: float = Field(default=2, ge=0.2, le=600, description="Shortest time between two looks at its queue.")
 
     @property
-    def port(self) -> int:
-        """Of its SSH server."""
-        return int(self.endpoint.partition(":")[2] or 22)
+    def ports(self) -> set[int]:
+        """Of its SSH server, and of its REST daemon where it has one."""
+        rest = {int(self.slurmrestd.removeprefix("https://").partition(":")[2] or 443)} if self.slurmrestd else set()
+        return {int(self.endpoint.partition(":")[2] or 22), *rest}
 
     def data(self, vo: str) -> dict[str, str]:
         """Its config map in a VO's namespace (the paper's figure 7)."""
         return {
             "ENDPOINT": self.endpoint, "partition": self.partition, "account": self.account, "scratch": self.scratch,
             "datalake": self.datalake.replace("{vo}", vo), "max_jobs": str(self.max_jobs), "poll_seconds": f"{self.poll_seconds:g}",
+            **({"slurmrestd": self.slurmrestd} if self.slurmrestd else {}),
         }  # fmt: skip
 
 

@@ -29,6 +29,8 @@ class Login:
         known_hosts: lines with the login node's host keys.
         certificate: OpenSSH certificate of the key, where the centre uses them.
         proxy: grid proxy credential, PEM, where the centre uses them.
+        token: JSON Web Token for slurmrestd (`scontrol token`), where the backend has it.
+        authority: certificates that slurmrestd's own is checked against, PEM; without it the usual ones.
     """
 
     username: str
@@ -36,11 +38,14 @@ class Login:
     known_hosts: Path
     certificate: Path | None = None
     proxy: Path | None = None
+    token: Path | None = None
+    authority: Path | None = None
 
     def data(self) -> dict[str, str]:
         """The Secret's keys; raises PrimageError for a file that cannot be read."""
         files = {
             "ssh-privatekey": self.key, "known_hosts": self.known_hosts, "ssh-certificate": self.certificate, "proxy": self.proxy,
+            "slurm-token": self.token, "ca.crt": self.authority,
         }  # fmt: skip
         try:
             return {"username": self.username, **{name: path.read_text() for name, path in files.items() if path}}
@@ -69,7 +74,15 @@ def login(site: str, vo: str, backend: str, given: Login, *, member: str = "", t
             where=f"Pulumi.{site}.yaml, hpc.backends", todo=f"add it there and run `primage up {site}`", code=ExitCode.INVALID,
         )  # fmt: skip
     data = given.data()
-    said = _try(str(found["data"]["ENDPOINT"]), given) if test else "not tried"
+    endpoint, rest = str(found["data"]["ENDPOINT"]), str(found["data"].get("slurmrestd", ""))
+    if rest and not given.token:
+        raise PrimageError(
+            f"backend {backend} is asked by slurmrestd, which wants a token", code=ExitCode.INVALID,
+            todo="ask the centre for one (`scontrol token username=…` there), and name its file with --token",
+        )  # fmt: skip
+    said = "not tried"
+    if test:
+        said = _try_rest(rest, endpoint, given) if rest else _try(endpoint, given)
     secret: Object = {
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "stringData": data,
         "metadata": {"name": ref.name, "namespace": namespace, "labels": {"primage.eu/backend": backend}},
@@ -102,7 +115,29 @@ def _names(cluster: Cluster, namespace: str) -> list[str]:
     return [m["metadata"]["name"] for m in maps if m["metadata"]["name"].startswith("backend-")]
 
 
-def _try(endpoint: str, given: Login) -> str:
+def _try_rest(url: str, endpoint: str, given: Login) -> str:
+    """Slurm's version by its REST daemon, and the account's home by SFTP."""
+    import json
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    assert given.token
+    headers = {"X-SLURM-USER-NAME": given.username, "X-SLURM-USER-TOKEN": given.token.read_text().strip()}
+    request = urllib.request.Request(f"{url}/slurm/v0.0.38/diag/", headers=headers)  # noqa: S310  # its pattern says https
+    try:
+        trust = ssl.create_default_context(cafile=str(given.authority) if given.authority else None)
+        with urllib.request.urlopen(request, timeout=LOGIN_TIMEOUT_S, context=trust) as answer:  # noqa: S310
+            slurm = json.load(answer)["meta"]["Slurm"]["release"]
+    except (OSError, ValueError, KeyError) as error:
+        raise PrimageError(
+            f"slurmrestd at {url} does not answer {given.username} with this token: {error}",
+            todo="see docs/runbooks/hpc-login-refused.md; nothing was changed", code=ExitCode.UNREACHABLE,
+        ) from error  # fmt: skip
+    return f"slurm {slurm}\n{_try(endpoint, given, sftp=True)}"
+
+
+def _try(endpoint: str, given: Login, *, sftp: bool = False) -> str:
     host, colon, port = endpoint.rpartition(":")
     host, port = (host, port) if colon and port.isdigit() else (endpoint, "22")
     with tempfile.TemporaryDirectory(prefix="primage-login-") as folder:
@@ -115,12 +150,15 @@ def _try(endpoint: str, given: Login) -> str:
             **({"CertificateFile": str(given.certificate.resolve())} if given.certificate else {}),
         }  # fmt: skip
         flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+        command = ["ssh", "-F", "none", *flags, "-p", port, f"{given.username}@{host}", SAY]
+        if sftp:
+            batch = Path(folder) / "batch"
+            batch.write_text("pwd\n")
+            command = ["sftp", "-q", "-F", "none", *flags, "-b", str(batch), "-P", port, f"{given.username}@{host}"]
         try:
-            return capture(
-                ["ssh", "-F", "none", *flags, "-p", port, f"{given.username}@{host}", SAY], timeout_s=LOGIN_TIMEOUT_S
-            ).strip()
+            return capture(command, timeout_s=LOGIN_TIMEOUT_S).strip()
         except PrimageError as error:
             raise PrimageError(
-                f"{given.username} cannot log in at {endpoint}, or finds no Slurm there: {error.what}",
+                f"{given.username} cannot log in at {endpoint}, or does not find there what jobs need: {error.what}",
                 todo="see docs/runbooks/hpc-login-refused.md; nothing was changed", code=ExitCode.UNREACHABLE,
             ) from error  # fmt: skip

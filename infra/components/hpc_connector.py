@@ -133,6 +133,6 @@ class HpcConnector(pulumi.ComponentResource):
 
 
 def _egress(backends: Sequence[HpcBackendConfig]) -> dict[str, object]:
-    """SSH to the login nodes, and the API server, whose address no policy knows."""
-    ports = sorted({backend.port for backend in backends} | {443, 6443})
+    """SSH to the login nodes, their REST daemons, and the API server, whose address no policy knows."""
+    ports = sorted({port for backend in backends for port in backend.ports} | {443, 6443})
     return {"ports": [{"protocol": "TCP", "port": port} for port in ports]}

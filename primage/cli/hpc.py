@@ -28,6 +28,8 @@ def login(
     member: Annotated[str, typer.Option("--member", help="Whose they are (name@domain.tld); without it, the VO's own.")] = "",
     certificate: Annotated[Path | None, typer.Option("--certificate", help="OpenSSH certificate of the key.")] = None,
     proxy: Annotated[Path | None, typer.Option("--proxy", help="Grid proxy credential, PEM.")] = None,
+    token: Annotated[Path | None, typer.Option("--token", help="File with the token for slurmrestd.")] = None,
+    authority: Annotated[Path | None, typer.Option("--authority", help="Certificate authority of slurmrestd, PEM.")] = None,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Log in from here first.")] = True,
     json: Json = False,
 ) -> None:
@@ -38,7 +40,7 @@ def login(
     from primage.hpc import Login
     from primage.hpc import login as log_in
 
-    said = log_in(site, vo, backend, Login(user, key, known_hosts, certificate, proxy), member=member, test=test)
+    said = log_in(site, vo, backend, Login(user, key, known_hosts, certificate, proxy, token, authority), member=member, test=test)
     if json:
         print_json({"site": site, "vo": vo, "member": member, "backend": backend, "user": user, "said": said.splitlines()})
     else:

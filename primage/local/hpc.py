@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -11,12 +12,17 @@ from primage.clients.cluster import Cluster, Ref
 from primage.contract import SiteOutputs
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.hpc import Login, login
+from primage.images import storage
 from primage.names import namespace_for
 from primage.paths import local_site_dir
+from primage.process import capture
 from primage.stack import StackName
 
 SITE = "local"
 BACKEND = "hpc"
+REST_BACKEND = "hpc-rest"
+MACHINE = "primage-local-hpc"
+TOKEN_S = 365 * 86400
 
 
 def connect(repository: Path, log: Path, report: Callable[[str], None]) -> None:
@@ -27,18 +33,20 @@ def connect(repository: Path, log: Path, report: Callable[[str], None]) -> None:
     folder = local_site_dir() / "ssh"
     hosts = _known_hosts(folder, settings, log.parent)
     for vo in settings["vos"]:
-        if BACKEND not in outputs.vos[vo["name"]].backends:
-            continue
+        backends = outputs.vos[vo["name"]].backends
         # The accounts' names are the inventory's: one for each VO, told apart by its group, and one for each member.
         accounts = {"": f"vo{vo['gid']}", **{user["name"]: f"u{user['uid']}" for user in vo.get("users", [])}}
         for member, account in accounts.items():
             whose = member or vo["name"]
-            report(whose)
-            given = Login(account, folder / f"hpc-{whose}", hosts)
-            if not _has(cluster, namespace_for(whose), given):
-                said = login(SITE, vo["name"], BACKEND, given, member=member)
-                with log.open("a") as stream:
-                    print(f"{whose}: {said}", file=stream)
+            for backend in backends:
+                report(whose)
+                given = Login(account, folder / f"hpc-{whose}", hosts)
+                if backend == REST_BACKEND:
+                    given = replace(given, token=_token(folder, account), authority=_authority(folder))
+                if not _has(cluster, backend, namespace_for(whose), given):
+                    said = login(SITE, vo["name"], backend, given, member=member)
+                    with log.open("a") as stream:
+                        print(f"{whose}, {backend}: {said}", file=stream)
 
 
 def _known_hosts(folder: Path, settings: dict[str, object], out: Path) -> Path:
@@ -51,9 +59,29 @@ def _known_hosts(folder: Path, settings: dict[str, object], out: Path) -> Path:
     return path
 
 
-def _has(cluster: Cluster, namespace: str, given: Login) -> bool:
+def _token(folder: Path, account: str) -> Path:
+    """A file with a token for slurmrestd, made once; the HPC machine's operator would hand it over."""
+    path = folder / f"{account}.token"
+    if not path.exists():
+        said = _on_machine("scontrol", "token", f"username={account}", f"lifespan={TOKEN_S}")
+        path.touch(mode=0o600)
+        path.write_text(said.strip().removeprefix("SLURM_JWT="))
+    return path
+
+
+def _authority(folder: Path) -> Path:
+    path = folder / "slurmrestd.crt"
+    path.write_text(_on_machine("cat", "/etc/slurm/rest.crt"))
+    return path
+
+
+def _on_machine(*command: str) -> str:
+    return capture(["podman", "exec", MACHINE, *command], env=storage.environment())
+
+
+def _has(cluster: Cluster, backend: str, namespace: str, given: Login) -> bool:
     import base64
 
-    secret = cluster.get(Ref("v1", "Secret", f"backend-{BACKEND}", namespace)) or {}
+    secret = cluster.get(Ref("v1", "Secret", f"backend-{backend}", namespace)) or {}
     kept = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
     return kept == given.data()

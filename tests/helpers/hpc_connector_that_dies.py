@@ -11,6 +11,7 @@ import sys
 from hpc_connector.__main__ import main
 from hpc_connector.connector import Connector
 from hpc_connector.kube import Kube
+from hpc_connector.slurmrestd import RestAccount
 from hpc_connector.ssh import Account
 
 
@@ -41,20 +42,25 @@ def after(owner, name):
     setattr(owner, name, dying)
 
 
+def either(patch, name):
+    for kind in (Account, RestAccount):
+        patch(kind, name)
+
+
 POINTS = {
     "never": lambda: None,
     "before-intent": lambda: before(Kube, "annotate"),
-    "before-staging": lambda: before(Account, "bring"),
-    "after-staging": lambda: after(Account, "bring"),
-    "before-sbatch": lambda: before(Account, "submit"),
-    "after-sbatch": lambda: after(Account, "submit"),
+    "before-staging": lambda: either(before, "bring"),
+    "after-staging": lambda: either(after, "bring"),
+    "before-sbatch": lambda: either(before, "submit"),
+    "after-sbatch": lambda: either(after, "submit"),
     "before-recording": lambda: before(Kube, "annotate", lambda job, values: any("slurm-job" in key for key in values)),
-    "before-staging-out": lambda: before(Account, "fetch"),
-    "after-staging-out": lambda: after(Account, "fetch"),
+    "before-staging-out": lambda: either(before, "fetch"),
+    "after-staging-out": lambda: either(after, "fetch"),
     "before-the-end": lambda: before(Connector, "_finish"),
-    "before-tidying": lambda: before(Account, "forget"),
-    "before-cancel": lambda: before(Account, "cancel"),
-    "after-cancel": lambda: after(Account, "cancel"),
+    "before-tidying": lambda: either(before, "forget"),
+    "before-cancel": lambda: either(before, "cancel"),
+    "after-cancel": lambda: either(after, "cancel"),
 }
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ class Connector:
         self.stop()
         env = {
             **os.environ, "KUBECONFIG": "/var/lib/primage/local/kubeconfig",
-            "PRIMAGE_NAMESPACE": OTHER_VO, "PRIMAGE_BACKENDS": "hpc",
+            "PRIMAGE_NAMESPACE": OTHER_VO, "PRIMAGE_BACKENDS": "hpc,hpc-rest",
             "PRIMAGE_HOME": str(self.home), "PRIMAGE_ALIVE": str(self.folder / "alive"),
             "PYTHONPATH": str(HERE.parents[1] / "services/hpc_connector"), **environment,
         }  # fmt: skip

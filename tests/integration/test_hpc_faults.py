@@ -18,6 +18,7 @@ POINTS = (
     "before-intent", "before-staging", "after-staging", "before-sbatch", "after-sbatch", "before-recording", "before-staging-out",
     "after-staging-out", "before-the-end", "before-tidying",
 )  # fmt: skip
+REST_POINTS = ("after-staging", "after-sbatch", "before-recording", "after-staging-out", "before-tidying")
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +68,12 @@ def runs(name="job"):
     return on_hpc(f"cat /scratch/{ACCOUNT}/runs-{name} 2> /dev/null | wc -l").strip()
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_anywhere_a_job_is_run_once(connector, jobs, data, point):
+@pytest.mark.parametrize(
+    ("host", "point"), [*(("hpc", point) for point in POINTS), *(("hpc-rest", point) for point in REST_POINTS)]
+)
+def test_killed_anywhere_a_job_is_run_once(connector, jobs, data, host, point):
     connector.start(point)
-    job = start(jobs, inputs=["in/data"], outputs=["out.txt"])
+    job = start(jobs, host=host, inputs=["in/data"], outputs=["out.txt"])
     connector.died()
     connector.start()
     jobs.wait(job)

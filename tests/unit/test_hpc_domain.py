@@ -1,5 +1,6 @@
 """What an HPC job is and becomes, without a cluster or a queue."""
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import SSHCertificateBuilder, 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpc_connector.connection import Credentials
 from hpc_connector.connector import deadline_s, wish
 from hpc_connector.domain import (
     FINALIZER,
@@ -24,11 +26,12 @@ from hpc_connector.domain import (
     end_of,
     explained,
     read_poll,
+    read_queue,
     request_of,
+    rest_submission,
     sbatch_options,
 )
 from hpc_connector.files import Home
-from hpc_connector.ssh import Credentials
 
 UID = "9b2e8b1c-0000-4000-8000-000000000001"
 
@@ -95,6 +98,43 @@ def test_a_poll_is_read_back(state, code, written, attempt):
     others = f"Q|7|RUNNING|None|primage:another:{UID}:1\nQ|8|RUNNING|None|(null)\nnoise\nR|x|y|z\nS||\n"
     text = f"Q|12|{state}|None|{comment('cluster', UID, attempt)}\nR|{UID}|{attempt}|{code}\nS|{UID}|{attempt}|{written}\n"
     assert read_poll(others + text, "cluster") == {(UID, attempt): Seen("12", state, "None", code, written)}
+
+
+@given(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"]))
+)
+def test_no_text_of_a_persons_is_in_what_slurmrestd_is_sent(script, argument):
+    at = "/scratch/it's mine/primage/uid/1"
+    sent = rest_submission(Request(UID, "train", "hpc", script, (argument,)), Backend("hpc", "host"), "cluster", 1, at)
+    assert sent == rest_submission(Request(UID, "train", "hpc", ""), Backend("hpc", "host"), "cluster", 1, at)
+    assert sent["script"].splitlines()[1:] == [
+        "exec '/scratch/it'\"'\"'s mine/primage/uid/1/run.sh' '/scratch/it'\"'\"'s mine/primage/uid/1'"
+    ]
+
+
+def test_slurmrestd_is_sent_the_same_wishes_as_sbatch():
+    request = Request(UID, "train", "hpc", "true", cpus=2, memory_mib=1024, gpus=1, seconds=90, partition="short")
+    job = rest_submission(request, Backend("hpc", "host", account="grant"), "cluster", 3, "/scratch/u/primage/uid/3")["job"]
+    wanted = {
+        "cpus_per_task": 2,
+        "memory_per_node": 1024,
+        "gres": "gpu:1",
+        "time_limit": 2,
+        "partition": "short",
+        "account": "grant",
+    }
+    assert wanted.items() <= job.items()
+    assert job["comment"] == comment("cluster", UID, 3)
+    assert job["requeue"] is False
+
+
+def test_of_two_slurm_jobs_of_one_attempt_the_living_one_counts():
+    def queued(number, state, whose="cluster"):
+        return {"job_id": number, "job_state": state, "state_reason": "None", "comment": comment(whose, UID, 1)}
+
+    assert read_queue([queued(8, "RUNNING"), queued(7, "FAILED")], "cluster")[UID, 1]["slurm"] == "8"
+    assert read_queue([queued(8, "FAILED"), queued(7, "COMPLETED")], "cluster")[UID, 1]["slurm"] == "7"
+    assert read_queue([queued(7, "RUNNING", "another"), {"job_id": 9, "job_state": "RUNNING"}], "cluster") == {}
 
 
 @given(st.text())
@@ -187,6 +227,10 @@ def test_a_certificates_end_is_read():
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
     secret = {"username": b"me", "ssh-privatekey": private, "known_hosts": b"h ssh-ed25519 x", "ssh-certificate": certificate}
     assert Credentials.of(secret).expires() == end
-    assert Credentials.of({**secret, "ssh-certificate": b""}).expires() is None
+    plain = {**secret, "ssh-certificate": b""}
+    assert Credentials.of(plain).expires() is None
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": end.timestamp(), "sun": "me"}).encode()).rstrip(b"=")
+    assert Credentials.of({**plain, "slurm-token": b"e30." + claims + b".c2ln"}).expires() == end
+    assert Credentials.of({**plain, "slurm-token": b"no token"}).expires() is None
     with pytest.raises(UnavailableError, match="no known_hosts"):
         Credentials.of({**secret, "known_hosts": b""})

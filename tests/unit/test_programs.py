@@ -25,8 +25,9 @@ def kinds(objects, namespace):
 def test_each_vo_has_its_baseline(site):
     wanted = ["ConfigMap", "LimitRange", *["NetworkPolicy"] * 4, *["PersistentVolumeClaim"] * 3, "ResourceQuota"]
     wanted += ["ConfigMap", "Deployment", "NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"]  # its way to HPC
-    for namespace in ("vo-dot-primage-dot-eu", "training-dot-primage-dot-eu"):
+    for namespace in ("vo-dot-primage-dot-eu", "member1-at-primage-dot-eu"):
         assert kinds(site, namespace) == sorted(wanted)
+    assert kinds(site, "training-dot-primage-dot-eu") == sorted([*wanted, "ConfigMap"]), "it has a second backend"
 
 
 def test_every_object_can_be_traced_to_its_site(site):

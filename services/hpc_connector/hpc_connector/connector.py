@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from lightkube import ApiError
 
+from hpc_connector.connection import Credentials
 from hpc_connector.domain import (
     ANNOTATION_ATTEMPT,
     ANNOTATION_FAILED,
@@ -37,7 +38,8 @@ from hpc_connector.domain import (
 )
 from hpc_connector.files import Home
 from hpc_connector.kube import Kube, Object
-from hpc_connector.ssh import Account, Credentials
+from hpc_connector.slurmrestd import RestAccount
+from hpc_connector.ssh import Account
 
 log = logging.getLogger("hpc_connector")
 RETRY_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
@@ -58,7 +60,8 @@ class Desk:
         self._credentials: Credentials | None = None
         self._version = ""
         self._read_at = -CREDENTIALS_S
-        self.account = Account(backend, owner, self._known_credentials)
+        kind = RestAccount if backend.slurmrestd else Account
+        self.account: Account | RestAccount = kind(backend, owner, self._known_credentials)
         self.slots = asyncio.Semaphore(backend.max_jobs)
         self.seen: dict[tuple[str, int], Seen] = {}
         self.looks = 0

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import PurePosixPath
@@ -60,6 +62,7 @@ class Backend:
         partition, account: Slurm's; empty for its defaults.
         scratch: folder on the login and compute nodes for jobs' working folders; `~` and `$SCRATCH` are read there.
         datalake: where the DATALAKE volume is mounted there; empty where it is not.
+        slurmrestd: URL of Slurm's REST daemon; empty where Slurm's commands are used over SSH.
         max_jobs: most jobs in Slurm at a time; others wait here.
         poll_s: shortest time between two looks at the queue, seconds.
     """
@@ -70,6 +73,7 @@ class Backend:
     account: str = ""
     scratch: str = "$HOME"
     datalake: str = ""
+    slurmrestd: str = ""
     max_jobs: int = 1000
     poll_s: float = 2.0
 
@@ -80,6 +84,7 @@ class Backend:
             return cls(
                 name=name, endpoint=data["ENDPOINT"].strip(), partition=data.get("partition", ""),
                 account=data.get("account", ""), scratch=data.get("scratch") or "$HOME", datalake=data.get("datalake", ""),
+                slurmrestd=data.get("slurmrestd", "").rstrip("/"),
                 max_jobs=int(data.get("max_jobs") or 1000), poll_s=float(data.get("poll_seconds") or 2),
             )  # fmt: skip
         except (KeyError, ValueError) as error:
@@ -250,6 +255,23 @@ def sbatch_options(request: Request, backend: Backend, owner: str, attempt: int)
     return options
 
 
+def rest_submission(request: Request, backend: Backend, owner: str, attempt: int, folder: str) -> dict[str, Any]:
+    """The body of slurmrestd's `job/submit`, for an attempt whose files are in `folder`."""
+    partition = request.partition or backend.partition
+    wanted: dict[str, Any] = {
+        "partition": partition, "account": backend.account, "cpus_per_task": request.cpus, "memory_per_node": request.memory_mib,
+        "gres": f"gpu:{request.gpus}" if request.gpus else "", "time_limit": math.ceil(request.seconds / 60),
+    }  # fmt: skip
+    job = {
+        "name": request.name, "comment": comment(owner, request.uid, attempt), "requeue": False, "nodes": [1, 1], "tasks": 1,
+        "open_mode": "append", "current_working_directory": str(PurePosixPath(folder).parent),
+        "standard_output": f"{folder}/output", "standard_error": f"{folder}/output",
+        "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin"},
+    }  # fmt: skip
+    script = f"#!/bin/bash\nexec {shlex.quote(f'{folder}/run.sh')} {shlex.quote(folder)}\n"
+    return {"script": script, "job": {**job, **{key: value for key, value in wanted.items() if value}}}
+
+
 @dataclass(frozen=True)
 class Seen:
     """What one look at the HPC centre showed of one attempt.
@@ -280,6 +302,18 @@ NEVER = frozenset(
 )
 """Reasons to wait that no waiting ends: squeue(1), JOB REASON CODES."""
 WAITING = frozenset({"PENDING", "CONFIGURING", "REQUEUED"})
+
+
+def read_queue(jobs: Iterable[dict[str, Any]], owner: str) -> dict[tuple[str, int], dict[str, str]]:
+    """By Job's uid and attempt, what slurmrestd's `jobs` says; of two of one attempt, the one that lives, else the first."""
+    found: dict[tuple[str, int], dict[str, str]] = {}
+    for job in sorted(jobs, key=lambda item: int(item["job_id"])):
+        mine = re.fullmatch(rf"primage:{re.escape(owner)}:([0-9a-f-]+):(\d+)", str(job.get("comment") or ""))
+        if mine:
+            key, state = (mine[1], int(mine[2])), str(job["job_state"])
+            if key not in found or (state in LIVE and found[key]["state"] not in LIVE):
+                found[key] = {"slurm": str(job["job_id"]), "state": state, "why": str(job.get("state_reason") or "")}
+    return found
 
 
 def read_poll(text: str, owner: str) -> dict[tuple[str, int], Seen]:

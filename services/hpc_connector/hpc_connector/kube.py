@@ -13,8 +13,8 @@ from lightkube.resources.batch_v1 import Job, JobStatus
 from lightkube.resources.core_v1 import ConfigMap, Event, Namespace, Secret
 from lightkube.types import PatchType
 
+from hpc_connector.connection import Credentials
 from hpc_connector.domain import FINALIZER, Backend, RefusedError, UnavailableError
-from hpc_connector.ssh import Credentials
 
 Object = dict[str, Any]
 COMPONENT = "hpc-connector"

@@ -13,7 +13,14 @@ set -a
 export MOUNT_POINT="$mount" HOME="$mount/HOME/private"
 set +a
 cd "$HOME" || exit 98
-"$attempt/command" &
+# Where files come by SFTP alone, nobody but the job can look whether they arrived whole; what did not is sent again.
+arrived() {
+  [ -e "$attempt/../inputs" ] || return 0
+  sha256sum --check --quiet --strict "$attempt/../inputs" >&2 && return 0
+  cut -c 67- "$attempt/../inputs" | xargs -d '\n' rm -f --
+  return 1
+}
+(arrived || exit 97; exec "$attempt/command") &
 child=$!
 # Slurm's warning before it kills: pass it on, and still say how it ended.
 trap 'kill -TERM "$child" 2> /dev/null' TERM
@@ -23,6 +30,15 @@ while :; do
   kill -0 "$child" 2> /dev/null || break
 done
 date +%s.%N > "$attempt/ended"
+# And nobody but the job can say what it made.
+if [ "$code" = 0 ] && [ -s "$attempt/../outputs" ]; then
+  mapfile -d '' -t made < "$attempt/../outputs"
+  missing=$(for path in "${made[@]}"; do [ -e "$path" ] || echo "$path"; done)
+  [ -z "$missing" ] || echo "$missing" > "$attempt/../missing"
+  find "${made[@]}" -type f -print0 2> /dev/null | sort -z | xargs -0 -r sha256sum --zero -- > "$attempt/../.sums"
+  sync "$attempt/../.sums" 2> /dev/null
+  mv "$attempt/../.sums" "$attempt/../sums"
+fi
 echo "$code" > "$attempt/.result"
 sync "$attempt/.result" 2> /dev/null
 mv "$attempt/.result" "$attempt/result"
