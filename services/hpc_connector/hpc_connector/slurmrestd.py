@@ -11,6 +11,8 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -35,7 +37,10 @@ ANSWER_S = 30.0
 CANCEL_S = 20.0
 AT_A_TIME = 32
 """File requests under way; all of them share one connection."""
-PASSES = ("Unable to contact", "ocket timed out", "temporarily", "No space left", "AssocMaxSubmit", "QOSMaxSubmit")
+PASSES = (
+    "Unable to contact", "ocket timed out", "temporarily", "No space left", "AssocMaxSubmit", "QOSMaxSubmit", "Zero Bytes",
+    "Unspecified error",
+)  # fmt: skip
 
 
 class RestAccount(Connection):
@@ -215,22 +220,24 @@ class RestAccount(Connection):
         self.commands += 1
         try:
             answer = await self._http().request(method, f"{self.backend.slurmrestd}/{API}/{path}", json=body)
-            found: dict[str, Any] = json.loads(answer.content) if answer.content else {}
+            found: dict[str, Any] = json.loads(answer.content)
         except (httpx2.HTTPError, OSError) as error:
             raise UnavailableError("Unreachable", f"slurmrestd cannot be reached: {error or type(error).__name__}") from error
         except ValueError as error:
-            reason, words = "HpcUnavailable", f"slurmrestd answered {answer.status_code} and no JSON"
-            if answer.status_code in {401, 403}:
-                reason, words = "LoginRefused", "slurmrestd refuses the token; an operator renews it with `primage hpc login`"
-            raise UnavailableError(reason, words) from error
+            raise UnavailableError("HpcUnavailable", f"slurmrestd answered {answer.status_code} and no JSON") from error
         said = "; ".join(str(e.get("error") or e.get("description") or e) for e in found.get("errors") or [])
-        if answer.status_code in {401, 403} or "Protocol authentication error" in said:
-            raise UnavailableError("LoginRefused", f"slurmrestd refuses the token: {said or answer.status_code}")
-        if said and method == "POST" and not any(words in said for words in PASSES):
+        if method == "POST" and said and not any(words in said for words in PASSES):
             raise RefusedError("SubmitRefused", said)
-        if (said and method != "DELETE") or answer.status_code >= 500:
-            raise UnavailableError("HpcUnavailable", said or f"slurmrestd answered {answer.status_code}")
+        if method != "DELETE" and (said or answer.status_code >= HTTPStatus.BAD_REQUEST):
+            raise self._unavailable(said or f"it answered {answer.status_code}")
         return found
+
+    def _unavailable(self, said: str) -> UnavailableError:
+        """slurmrestd does not tell a token that Slurm refuses from a Slurm that is away."""
+        end = self._credentials().expires()
+        if end and end < datetime.now(UTC):
+            return UnavailableError("LoginRefused", f"the token for slurmrestd ended at {end:%Y-%m-%d %H:%M} UTC")
+        return UnavailableError("HpcUnavailable", f"slurmrestd cannot ask Slurm, which is away or refuses the token: {said}")
 
     def _http(self) -> httpx2.AsyncClient:
         if self._client is None:
