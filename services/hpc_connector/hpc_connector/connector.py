@@ -428,13 +428,10 @@ class Connector:
             job = await self._kube.job(job["metadata"]["name"], job["metadata"]["uid"]) or job
             if ANNOTATION_ATTEMPT not in (job["metadata"].get("annotations") or {}):
                 return
-        try:
-            desk = await self._desk((request or await self._request(job)).host)
-        except RefusedError:
-            return
-        await desk.refresh_credentials()
-        await desk.account.cancel(job["metadata"]["uid"])
-        desk.stir()
+        for desk in await self._desks(job, request):
+            await desk.refresh_credentials()
+            await desk.account.cancel(job["metadata"]["uid"])
+            desk.stir()
 
     async def _suspend(self, job: Object) -> None:
         await self._stop(job)
@@ -462,12 +459,16 @@ class Connector:
     async def _forget(self, job: Object) -> None:
         if ANNOTATION_ATTEMPT not in (job["metadata"].get("annotations") or {}):
             return
+        for desk in await self._desks(job):
+            await desk.refresh_credentials()
+            await desk.account.forget(job["metadata"]["uid"])
+
+    async def _desks(self, job: Object, request: Request | None = None) -> list[Desk]:
+        """The job's; all that are known where its config map is gone, and nothing says any more which that is."""
         try:
-            desk = await self._desk((await self._request(job)).host)
+            return [await self._desk((request or await self._request(job)).host)]
         except RefusedError:
-            return
-        await desk.refresh_credentials()
-        await desk.account.forget(job["metadata"]["uid"])
+            return list(self.desks.values())
 
 
 def wish(job: Object) -> str:
