@@ -109,19 +109,20 @@ def test_an_input_that_was_damaged_is_sent_again(jobs, folder):
 
 
 def test_a_token_that_is_refused_is_said_and_renewed_without_a_restart(jobs, cluster):
+    job = jobs.start("rest", "until [ -e go ]; do sleep 0.2; done", host="hpc-rest")
+    until("it runs", lambda: [state for _, state in slurm_jobs(jobs.uid(job))] == ["RUNNING"])
     good = cluster.get(SECRET)["data"]["slurm-token"]
     bad = base64.b64encode(b"eyJhbGciOiJIUzI1NiJ9.eyJzdW4iOiJ4In0.AAAA").decode()
     cluster.patch(SECRET, {"data": {"slurm-token": bad}}, manager="test")
     try:
-        on_hpc(f"pkill -u {ACCOUNT} sshd || true")
-        job = jobs.start("rest", "true", host="hpc-rest")
         until("people are told", lambda: {"LoginRefused", "HpcUnavailable"} & jobs.reasons(job))
         said = " ".join(str(event.get("message")) for event in events_of(cluster, job))
-        assert good not in said
-        assert slurm_jobs(jobs.uid(job)) == []
+        assert base64.b64decode(good).decode() not in said
     finally:
         cluster.patch(SECRET, {"data": {"slurm-token": good}}, manager="test")
+    on_hpc(f"touch /scratch/{ACCOUNT}/primage/{jobs.uid(job)}/mount/HOME/private/go")
     jobs.wait(job)
+    assert len(slurm_jobs(jobs.uid(job))) == 1
 
 
 def test_slurmrestd_away_while_a_job_ends(jobs):

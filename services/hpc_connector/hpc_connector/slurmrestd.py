@@ -65,11 +65,21 @@ class RestAccount(Connection):
         queue = read_queue(await self._jobs(), self.owner)
         number = queue.get((request.uid, attempt), {}).get("slurm", "")
         if not number and not started:
-            body = rest_submission(request, self.backend, self.owner, attempt, at)
-            number = str((await self._ask("POST", "job/submit", body))["job_id"])
+            number = await self._send(request, attempt, at)
         async with self._filing() as files:
             await self._put(files, f"{at}/number", number or "started", 0o600)
         return number
+
+    async def _send(self, request: Request, attempt: int, at: str) -> str:
+        try:
+            answer = await self._ask("POST", "job/submit", rest_submission(request, self.backend, self.owner, attempt, at))
+            return str(answer["job_id"])
+        except RefusedError:
+            # It also complains of what it has taken: "Required node not available" is said of a job that waits for the node.
+            taken = read_queue(await self._jobs(), self.owner).get((request.uid, attempt))
+            if taken is None:
+                raise
+            return taken["slurm"]
 
     async def look(self) -> dict[tuple[str, int], Seen]:
         """All of this namespace's attempts: one question to slurmrestd, and a look at each attempt's files."""
