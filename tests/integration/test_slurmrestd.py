@@ -31,8 +31,9 @@ def _only_files(site):
 def jobs(_only_files, cluster):
     found = Jobs(cluster)
     yield found
+    uids = [found.uid(job) for job in found.made if cluster.get(job)]
     found.clear()
-    until("their folders are gone", lambda: not on_hpc(f"ls /scratch/{ACCOUNT}/primage").strip())
+    until("their folders are gone", lambda: not set(uids) & set(on_hpc(f"ls /scratch/{ACCOUNT}/primage").split()))
 
 
 @pytest.fixture
