@@ -12,6 +12,7 @@ from primage.engine.embedded.readiness import State, verdict
 from primage.engine.embedded.waiting import pods_of, wait_gone, wait_ready
 from primage.errors import ExitCode, PrimageError
 from primage.names import CLAIM_HOME_PRIVATE
+from primage.pod_security import container_security, pod_security
 from primage.stack import StackName
 from primage.stacks.hpc_settings import MANAGER
 
@@ -116,16 +117,11 @@ def _reader(cluster: Cluster, job: Ref) -> Object:
         "spec": {
             "restartPolicy": "Never", "automountServiceAccountToken": False, "enableServiceLinks": False,
             "activeDeadlineSeconds": LONGEST_S, "terminationGracePeriodSeconds": 0,
-            "securityContext": {
-                "runAsNonRoot": True, "runAsUser": uid, "runAsGroup": gid, "supplementalGroups": [uid], "fsGroup": gid,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": pod_security(uid, gid),
             "containers": [{
                 "name": "reader", "image": READER_IMAGE, "command": ["sleep", str(LONGEST_S)],
                 "resources": {"requests": amounts, "limits": amounts},
-                "securityContext": {
-                    "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": container_security(),
                 "volumeMounts": [{"name": "home", "mountPath": "/home-private", "readOnly": True}],
             }],
             "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": CLAIM_HOME_PRIVATE}}],

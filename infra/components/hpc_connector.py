@@ -10,6 +10,7 @@ import pulumi_kubernetes as kubernetes
 from infra.config import HpcBackendConfig, HpcConfig
 from infra.tenants import Tenant
 from primage import names
+from primage.pod_security import container_security, pod_security
 
 NAME = "hpc-connector"
 HOME = "/home-private"
@@ -109,9 +110,7 @@ class HpcConnector(pulumi.ComponentResource):
                 "exec": {"command": ["sh", "-c", f'test -n "$(find {ALIVE} -mmin -{SILENT_MINUTES})"']},
                 "periodSeconds": 60, "initialDelaySeconds": 60, "timeoutSeconds": 10,
             },
-            "securityContext": {
-                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
-            },
+            "securityContext": container_security(),
             "volumeMounts": [{"name": "home", "mountPath": HOME}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
         }  # fmt: skip
         return {
@@ -119,11 +118,7 @@ class HpcConnector(pulumi.ComponentResource):
             "automountServiceAccountToken": True,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 10,
-            "securityContext": {
-                "runAsNonRoot": True, "runAsUser": tenant.uid, "runAsGroup": tenant.vo.gid, "fsGroup": tenant.vo.gid,
-                "supplementalGroups": [tenant.uid],
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": pod_security(tenant.uid, tenant.vo.gid),
             "containers": [container],
             "volumes": [
                 {"name": "home", "persistentVolumeClaim": {"claimName": names.CLAIM_HOME_PRIVATE}},

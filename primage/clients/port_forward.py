@@ -6,6 +6,7 @@ import logging
 import socket
 import socketserver
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +77,10 @@ def _carry(here: socket.socket, dial: Any) -> None:
         log.debug("a forwarded connection ended: %s", error)
     finally:
         # Wakes the other thread, which may wait for more from here.
-        with _quiet():
+        with suppress(OSError):
             here.shutdown(socket.SHUT_RDWR)
         outward.join()
-        with _quiet():
+        with suppress(OSError):
             there.shutdown()
 
 
@@ -108,9 +109,3 @@ def _receive(here: socket.socket, there: Any) -> None:
             return
         else:
             here.sendall(frame[1:])
-
-
-def _quiet() -> Any:
-    from contextlib import suppress
-
-    return suppress(OSError)

@@ -56,9 +56,10 @@ class PulumiEngine:
         project = project_of(name)
         try:
             stack = automation.create_or_select_stack(stack_name=name.stack, work_dir=str(project.folder))
-            for key, value in (
-                effective_config(project, name, options.overrides).items() if options.overrides or name.run or name.user else ()
-            ):
+            # A run or a member has no file of its own: Pulumi is told what is in the VO's.
+            shares_a_file = name.stack != name.config_stack
+            given = effective_config(project, name, options.overrides) if options.overrides or shares_a_file else {}
+            for key, value in given.items():
                 text = value if isinstance(value, str) else json.dumps(value)
                 stack.set_config(key, automation.ConfigValue(text))
         except automation.CommandError as error:

@@ -34,6 +34,10 @@ class AppStack:
     context: pulumi.Output[str]
     options: pulumi.ResourceOptions
 
+    def instance(self, name: str) -> str:
+        """The name of what the stack makes: its settings' name, and the run's where there is one."""
+        return f"{name}-{self.name.run}" if self.name.run else name
+
 
 def this_app(app: str) -> AppStack:
     """The app's own stack, as Pulumi names it (`<vo>.<site>` or `<vo>.<site>--<run>`)."""

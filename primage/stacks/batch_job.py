@@ -8,11 +8,14 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from primage import names
+from primage.pod_security import container_security, pod_security
 from primage.stacks.app import AppStack
 from primage.stacks.job_settings import BatchJobSettings
 
 GPU = "nvidia.com/gpu"
 MAX_JOB_NAME = 63
+NODE_DRAINED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+"""Rule of a job's podFailurePolicy: a node that is drained is no failure of what ran there."""
 
 
 class BatchJob(pulumi.ComponentResource):
@@ -23,7 +26,7 @@ class BatchJob(pulumi.ComponentResource):
 
     def __init__(self, settings: BatchJobSettings, app: AppStack, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("primage:app:BatchJob", settings.name, {}, pulumi.ResourceOptions.merge(app.options, opts))
-        name = settings.name + (f"-{app.name.run}" if app.name.run else "")
+        name = app.instance(settings.name)
         labels = {names.LABEL_APP: app.name.app, names.LABEL_INSTANCE: name[:MAX_JOB_NAME]}
         job = kubernetes.batch.v1.Job(
             f"{settings.name}-job",
@@ -46,18 +49,6 @@ class BatchJob(pulumi.ComponentResource):
         self.register_outputs({"job_name": self.job_name})
 
 
-def pod_security(app: AppStack) -> dict[str, object]:
-    """The member, or nobody in particular for the VO; in the VO's group, and in the member's own for the private folder."""
-    return {
-        "runAsNonRoot": True,
-        "runAsUser": app.uid,
-        "runAsGroup": app.gid,
-        "supplementalGroups": [app.uid],
-        "fsGroup": app.gid,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-
-
 def pod_spec(settings: BatchJobSettings, app: AppStack) -> dict[str, Any]:
     """A pod that Pod Security `restricted` accepts: no root, no capabilities, no writable root file system, no API token."""
     spec: dict[str, Any] = {
@@ -65,7 +56,7 @@ def pod_spec(settings: BatchJobSettings, app: AppStack) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": pod_security(app),
+        "securityContext": pod_security(app.uid, app.gid),
         "containers": [_container(settings, app)],
         "volumes": [
             {"name": "datalake", "persistentVolumeClaim": {"claimName": names.CLAIM_DATALAKE, "readOnly": True}},
@@ -94,11 +85,7 @@ def _container(settings: BatchJobSettings, app: AppStack) -> dict[str, object]:
         "args": list(settings.args),
         "env": [*_platform_environment(app), *({"name": key, "value": value} for key, value in settings.env.items())],
         "resources": {"requests": resources, "limits": limits},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(),
         "volumeMounts": [
             {"name": "datalake", "mountPath": pulumi.Output.concat(below, "/DATALAKE"), "readOnly": True},
             {"name": "home-private", "mountPath": pulumi.Output.concat(below, "/HOME/private")},

@@ -9,6 +9,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from primage import names
+from primage.pod_security import container_security
 from primage.stacks.app import AppStack
 from primage.stacks.hpc_settings import ANNOTATION_JOB, MANAGER, NO_IMAGE, HpcJobSettings
 
@@ -24,7 +25,7 @@ class HpcJob(pulumi.ComponentResource):
 
     def __init__(self, settings: HpcJobSettings, app: AppStack, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("primage:app:HpcJob", settings.name, {}, pulumi.ResourceOptions.merge(app.options, opts))
-        name = (settings.name + (f"-{app.name.run}" if app.name.run else ""))[:MAX_JOB_NAME]
+        name = app.instance(settings.name)[:MAX_JOB_NAME]
         labels = {names.LABEL_APP: app.name.app, names.LABEL_INSTANCE: name}
         data = _figure_8(settings)
         # The script's digest is in the name, and the name in the pod template: another script is another job.
@@ -75,11 +76,7 @@ def _template(settings: HpcJobSettings) -> dict[str, object]:
         "args": list(settings.args),
         "env": [{"name": key, "value": value} for key, value in settings.env.items()],
         "resources": {"requests": amounts, "limits": amounts},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(),
     }
     return {
         "restartPolicy": "Never",

@@ -9,13 +9,12 @@ import pulumi_kubernetes as kubernetes
 
 from primage import names
 from primage.stacks.app import AppStack
-from primage.stacks.batch_job import pod_spec
+from primage.stacks.batch_job import NODE_DRAINED, pod_spec
 from primage.stacks.htc_settings import HtcSettings
 from primage.stacks.job_settings import BatchJobSettings
-from primage.stacks.queue import Queue
+from primage.stacks.queue import TOOL, Queue
 from primage.stacks.queue_scaler import QueueScaler
 
-TOOL = "/opt/primage-queue/bin/primage-queue"
 FINISHED_WITH_DEAD_LETTERS = 3
 BUSY = "/tmp/primage-busy"  # noqa: S108  # inside the container
 PUSH_FILES = f"""
@@ -42,7 +41,7 @@ class HtcApplication(pulumi.ComponentResource):
 
     def __init__(self, settings: HtcSettings, app: AppStack, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("primage:app:HtcApplication", settings.name, {}, pulumi.ResourceOptions.merge(app.options, opts))
-        self.queue_name = settings.name + (f"-{app.name.run}" if app.name.run else "")
+        self.queue_name = app.instance(settings.name)
         self._app, self._settings = app, settings
         inside = pulumi.ResourceOptions(parent=self)
         self._queue = Queue(self.queue_name, settings.queue_memory, app, inside)
@@ -64,8 +63,8 @@ class HtcApplication(pulumi.ComponentResource):
             "backoffLimit": self._settings.consumer.restarts,
             "podFailurePolicy": {
                 "rules": [
-                    # A node that is drained is no failure; dead letters are one that no other try mends.
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    NODE_DRAINED,
+                    # Dead letters are a failure that no other try mends.
                     {
                         "action": "FailJob",
                         "onExitCodes": {"containerName": "job", "operator": "In", "values": [FINISHED_WITH_DEAD_LETTERS]},

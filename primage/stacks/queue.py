@@ -8,13 +8,15 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from primage import names
+from primage.pod_security import container_security, pod_security
 from primage.quantities import parse_quantity
 from primage.stacks.app import AppStack
-from primage.stacks.batch_job import pod_security
 from primage.stacks.htc_settings import QUEUE_IMAGE
 from primage.stacks.queue_credentials import QueueCredentials
 
 PORT = 6379
+TOOL_FOLDER = "/opt/primage-queue"
+TOOL = f"{TOOL_FOLDER}/bin/primage-queue"
 CREDENTIALS = "/var/run/secrets/primage-queue"
 MEMORY_SHARE = 0.7
 """Of the container's memory for arguments; the rest is for rewriting the append-only file."""
@@ -111,11 +113,7 @@ class Queue(pulumi.ComponentResource):
             "ports": [{"name": "redis", "containerPort": PORT}],
             "readinessProbe": {"exec": {"command": ["/bin/sh", "-c", PROBE]}, "periodSeconds": 1, "timeoutSeconds": 5},
             "resources": {"requests": {"cpu": "100m", "memory": memory}, "limits": {"cpu": "1", "memory": memory}},
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            },
+            "securityContext": container_security(),
             "volumeMounts": [
                 {"name": "data", "mountPath": "/data", "subPath": f".primage/queues/{self.name}"},
                 {"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True},
@@ -126,7 +124,7 @@ class Queue(pulumi.ComponentResource):
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 10,
-            "securityContext": pod_security(self._app),
+            "securityContext": pod_security(self._app.uid, self._app.gid),
             "containers": [container],
             "volumes": [
                 {"name": "data", "persistentVolumeClaim": {"claimName": names.CLAIM_HOME_PRIVATE}},
@@ -154,7 +152,7 @@ class Queue(pulumi.ComponentResource):
         secret = {"secretName": self.name, "defaultMode": 0o440, "items": items}
         pod["volumes"].append({"name": "credentials", "secret": secret})
         if bring_tool:
-            container["volumeMounts"].append({"name": "tool", "mountPath": "/opt/primage-queue", "readOnly": True})
+            container["volumeMounts"].append({"name": "tool", "mountPath": TOOL_FOLDER, "readOnly": True})
             pod["volumes"].append({"name": "tool", "emptyDir": {"sizeLimit": "64Mi"}})
             bring = {"name": "tool", "mountPath": "/tool"}
             pod["initContainers"] = [
@@ -162,7 +160,7 @@ class Queue(pulumi.ComponentResource):
                     "name": "bring-queue",
                     "image": QUEUE_IMAGE,
                     "imagePullPolicy": "IfNotPresent",
-                    "command": ["cp", "-r", "/opt/primage-queue/.", "/tool/"],
+                    "command": ["cp", "-r", f"{TOOL_FOLDER}/.", "/tool/"],
                     "resources": container["resources"],
                     "securityContext": container["securityContext"],
                     "volumeMounts": [bring],

@@ -8,12 +8,11 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from primage import names
+from primage.pod_security import container_security, pod_security
 from primage.stacks.app import AppStack
-from primage.stacks.batch_job import pod_security
 from primage.stacks.htc_settings import QUEUE_IMAGE, ScalingSettings
-from primage.stacks.queue import Queue
+from primage.stacks.queue import TOOL, Queue
 
-TOOL = "/opt/primage-queue/bin/primage-queue"
 API_PORTS = (443, 6443)
 
 
@@ -84,11 +83,7 @@ class QueueScaler(pulumi.ComponentResource):
             "command": [TOOL, "scale", "--job", job, *(text for key, value in bounds.items() for text in (key, f"{value:g}"))],
             "env": [],
             "resources": {"requests": amounts, "limits": amounts},
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            },
+            "securityContext": container_security(),
             "volumeMounts": [],
         }
         return {
@@ -96,7 +91,7 @@ class QueueScaler(pulumi.ComponentResource):
             "automountServiceAccountToken": True,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 10,
-            "securityContext": pod_security(self._app),
+            "securityContext": pod_security(self._app.uid, self._app.gid),
             "containers": [container],
             "volumes": [],
         }

@@ -12,7 +12,7 @@ from pulumi.dynamic import Resource
 
 from primage import names
 from primage.stacks.app import AppStack
-from primage.stacks.batch_job import pod_spec
+from primage.stacks.batch_job import NODE_DRAINED, pod_spec
 from primage.stacks.gateway import Gateway
 from primage.stacks.generated_secret import GeneratedSecretProvider
 from primage.stacks.job_settings import BatchJobSettings
@@ -74,7 +74,7 @@ class Session(pulumi.ComponentResource):
         self, settings: SessionSettings, serving: Serving, app: AppStack, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("primage:app:Session", settings.name, {}, pulumi.ResourceOptions.merge(app.options, opts))
-        name = settings.name + (f"-{app.name.run}" if app.name.run else "")
+        name = app.instance(settings.name)
         labels = {names.LABEL_APP: app.name.app, names.LABEL_INSTANCE: name, names.LABEL_PRIVATE: "true"}
         inside = pulumi.ResourceOptions(parent=self)
         token = SessionToken(f"{name}-token", app, name, labels, inside)
@@ -90,10 +90,7 @@ class Session(pulumi.ComponentResource):
             },
             spec={
                 "backoffLimit": 2,
-                # A node that is drained is no failure.
-                "podFailurePolicy": {
-                    "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-                },
+                "podFailurePolicy": {"rules": [NODE_DRAINED]},
                 "activeDeadlineSeconds": settings.longest_seconds,
                 "ttlSecondsAfterFinished": settings.keep_seconds,
                 "template": {"metadata": {"labels": labels}, "spec": _pod(settings, serving, name, app)},

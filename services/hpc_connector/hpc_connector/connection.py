@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,7 @@ class Connection(ABC):
         }
 
 
+@cache
 def script(name: str) -> str:
     """A script of folder `remote`."""
     return (resources.files("hpc_connector") / "remote" / f"{name}.sh").read_text()

@@ -239,6 +239,12 @@ def comment(owner: str, uid: str, attempt: int) -> str:
     return f"primage:{owner}:{uid}:{attempt}"
 
 
+def read_comment(text: str, owner: str) -> tuple[str, int] | None:
+    """The Job's uid and the attempt that a comment is of; None for another's."""
+    mine = re.fullmatch(rf"primage:{re.escape(owner)}:([0-9a-f-]+):(\d+)", text)
+    return (mine[1], int(mine[2])) if mine else None
+
+
 def sbatch_options(request: Request, backend: Backend, owner: str, attempt: int) -> list[str]:
     """Options of sbatch; nothing a person wrote goes through a shell."""
     options = [
@@ -308,11 +314,12 @@ def read_queue(jobs: Iterable[dict[str, Any]], owner: str) -> dict[tuple[str, in
     """By Job's uid and attempt, what slurmrestd's `jobs` says; of two of one attempt, the one that lives, else the first."""
     found: dict[tuple[str, int], dict[str, str]] = {}
     for job in sorted(jobs, key=lambda item: int(item["job_id"])):
-        mine = re.fullmatch(rf"primage:{re.escape(owner)}:([0-9a-f-]+):(\d+)", str(job.get("comment") or ""))
-        if mine:
-            key, state = (mine[1], int(mine[2])), str(job["job_state"])
-            if key not in found or (state in LIVE and found[key]["state"] not in LIVE):
-                found[key] = {"slurm": str(job["job_id"]), "state": state, "why": str(job.get("state_reason") or "")}
+        key = read_comment(str(job.get("comment") or ""), owner)
+        if key is None:
+            continue
+        state = str(job["job_state"])
+        if key not in found or (state in LIVE and found[key]["state"] not in LIVE):
+            found[key] = {"slurm": str(job["job_id"]), "state": state, "why": str(job.get("state_reason") or "")}
     return found
 
 
@@ -325,9 +332,8 @@ def read_poll(text: str, owner: str) -> dict[tuple[str, int], Seen]:
     for line in text.splitlines():
         parts = line.split("|")
         if parts[0] == "Q" and len(parts) == 5:
-            mine = re.fullmatch(rf"primage:{re.escape(owner)}:([0-9a-f-]+):(\d+)", parts[4])
-            if mine:
-                found.setdefault((mine[1], int(mine[2])), {}).update(slurm=parts[1], state=parts[2].split()[0], why=parts[3])
+            if mine := read_comment(parts[4], owner):
+                found.setdefault(mine, {}).update(slurm=parts[1], state=parts[2].split()[0], why=parts[3])
         elif parts[0] in "RS" and len(parts) == 4 and parts[2].isdigit() and parts[3].lstrip("-").isdigit():
             key = "code" if parts[0] == "R" else "written"
             found.setdefault((parts[1], int(parts[2])), {})[key] = int(parts[3])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -62,7 +62,7 @@ class RestAccount(Connection):
                 return "" if number == "started" else number
             await self._write_attempt(files, request, at)
             started = await files.exists(f"{at}/started")
-        queue = read_queue(await self._jobs(), self.owner)
+        queue = await self._queue()
         number = queue.get((request.uid, attempt), {}).get("slurm", "")
         if not number and not started:
             number = await self._send(request, attempt, at)
@@ -76,28 +76,28 @@ class RestAccount(Connection):
             return str(answer["job_id"])
         except RefusedError:
             # It also complains of what it has taken: "Required node not available" is said of a job that waits for the node.
-            taken = read_queue(await self._jobs(), self.owner).get((request.uid, attempt))
+            taken = (await self._queue()).get((request.uid, attempt))
             if taken is None:
                 raise
             return taken["slurm"]
 
     async def look(self) -> dict[tuple[str, int], Seen]:
         """All of this namespace's attempts: one question to slurmrestd, and a look at each attempt's files."""
-        queue = read_queue(await self._jobs(), self.owner)
+        queue = await self._queue()
         root = await self._ready()
         async with self._filing() as files:
             uids = [str(name) for name in await files.listdir(root) if not str(name).startswith(".")]
             attempts = await asyncio.gather(*(self._attempts(files, uid) for uid in uids))
             keys = sorted({*queue, *(key for found in attempts for key in found)})
             seen = await asyncio.gather(*(self._seen(files, key, queue.get(key, {})) for key in keys))
-        self._codes = {key: code for key, code in self._codes.items() if key in set(keys)}
+        self._codes = {key: self._codes[key] for key in keys if key in self._codes}
         return dict(zip(keys, seen, strict=True))
 
     async def cancel(self, uid: str) -> None:
         """Return once none of the job's attempts lives."""
         end = asyncio.get_running_loop().time() + CANCEL_S
         while True:
-            queue = read_queue(await self._jobs(), self.owner)
+            queue = await self._queue()
             alive = [job["slurm"] for (whose, _), job in queue.items() if whose == uid and job["state"] in LIVE]
             if not alive:
                 return
@@ -222,9 +222,8 @@ class RestAccount(Connection):
 
     # -- slurmrestd ------------------------------------------------------------------------------------------------
 
-    async def _jobs(self) -> Iterable[dict[str, Any]]:
-        jobs: Iterable[dict[str, Any]] = (await self._ask("GET", "jobs"))["jobs"]
-        return jobs
+    async def _queue(self) -> dict[tuple[str, int], dict[str, str]]:
+        return read_queue((await self._ask("GET", "jobs"))["jobs"], self.owner)
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         self.commands += 1

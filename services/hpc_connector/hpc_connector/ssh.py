@@ -40,8 +40,6 @@ class Account(Connection):
     def __init__(self, backend: Backend, owner: str, credentials: Callable[[], Credentials]) -> None:
         super().__init__(backend, owner, credentials)
         self._sessions = asyncio.Semaphore(SESSIONS)
-        names = ("connect", "prepare", "submit", "poll", "cancel", "sums", "results")
-        self._scripts = {name: script(name) for name in names}
 
     # -- what is asked of it ---------------------------------------------------------------------------------------
 
@@ -118,11 +116,12 @@ class Account(Connection):
     async def _find_root(self, connection: asyncssh.SSHClientConnection) -> str:
         return (await self._on(connection, self._line("connect", self.backend.scratch), None, COMMAND_S)).strip()
 
-    def _line(self, script: str, *arguments: str) -> str:
-        return " ".join(["bash", "-c", shlex.quote(self._scripts[script]), "primage", *map(shlex.quote, arguments)])
+    @staticmethod
+    def _line(name: str, *arguments: str) -> str:
+        return " ".join(["bash", "-c", shlex.quote(script(name)), "primage", *map(shlex.quote, arguments)])
 
-    async def _run(self, script: str, *arguments: str, stdin: bytes | None = None, timeout: float = COMMAND_S) -> str:
-        return await self._command(self._line(script, *arguments), stdin, timeout)
+    async def _run(self, name: str, *arguments: str, stdin: bytes | None = None, timeout: float = COMMAND_S) -> str:
+        return await self._command(self._line(name, *arguments), stdin, timeout)
 
     async def _command(self, line: str, stdin: bytes | None = None, timeout: float = COMMAND_S) -> str:
         await self._ready()
