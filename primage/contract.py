@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from primage.names import VO_UID
 from primage.quantities import InvalidQuantityError, parse_quantity
@@ -39,8 +39,20 @@ def _quantity(text: str) -> str:
     return text
 
 
-Quantity = Annotated[str, AfterValidator(_quantity), Field(examples=["2", "500m", "4Gi"])]
+def _number_as_text(value: Any) -> Any:
+    """A plain number is a quantity too: `cpu: 2` in a file, `job.cpu=2` on the command line."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Quantity = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_quantity), Field(examples=["2", "500m", "4Gi"])]
 """An amount in Kubernetes' notation."""
+
+
+class ClusterConfig(Settings):
+    """How operators reach the site's Kubernetes API."""
+
+    kubeconfig: str = Field(default="", description="Path of the kubeconfig file; empty for KUBECONFIG or ~/.kube/config.")
+    context: str = Field(default="", description="Context in that file; empty for its current one.")
 
 
 class UserOutputs(BaseModel):
@@ -77,6 +89,20 @@ class VoOutputs(BaseModel):
     users: dict[str, UserOutputs] = {}
 
 
+class HpcOutputs(BaseModel):
+    """Where an HPC backend is: what credentials are tried at.
+
+    Attributes:
+        endpoint: host or host:port of its login node.
+        slurmrestd: URL of its REST daemon; empty where it has none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint: str
+    slurmrestd: str = ""
+
+
 class SiteOutputs(BaseModel):
     """What apps read of a site through a StackReference.
 
@@ -86,6 +112,7 @@ class SiteOutputs(BaseModel):
         context: context in it, empty for its current one.
         mount_point: where DATALAKE and HOME are mounted in jobs (MOUNT_POINT).
         vos: by VO name.
+        hpc: HPC backends, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,3 +122,4 @@ class SiteOutputs(BaseModel):
     context: str
     mount_point: str
     vos: dict[str, VoOutputs]
+    hpc: dict[str, HpcOutputs] = {}

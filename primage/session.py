@@ -6,8 +6,9 @@ import base64
 import http.client
 import time
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from primage.clients.cluster import Cluster, Ref
 from primage.clients.port_forward import PortForward
@@ -17,8 +18,22 @@ from primage.engine.embedded.waiting import pods_of
 from primage.engine.engine import Options
 from primage.errors import ExitCode, PrimageError
 from primage.stack import StackName
+from primage.validation import sentences
 
 ANSWER_S = 30
+DNS_NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
+
+
+class Address(BaseModel):
+    """What a session's stack outputs, as far as it is believed: names of one namespace, a port, and a path of its server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str
+    job: str = Field(pattern=DNS_NAME)
+    secret: str = Field(pattern=DNS_NAME)
+    port: int = Field(strict=True, ge=1, le=65_535)
+    path: str = Field(max_length=1000, pattern=r"^/[A-Za-z0-9._~%/+-]*$")
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,12 @@ class StackSession:
         found = self.cluster.get(self.secret)
         if found is None:
             raise PrimageError(f"{self.secret}, which holds the token, is gone", todo="run `primage up` for the stack again")
-        token = base64.b64decode(found["data"]["token"]).decode()
+        try:
+            token = base64.b64decode(found["data"]["token"], validate=True).decode()
+        except (KeyError, TypeError, ValueError) as error:
+            raise PrimageError(
+                f"{self.secret} holds no token", todo="run `primage destroy` and `primage up` for the stack"
+            ) from error
         return f"http://127.0.0.1:{port}{self.path}?{urlencode({'token': token})}"
 
 
@@ -84,21 +104,31 @@ def session_of(stack: StackName, options: Options) -> StackSession:
 
 
 def _session(engine: EmbeddedEngine, stack: StackName) -> StackSession:
-    address: dict[str, Any] = engine.outputs(stack).get("session") or {}
-    if not address:
+    given = engine.outputs(stack).get("session")
+    if not given:
         raise PrimageError(
             f"{stack} has nothing to open",
             todo=f"run `primage up {stack}` first, or name a stack of app notebook or web",
             code=ExitCode.USAGE,
         )
-    site = engine.outputs(StackName(stack.site))["site"]
-    space = str(address["namespace"])
+    try:
+        address = Address.model_validate(given)
+    except ValidationError as error:
+        raise _unusable(stack, f"its outputs do not say where its session is ({sentences(error, 'session')[0]})") from error
+    if address.namespace != stack.namespace:
+        raise _unusable(stack, f"its outputs name a session in {address.namespace}, and the stack's are in {stack.namespace}")
     return StackSession(
-        cluster=Cluster(str(site["kubeconfig"]), str(site["context"])),
-        job=Ref("batch/v1", "Job", str(address["job"]), space),
-        port=int(address["port"]),
-        path=str(address["path"]),
-        secret=Ref("v1", "Secret", str(address["secret"]), space),
+        cluster=engine.cluster_of(stack),
+        job=Ref("batch/v1", "Job", address.job, stack.namespace),
+        port=address.port,
+        path=address.path,
+        secret=Ref("v1", "Secret", address.secret, stack.namespace),
+    )
+
+
+def _unusable(stack: StackName, why: str) -> PrimageError:
+    return PrimageError(
+        f"{stack} is not opened: {why}", todo=f"find out who changed the stack's state, then run `primage up {stack}`"
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from primage.errors import ExitCode, PrimageError
 
@@ -19,6 +20,11 @@ Query = list[tuple[str, str]]
 """A request's parameters."""
 
 REQUEST_TIMEOUT_S = 30
+MOST_PRINTED = 16 * 1024 * 1024
+"""Bytes that are taken from a command in a pod: whoever made the pod decides what it prints."""
+LONGEST_LINE = 16 * 1024
+MOST_LOG = 32 * 1024 * 1024
+"""Bytes that are taken of a pod's log: as many as its lines ask for, if none is longer than a container's runtime makes them."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +124,14 @@ class Cluster:
                 return None
             raise
 
-    def delete(self, ref: Ref, *, propagation: str = "Foreground") -> None:
-        """Delete, dependants first (`Background`: at once, dependants later); quiet when it is gone already."""
-        body = json.dumps({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation})
+    def delete(self, ref: Ref, *, propagation: str = "Foreground", uid: str = "") -> None:
+        """Delete, dependants first (`Background`: at once, dependants later); quiet when it is gone already.
+
+        Args:
+            uid: of the object that is meant; another one that has taken its name is refused (`Conflict`).
+        """
+        meant = {"preconditions": {"uid": uid}} if uid else {}
+        body = json.dumps({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation, **meant})
         try:
             self._call("DELETE", self._path(ref), body=body)
         except Refused as refusal:
@@ -166,52 +177,65 @@ class Cluster:
         return self._call("PATCH", self._path(ref), query, json.dumps(change), content_type="application/merge-patch+json")
 
     def execute(self, pod: Ref, command: Sequence[str], *, timeout_s: float = 60) -> tuple[int, str, str]:
-        """Run a command in a pod's first container: its exit status, standard output and standard error."""
-        from kubernetes import client, stream
-        from kubernetes.client.exceptions import ApiException
+        """Run a command in a pod's first container: its exit status, standard output and standard error.
 
-        api = client.CoreV1Api(client.ApiClient(self._settings))  # `stream` changes the client it is given
+        Raises:
+            PrimageError: it does not end in time, or prints more than MOST_PRINTED.
+        """
+        from websocket import WebSocketException, WebSocketTimeoutException
+
+        asked = [("stdout", "true"), ("stderr", "true"), *(("command", part) for part in command)]
+        socket = self._websocket(pod, "exec", asked, f"running a command in {pod}")
         try:
-            running = stream.stream(
-                api.connect_get_namespaced_pod_exec, pod.name, pod.namespace, command=[*command], stdin=False, stdout=True,
-                stderr=True, tty=False, _preload_content=False, _request_timeout=timeout_s,
-            )  # fmt: skip
-            running.run_forever(timeout=timeout_s)
-        except (ApiException, OSError) as error:
+            said = _conversation(socket, timeout_s)
+        except (TimeoutError, WebSocketTimeoutException) as error:
+            raise PrimageError(f"{command[0]} in {pod} did not end within {timeout_s:g} s", todo="try again") from error
+        except _TooMuchError as error:
+            raise PrimageError(
+                f"{command[0]} in {pod} prints more than {MOST_PRINTED} bytes",
+                todo="see what runs in that pod",
+            ) from error
+        except (WebSocketException, OSError) as error:
             raise self._away(f"{type(error).__name__} while running a command in {pod}") from error
-        if running.is_open():
-            running.close()
-            raise PrimageError(f"{command[0]} in {pod} did not end within {timeout_s:g} s", todo="try again")
-        try:
-            code = int(running.returncode or 0)
-        except (ValueError, KeyError, TypeError) as error:  # the library reads a refusal as an exit status
+        finally:
+            socket.shutdown()
+        code = _exit_status(said[3])
+        if code is None:
             raise PrimageError(
                 f"{command[0]} cannot be run in {pod}: its container does not run", todo="try again", code=ExitCode.UNREACHABLE
-            ) from error
-        return code, str(running.read_stdout() or ""), str(running.read_stderr() or "")
+            )
+        return code, said[1].decode("utf-8", "replace"), said[2].decode("utf-8", "replace")
 
     def dial(self, pod: Ref, port: int) -> Any:
         """A web socket to a port on a pod's loopback, by the API server (Kubernetes' port forward, `v4.channel.k8s.io`).
 
         Every binary message begins with the channel: 0 for data, 1 for an error; each channel's first one holds the port.
         """
+        return self._websocket(pod, "portforward", [("ports", str(port))], f"connecting to {pod}")
+
+    def attach(self, pod: Ref, command: Sequence[str]) -> Any:
+        """A web socket to a command that is started in a pod's first container: see `clients.exec_stream`."""
+        streams = [(name, "true") for name in ("stdin", "stdout", "stderr")]
+        return self._websocket(pod, "exec", [*(("command", part) for part in command), *streams], f"connecting to {pod}")
+
+    def _websocket(self, pod: Ref, what: str, arguments: Query, doing: str) -> Any:
         from kubernetes.stream import ws_client
         from websocket import WebSocketException
 
-        headers: dict[str, str] = {}
-        arguments: Query = [("ports", str(port))]
-        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/portforward"
+        headers: dict[str, str] = {"sec-websocket-protocol": "v4.channel.k8s.io"}
+        path = f"{self._path(pod)}/{what}"
         self._api.update_params_for_auth(headers, arguments, ["BearerToken"], path, "GET", None)
         url = ws_client.get_websocket_url(f"{self.server}{path}", arguments)
         try:
             return ws_client.create_websocket(self._settings, url, headers)
         except (WebSocketException, OSError) as error:
-            raise self._away(f"{type(error).__name__} while connecting to {pod}") from error
+            raise self._away(f"{type(error).__name__} while {doing}") from error
 
     def logs(self, namespace: str, pod: str, *, tail: int = 20, container: str = "") -> str:
         """The last lines a pod's container wrote; empty when it never started."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
-        query = [("tailLines", str(tail))] + [("container", container)] * bool(container)
+        most = min(MOST_LOG, tail * LONGEST_LINE)
+        query = [("tailLines", str(tail)), ("limitBytes", str(most))] + [("container", container)] * bool(container)
         try:
             return str(self._raw("GET", path, query, accept="*/*").data.decode("utf-8", "replace"))
         except Refused:
@@ -224,8 +248,9 @@ class Cluster:
     def _path(self, ref: Ref) -> str:
         plural, namespaced = self._kind(ref.api_version, ref.kind)
         root = f"/api/{ref.api_version}" if "/" not in ref.api_version else f"/apis/{ref.api_version}"
-        space = f"/namespaces/{ref.namespace}" if namespaced and ref.namespace else ""
-        return f"{root}{space}/{plural}" + (f"/{ref.name}" if ref.name else "")
+        # A name is one part of a path, whatever is in it.
+        space = f"/namespaces/{quote(ref.namespace, safe='')}" if namespaced and ref.namespace else ""
+        return f"{root}{space}/{plural}" + (f"/{quote(ref.name, safe=':')}" if ref.name else "")
 
     def _kind(self, api_version: str, kind: str) -> tuple[str, bool]:
         with self._lock:
@@ -299,6 +324,44 @@ class Cluster:
             "nothing done so far is lost",
             code=ExitCode.UNREACHABLE,
         )
+
+
+class _TooMuchError(Exception):
+    """A pod printed more than is taken from one."""
+
+
+def _conversation(socket: Any, timeout_s: float) -> dict[int, bytes]:
+    """All that a web socket says until it is closed, by channel: 1 is standard output, 2 standard error, 3 how it ended.
+
+    Raises:
+        TimeoutError: it goes on for longer.
+        _TooMuchError: it says more than MOST_PRINTED bytes.
+    """
+    from websocket import ABNF
+
+    said = {1: bytearray(), 2: bytearray(), 3: bytearray()}
+    end = time.monotonic() + timeout_s
+    while (left := end - time.monotonic()) > 0:
+        socket.settimeout(left)
+        kind, frame = socket.recv_data_frame(control_frame=True)
+        if kind == ABNF.OPCODE_CLOSE:
+            return {channel: bytes(data) for channel, data in said.items()}
+        if kind in (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT) and frame.data and frame.data[0] in said:
+            said[frame.data[0]] += frame.data[1:]
+            if sum(map(len, said.values())) > MOST_PRINTED:
+                raise _TooMuchError
+    raise TimeoutError
+
+
+def _exit_status(told: bytes) -> int | None:
+    """The exit status in a `Status` object; None where the command was not run at all."""
+    try:
+        status = json.loads(told)
+        if status["status"] == "Success":
+            return 0
+        return next(int(cause["message"]) for cause in status["details"]["causes"] if cause["reason"] == "ExitCode")
+    except (ValueError, KeyError, TypeError, StopIteration):
+        return None
 
 
 _WHILE_STARTING = frozenset({401, 403, 500, 503})

@@ -39,6 +39,7 @@ class Change:
         action: what happens to it.
         fields: for an update, every field that changes; secrets are masked.
         reason: for a replacement, the API server's own words.
+        refused: why `up` and `destroy` refuse all of it rather than do this; empty when they do it.
     """
 
     urn: str
@@ -46,6 +47,7 @@ class Change:
     action: Action
     fields: tuple[FieldChange, ...] = ()
     reason: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ class Result:
         """Those that are not the same."""
         return [change for change in self.changes if change.action not in (Action.SAME, Action.KEEP)]
 
+    def refused(self) -> list[Change]:
+        """Those for whose sake `up` refuses everything."""
+        return [change for change in self.changes if change.refused]
+
     def counts(self) -> dict[str, int]:
         """How many resources each action applies to; actions that apply to none are left out."""
         counted = {action.value: sum(c.action is action for c in self.changes) for action in Action}
@@ -92,6 +98,7 @@ class Result:
             "stack": self.stack,
             "seconds": round(self.seconds, 3),
             "counts": self.counts(),
+            "refused": [change.label for change in self.refused()],
             "changes": [asdict(change) for change in self.changes if change.action is not Action.SAME],
             "outputs": self.outputs,
             "timings": self.timings,

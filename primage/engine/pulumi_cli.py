@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from primage.clients.cluster import Object
+from primage.engine import protection
 from primage.engine.changes import Action, Change, Event, FieldChange, Result
 from primage.engine.embedded.objects import MASK
-from primage.engine.engine import Options
+from primage.engine.engine import Options, silent
 from primage.engine.settings import effective_config
 from primage.errors import PrimageError
 from primage.stack import StackName, project_of
@@ -17,6 +19,10 @@ _ACTIONS = {
     "create": Action.CREATE,
     "create-replacement": Action.REPLACE,
     "delete": Action.DELETE,
+    "delete-replaced": Action.REPLACE,
+    "discard-replaced": Action.REPLACE,
+    "import-replacement": Action.REPLACE,
+    "read-replacement": Action.REPLACE,
     "replace": Action.REPLACE,
     "same": Action.SAME,
     "update": Action.UPDATE,
@@ -27,15 +33,17 @@ class PulumiEngine:
     """Drives `pulumi preview|up|destroy` in the stack's project folder, with the backend the operator has logged in to."""
 
     def preview(self, name: StackName, options: Options) -> Result:
-        """`pulumi preview`."""
+        """`pulumi preview`, with what `up` refuses said of each resource."""
         return self._operate("preview", name, options)
 
     def up(self, name: StackName, options: Options) -> Result:
-        """`pulumi up`."""
+        """`pulumi up`, after a preview of it that deletes nothing that the settings protect."""
+        self._require_allowed("preview", name, options)
         return self._operate("up", name, options)
 
     def destroy(self, name: StackName, options: Options) -> Result:
-        """`pulumi destroy`."""
+        """`pulumi destroy`, likewise."""
+        self._require_allowed("preview_destroy", name, options)
         return self._operate("destroy", name, options)
 
     def outputs(self, name: StackName) -> dict[str, Any]:
@@ -66,6 +74,10 @@ class PulumiEngine:
             raise _refused(name, error) from error
         return stack
 
+    def _require_allowed(self, verb: str, name: StackName, options: Options) -> None:
+        planned = self._operate(verb, name, replace(options, listener=silent))
+        protection.require_allowed(planned.changes, where=str(name))
+
     def _operate(self, verb: str, name: StackName, options: Options) -> Result:
         from pulumi import automation
 
@@ -76,7 +88,7 @@ class PulumiEngine:
             planned = event.resource_pre_event
             if planned is not None and planned.metadata.type.startswith(("kubernetes:", "pulumi-python:")):
                 change = _change(planned.metadata)
-                changes[change.urn] = change
+                changes[change.urn] = _heavier(changes.get(change.urn), change)
                 options.listener(Event(change.label, str(change.action)))
             if event.res_outputs_event is not None:
                 options.listener(Event(_label(event.res_outputs_event.metadata), "ready"))
@@ -87,7 +99,13 @@ class PulumiEngine:
         except automation.CommandError as error:
             raise _refused(name, error) from error
         outputs = _shown(done.outputs) if verb == "up" else {}
-        return Result(str(name), tuple(changes.values()), outputs, time.monotonic() - started)
+        kinds = protection.protected_kinds(project_of(name), name, options.overrides)
+        return Result(str(name), tuple(protection.mark(changes.values(), kinds)), outputs, time.monotonic() - started)
+
+
+def _heavier(before: Change | None, now: Change) -> Change:
+    """Of the steps that one resource goes through, the one that says most: a replacement is a creation and a deletion too."""
+    return before if before and before.action in (Action.REPLACE, Action.DELETE) else now
 
 
 def _change(step: Any) -> Change:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from primage.errors import ExitCode, PrimageError
+from primage.projects.loader import load_yaml
 from primage.stack import Project, StackName, stack_config
 
 
@@ -41,7 +42,27 @@ def effective_config(project: Project, name: StackName, overrides: Mapping[str, 
         if not isinstance(target, dict):
             raise PrimageError(f"--config {dotted}: {first} has no settings below it", where=str(path), code=ExitCode.INVALID)
         target[rest[-1]] = value
+    _require_valid(project, name, config, overrides)
     return config
+
+
+def _require_valid(project: Project, name: StackName, config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Refuse what `primage validate` refuses, before a program runs; say of each field whether it is the file's."""
+    from primage.validation import setting_problems  # with pydantic, which `primage --help` does without
+
+    given = tuple(f"{project.name}:{dotted}" for dotted in overrides)
+    problems = list(setting_problems(project, config))
+    if not problems:
+        return
+    wrong = [f"{field}: {message}" for field, message in problems]
+    here = [field for field, _ in problems if field.startswith(given)] if given else []
+    file = str(project.config_file(name.config_stack))
+    raise PrimageError(
+        f"the settings of stack {name} are not valid:\n  " + "\n  ".join(wrong) + "\n",
+        where="the command line (--config)" if len(here) == len(problems) else f"{file} and --config" if here else file,
+        todo="correct these fields",
+        code=ExitCode.INVALID,
+    )
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -50,6 +71,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not path:
         raise PrimageError(f"--config {text!r} is not PATH=VALUE", todo="write e.g. --config job.cpu=2", code=ExitCode.USAGE)
     try:
-        return path, yaml.safe_load(value)
+        return path, load_yaml(value)
     except yaml.YAMLError as error:
-        raise PrimageError(f"--config {path}: the value is no YAML: {error}", code=ExitCode.USAGE) from error
+        why = " ".join(str(error).split())
+        raise PrimageError(f"--config {path}: the value is not valid YAML: {why}", code=ExitCode.USAGE) from error

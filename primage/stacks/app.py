@@ -8,7 +8,7 @@ import pulumi
 
 from primage.contract import SiteOutputs, UserOutputs, VoOutputs
 from primage.errors import ExitCode, PrimageError
-from primage.names import ORGANIZATION, SITE_PROJECT
+from primage.names import LABEL_MANAGED_BY, LABEL_STACK, ORGANIZATION, SITE_PROJECT, stack_label
 from primage.stack import StackName, parse_stack_name
 from primage.stacks.labels import label_everything
 from primage.stacks.provider import cluster_provider
@@ -38,11 +38,15 @@ class AppStack:
         """The name of what the stack makes: its settings' name, and the run's where there is one."""
         return f"{name}-{self.name.run}" if self.name.run else name
 
+    def labelled(self, labels: dict[str, str]) -> dict[str, str]:
+        """Labels for an object that a dynamic provider makes: no transform of the program sees those."""
+        return {**labels, LABEL_MANAGED_BY: "primage", LABEL_STACK: stack_label(str(self.name))}
+
 
 def this_app(app: str) -> AppStack:
     """The app's own stack, as Pulumi names it (`<vo>.<site>` or `<vo>.<site>--<run>`)."""
     name = parse_stack_name(f"{app}/{pulumi.get_stack()}")
-    label_everything(site=name.site, vo=name.vo, user=name.user)
+    label_everything(stack=str(name), site=name.site, vo=name.vo, user=name.user)
     reference = pulumi.StackReference(f"{ORGANIZATION}/{SITE_PROJECT}/{name.site}")
     site = reference.require_output("site").apply(SiteOutputs.model_validate)
     served = site.apply(lambda outputs: _served(outputs, name))

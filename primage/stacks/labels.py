@@ -7,11 +7,19 @@ import pulumi
 from primage import names
 
 
-def label_everything(*, site: str, vo: str = "", user: str = "") -> None:
-    """Label every Kubernetes object the program declares from here on; call it before the first one."""
-    labels = {names.LABEL_MANAGED_BY: "primage", names.LABEL_SITE: site}
+def label_everything(*, stack: str, site: str, vo: str = "", user: str = "") -> None:
+    """Label every Kubernetes object the program declares from here on; call it before the first one.
+
+    Without a VO it is the site's own: such objects are kept from tenants' hands (infra/admission.py).
+
+    Args:
+        stack: its full name (`batch/vo.primage.eu.local--trial`); tells its objects from any other stack's.
+    """
+    labels = {names.LABEL_MANAGED_BY: "primage", names.LABEL_SITE: site, names.LABEL_STACK: names.stack_label(stack)}
     if vo:
         labels[names.LABEL_VO] = names.namespace_for(vo)
+    else:
+        labels[names.LABEL_MADE_BY] = names.MADE_BY_SITE
     if user:
         labels[names.LABEL_USER] = user
 

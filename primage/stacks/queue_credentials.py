@@ -9,14 +9,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import Resource
 
-from primage.stacks.generated_secret import GeneratedSecretProvider
+from primage.stacks.generated_secret import GeneratedSecret, GeneratedSecretProvider
 
 DAYS = 365
+KEYS = "~arguments ~counters ~dead ~failures ~rate ~seen"
+COMMANDS = (
+    "evalsha hdel hget hincrby hkeys hmget hset ping sadd script|load sismember time "
+    "xack xadd xautoclaim xclaim xdel xgroup|create xlen xpending xrange xreadgroup xrevrange"
+)
+"""What primage-queue and its scripts say, and nothing else: who has the password can neither drop nor replace a key."""
 
 
-class QueueCredentials(Resource):
+class QueueCredentials(GeneratedSecret, module="primage", name="QueueCredentials"):
     """A Secret with `password`, `users.acl`, `ca.crt`, `tls.crt`, `tls.key`.
 
     Attributes:
@@ -31,15 +36,18 @@ class QueueCredentials(Resource):
     ) -> None:  # fmt: skip
         inputs = {
             "kubeconfig": kubeconfig, "context": context, "namespace": namespace, "secret": secret, "hosts": hosts,
-            "labels": labels, "generation": None,
+            "labels": labels,
         }  # fmt: skip
-        super().__init__(_Provider(), name, inputs, opts)
+        super().__init__(QueueCredentialsProvider(), name, inputs, opts)
 
 
-class _Provider(GeneratedSecretProvider):
+class QueueCredentialsProvider(GeneratedSecretProvider):
+    """Makes such a Secret."""
+
     fixed = ("namespace", "secret", "hosts")
 
     def make(self, props: dict[str, Any]) -> dict[str, str]:
+        """New ones, for these hosts."""
         return make_credentials(props["hosts"])
 
 
@@ -47,12 +55,12 @@ def make_credentials(hosts: Iterable[str]) -> dict[str, str]:
     """A password, an access list that knows it by its SHA-256 only, and a server certificate of an authority of its own."""
     password = secrets.token_urlsafe(32)
     digest = hashlib.sha256(password.encode()).hexdigest()
-    rights = "~* &* +@all -@admin -@dangerous"
+    rights = f"{KEYS} -@all {' '.join(f'+{command}' for command in COMMANDS.split())}"
     return {
         "password": password,
         # Nobody logs in as `default`; but Redis reads its append-only file back as that user, and without its rights
         # silently leaves out every transaction.
-        "users.acl": f"user default off {rights}\nuser queue on #{digest} {rights}\n",
+        "users.acl": f"user default off ~* &* +@all -@admin -@dangerous\nuser queue on #{digest} {rights}\n",
         **_certificates(list(hosts)),
     }
 

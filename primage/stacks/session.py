@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from pulumi.dynamic import Resource
 
 from primage import names
 from primage.stacks.app import AppStack
 from primage.stacks.batch_job import NODE_DRAINED, pod_spec
 from primage.stacks.gateway import Gateway
-from primage.stacks.generated_secret import GeneratedSecretProvider
 from primage.stacks.job_settings import BatchJobSettings
 from primage.stacks.session_settings import SessionSettings
+from primage.stacks.session_token import SessionToken
 
 TOKEN_FOLDER = "/var/run/secrets/primage-session"  # noqa: S105  # a folder
 TOKEN_FILE = f"{TOKEN_FOLDER}/token"
@@ -43,24 +41,6 @@ class Serving:
     env: dict[str, str] = field(default_factory=dict)
 
 
-class SessionToken(Resource):
-    """A Secret with the key `token`, which opens one session."""
-
-    def __init__(
-        self, name: str, app: AppStack, secret: str, labels: dict[str, str], opts: pulumi.ResourceOptions | None = None
-    ) -> None:
-        inputs = {
-            "kubeconfig": app.kubeconfig, "context": app.context, "namespace": app.namespace, "secret": secret,
-            "labels": {**labels, names.LABEL_MANAGED_BY: "primage"}, "generation": None,
-        }  # fmt: skip
-        super().__init__(_TokenProvider(), name, inputs, opts)
-
-
-class _TokenProvider(GeneratedSecretProvider):
-    def make(self, props: dict[str, Any]) -> dict[str, str]:  # noqa: ARG002
-        return {"token": secrets.token_urlsafe(32)}
-
-
 class Session(pulumi.ComponentResource):
     """One session of a VO. It is a Job because it ends: when idle, after its longest time, or by its user's hand.
 
@@ -77,7 +57,15 @@ class Session(pulumi.ComponentResource):
         name = app.instance(settings.name)
         labels = {names.LABEL_APP: app.name.app, names.LABEL_INSTANCE: name, names.LABEL_PRIVATE: "true"}
         inside = pulumi.ResourceOptions(parent=self)
-        token = SessionToken(f"{name}-token", app, name, labels, inside)
+        token = SessionToken(
+            f"{name}-token",
+            kubeconfig=app.kubeconfig,
+            context=app.context,
+            namespace=app.namespace,
+            secret=name,
+            labels=app.labelled(labels),
+            opts=inside,
+        )
         gateway = Gateway(name, labels, serving.port, app, inside)
         job = kubernetes.batch.v1.Job(
             f"{settings.name}-job",

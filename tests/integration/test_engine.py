@@ -9,12 +9,14 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from pulumi.dynamic import CreateResult, ResourceProvider, UpdateResult
 
 from primage.clients.cluster import Ref
 from primage.engine.changes import Action
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.engine import Options
 from primage.errors import PrimageError
+from primage.stacks.providers import PROVIDERS
 
 NAMESPACE = "primage-engine-test"
 CONFIG = Ref("v1", "ConfigMap", "c", NAMESPACE)
@@ -163,29 +165,35 @@ def test_values_flow_between_resources(program, cluster):
     assert cluster.get(Ref("v1", "ConfigMap", "d", NAMESPACE))["data"] == {"uid": uid}
 
 
-DYNAMIC = """
-from pathlib import Path
-from pulumi.dynamic import CreateResult, Resource, ResourceProvider, UpdateResult
 class Files(ResourceProvider):
+    """Makes files; the program below names it, and this process knows it by that name."""
+
+    def address(self, props):
+        return None
+
     def create(self, props):
-        from pathlib import Path
-        Path(props['path']).write_text(props['text'])
-        return CreateResult(id_=props['path'], outs={**props, 'size': len(props['text'])})
-    def update(self, id, olds, news):
-        from pathlib import Path
-        Path(id).write_text(news['text'])
-        return UpdateResult(outs={**news, 'size': len(news['text'])})
-    def delete(self, id, props):
-        from pathlib import Path
-        Path(id).unlink()
-class File(Resource):
+        Path(props["path"]).write_text(props["text"])
+        return CreateResult(id_=props["path"], outs={**props, "size": len(props["text"])})
+
+    def update(self, id_, olds, news):
+        Path(id_).write_text(news["text"])
+        return UpdateResult(outs={**news, "size": len(news["text"])})
+
+    def delete(self, id_, props):
+        Path(id_).unlink()
+
+
+DYNAMIC = """
+from pulumi.dynamic import Resource, ResourceProvider
+class File(Resource, module='test', name='File'):
     size: pulumi.Output[int]
     def __init__(self, name, path, text):
-        super().__init__(Files(), name, {'path': path, 'text': text, 'size': None})
+        super().__init__(ResourceProvider(), name, {'path': path, 'text': text, 'size': None})
 """
 
 
-def test_dynamic_providers_are_called(program, tmp_path):
+def test_dynamic_providers_are_called_by_their_registered_names(program, tmp_path, monkeypatch):
+    monkeypatch.setitem(PROVIDERS, "pulumi-python:dynamic/test:File", Files)
     target = tmp_path / "made"
     engine = EmbeddedEngine()
     body = textwrap.dedent(DYNAMIC) + "made = File('f', %r, %r)\npulumi.export('size', made.size)\n"
@@ -199,6 +207,13 @@ def test_dynamic_providers_are_called(program, tmp_path):
     assert (target.read_text(), engine.outputs(name)["size"]) == ("three", 5)
     engine.up(program(""), Options())
     assert not target.exists()
+
+
+def test_a_dynamic_provider_without_a_registered_name_is_refused(program, tmp_path):
+    name = program(textwrap.dedent(DYNAMIC) + f"File('f', {str(tmp_path / 'made')!r}, 'one')\n")
+    with pytest.raises(PrimageError, match=r"f is made by a dynamic provider .*dynamic/test:File.* does not know") as caught:
+        EmbeddedEngine().up(name, Options())
+    assert "providers.py" in caught.value.todo
 
 
 MANY = """

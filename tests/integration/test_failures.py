@@ -149,16 +149,18 @@ def test_a_full_disk_touches_nothing(program, cluster, tmp_path, monkeypatch):
         subprocess.run(["umount", str(home)], check=True)
 
 
-def test_a_used_up_quota_is_told(site):
+def test_a_quota_that_can_never_suffice_and_one_that_is_used_up_are_told(site):
     from primage.explain import explain_object
     from primage.stack import parse_stack_name
 
     name = parse_stack_name("batch/training.primage.eu.local--quota")
     job = {
         "name": "big", "image": "localhost/primage/base:1", "command": ["true"],
-        "cpu": "5", "memory": "64Mi", "deadline_seconds": 8,
+        "cpu": "4", "memory": "64Mi", "deadline_seconds": 8,
     }  # fmt: skip
     engine = EmbeddedEngine()
+    with pytest.raises(PrimageError, match=r"it asks for 5 of limits\.cpu, and the quota of its namespace is 4 in all"):
+        engine.up(name, Options(overrides={"job": {**job, "cpu": "5"}}))
     with pytest.raises(PrimageError, match="deadline of 8 s"):
         engine.up(name, Options(overrides={"job": job}))
     ref = Ref("batch/v1", "Job", "big-quota", "training-dot-primage-dot-eu")

@@ -1,15 +1,19 @@
 """Dynamic providers (`pulumi.dynamic`), called directly in this process.
 
-The provider comes as Pulumi's SDK serialises it into the resource's own properties (key `__provider`: base64 of dill).
+Pulumi's SDK puts the provider into the resource's own properties, pickled (key `__provider`), for Pulumi's own engine. It
+is never looked at here: the resource's type is the name of a provider of this repository (primage/stacks/providers.py).
 """
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import Any
 
-PROVIDER = "__provider"
+from primage.engine.embedded.state import CONNECTION, Dynamic
+from primage.errors import ExitCode, PrimageError
+from primage.stacks.providers import PREFIX, PROVIDERS, Provider
+
+PICKLED = "__provider"
 
 
 @dataclass(frozen=True)
@@ -20,24 +24,43 @@ class Outcome:
     outputs: dict[str, Any]
 
 
-def load_provider(properties: dict[str, Any]) -> Any:
-    """The provider a program defined."""
-    import dill
+def is_dynamic(type_: str) -> bool:
+    """Whether resources of a type are made by dynamic providers."""
+    return type_.startswith(PREFIX)
 
-    return dill.loads(base64.b64decode(properties[PROVIDER]))  # noqa: S301  # the program itself wrote it, as Pulumi has it
+
+def find_provider(type_: str, name: str) -> Provider:
+    """The provider of a type.
+
+    Raises:
+        PrimageError: none is registered for it.
+    """
+    make = PROVIDERS.get(type_)
+    if make is None:
+        raise PrimageError(
+            f"{name} is made by a dynamic provider ({type_}) that the embedded engine does not know",
+            todo="name the resource's class and register its provider in primage/stacks/providers.py, or use --engine pulumi",
+            code=ExitCode.UNSUPPORTED,
+        )
+    return make()
 
 
 def plain(properties: dict[str, Any]) -> dict[str, Any]:
-    """The properties without the provider itself."""
-    return {key: value for key, value in properties.items() if key != PROVIDER}
+    """The properties without the pickled provider."""
+    return {key: value for key, value in properties.items() if key != PICKLED}
 
 
-def check(provider: Any, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def known(kept: Dynamic, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Inputs as the last `up` had them; how the cluster is reached is not kept, and is as it is now."""
+    return {**kept.inputs, **{key: inputs[key] for key in CONNECTION if key in inputs}}
+
+
+def check(provider: Provider, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What the provider refuses in the new inputs, one sentence a property."""
     return [f"{failure.property}: {failure.reason}" for failure in provider.check(old, new).failures]
 
 
-def needs(provider: Any, id_: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+def needs(provider: Provider, id_: str, old: dict[str, Any], new: dict[str, Any]) -> str:
     """`same`, `update` or `replace`, by the provider's own `diff` or, where it does not say, by comparing inputs."""
     result = provider.diff(id_, old, new)
     if result.replaces:
@@ -46,17 +69,12 @@ def needs(provider: Any, id_: str, old: dict[str, Any], new: dict[str, Any]) -> 
     return "update" if changes else "same"
 
 
-def create(provider: Any, inputs: dict[str, Any]) -> Outcome:
+def create(provider: Provider, inputs: dict[str, Any]) -> Outcome:
     """Make the resource."""
     made = provider.create(inputs)
     return Outcome(str(made.id), dict(made.outs or {}))
 
 
-def update(provider: Any, id_: str, old: dict[str, Any], new: dict[str, Any]) -> Outcome:
+def update(provider: Provider, id_: str, old: dict[str, Any], new: dict[str, Any]) -> Outcome:
     """Change it in place."""
     return Outcome(id_, dict(provider.update(id_, old, new).outs or {}))
-
-
-def delete(id_: str, properties: dict[str, Any], serialized: str) -> None:
-    """Remove it, with the provider as it was when the resource was made."""
-    load_provider({PROVIDER: serialized}).delete(id_, properties)

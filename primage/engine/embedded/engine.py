@@ -8,22 +8,26 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
-from primage.clients.cluster import Cluster, Object, Refused
-from primage.engine.changes import Action, Change, Event, Result
-from primage.engine.embedded import dynamic
+from primage.clients.cluster import Cluster, Object
+from primage.engine import protection
+from primage.engine.changes import Action, Change, Result
+from primage.engine.connection import Connection, site_connection
 from primage.engine.embedded.objects import MASK
+from primage.engine.embedded.ownership import Owner, Scope, whose
 from primage.engine.embedded.program import run_program
 from primage.engine.embedded.readiness import verdict
+from primage.engine.embedded.removal import Remover
 from primage.engine.embedded.session import Mode, Session
 from primage.engine.embedded.state import Entry, FileStore, SecretStore, StackState, StateStore, Status, find_unreadable
-from primage.engine.embedded.waiting import wait_gone
 from primage.engine.engine import Options
 from primage.engine.settings import effective_config
 from primage.errors import ExitCode, PrimageError
-from primage.names import ORGANIZATION, SITE_PROJECT
+from primage.names import SITE_PROJECT
 from primage.paths import repository_root, state_dir
 from primage.stack import Project, StackName, all_projects, parse_stack_name, project_of
 
@@ -43,8 +47,9 @@ class EmbeddedEngine:
         project = project_of(name)
         store = self._store(name, project)
         state = store.load()
-        planned = self._run(Mode.PLAN, name, project, options, state, None)
-        changes = [*planned.changes.values(), *_leaving(state, planned)]
+        remover = self._remover(name, project, options, may_move=True)
+        planned = self._run(Mode.PLAN, name, project, options, state, remover)
+        changes = _allowed(name, project, options, state, remover, planned)
         return Result(str(name), tuple(changes), _shown(planned), time.monotonic() - started)
 
     def up(self, name: StackName, options: Options) -> Result:
@@ -54,31 +59,33 @@ class EmbeddedEngine:
         store = self._store(name, project)
         with store.lock():
             state = store.load()
-            planned = self._run(Mode.PLAN, name, project, options, state, None)
-            leaving = _leaving(state, planned)
-            for change in leaving:
-                _refuse_protected(state.resources[change.urn])
+            remover = self._remover(name, project, options, may_move=True)
+            planned = self._run(Mode.PLAN, name, project, options, state, remover)
+            changes = _allowed(name, project, options, state, remover, planned)
+            protection.require_allowed(changes, where=store.where)
+            leaving = [change for change in changes if change.urn not in planned.changes]
             if not _pending(planned, state) and not leaving:
                 if _kept(planned) != (state.outputs, state.secret_outputs):
                     self._keep_outputs(state, planned, store)
-                return Result(str(name), tuple(planned.changes.values()), _shown(planned), time.monotonic() - started)
-            applied = self._run(Mode.APPLY, name, project, options, state, store, planned)
-            self._delete([state.resources[c.urn] for c in leaving], state, store, options)
+                return Result(str(name), tuple(changes), _shown(planned), time.monotonic() - started)
+            applied = self._run(Mode.APPLY, name, project, options, state, remover, store, planned)
+            self._delete([state.resources[c.urn] for c in leaving], state, store, remover)
             self._keep_outputs(state, applied, store)
-        changes = (*applied.changes.values(), *leaving)
-        return Result(str(name), changes, _shown(applied), time.monotonic() - started, applied.timings)
+        return Result(
+            str(name), (*applied.changes.values(), *leaving), _shown(applied), time.monotonic() - started, applied.timings
+        )
 
     def destroy(self, name: StackName, options: Options) -> Result:
         """Remove what the state lists, dependants first; the program is not run."""
         started = time.monotonic()
-        store = self._store(name, project_of(name))
+        project = project_of(name)
+        store = self._store(name, project)
         with store.lock():
             state = store.load()
-            entries = sorted(state.resources.values(), key=lambda entry: entry.order)
-            for entry in entries:
-                _refuse_protected(entry)
-            changes = [Change(e.urn, e.label, Action.KEEP if e.retain else Action.DELETE) for e in entries]
-            self._delete(entries, state, store, options)
+            remover = self._remover(name, project, options)
+            changes = _allowed(name, project, options, state, remover, None)
+            protection.require_allowed(changes, where=store.where)
+            self._delete([*state.resources.values()], state, store, remover)
             store.remove()
         return Result(str(name), tuple(changes), {}, time.monotonic() - started)
 
@@ -89,21 +96,25 @@ class EmbeddedEngine:
 
     def render(self, name: StackName, options: Options) -> list[Object]:
         """Run the program with no cluster at all."""
-        return list(self._run(Mode.RENDER, name, project_of(name), options, StackState(str(name)), None).objects.values())
+        return list(self._run(Mode.RENDER, name, project_of(name), options, StackState(str(name))).objects.values())
 
     def offline_outputs(self, name: StackName, options: Options) -> dict[str, Any]:
         """What the program would output, with no cluster at all."""
-        session = self._run(Mode.RENDER, name, project_of(name), options, StackState(str(name)), None)
+        session = self._run(Mode.RENDER, name, project_of(name), options, StackState(str(name)))
         return dict(session.stack_outputs.value)
 
     def status(self, name: StackName) -> list[tuple[str, str, str]]:
         """Every object the stack owns: its label, `ready`, `waiting`, `failed`, `missing` or `unfinished`, and why."""
         rows = []
+        owner = Owner.of(name, project_of(name))
         for entry, cluster in self.owned(name):
             if entry.ref is None or cluster is None:
                 rows.append((entry.label, str(entry.status), ""))
                 continue
             live = cluster.get(entry.ref)
+            if live is not None and not owner.owns(live):
+                rows.append((entry.label, "missing", f"the one there is not this stack's ({whose(live)})"))
+                continue
             if live is None:
                 cleaned = entry.ref.kind == "Job" and entry.status is Status.READY
                 rows.append((entry.label, "ready" if cleaned else "missing", "finished and cleaned up" if cleaned else ""))
@@ -115,12 +126,16 @@ class EmbeddedEngine:
     def owned(self, name: StackName) -> list[tuple[Entry, Cluster | None]]:
         """What the stack owns, in dependency order, each object with the cluster it is on."""
         entries = sorted(self._store(name, project_of(name)).load().resources.values(), key=lambda e: e.order)
-        return [(entry, self._connect(entry.kubeconfig, entry.context) if entry.ref else None) for entry in entries]
+        cluster = self.cluster_of(name) if entries else None
+        return [(entry, cluster if entry.ref else None) for entry in entries]
+
+    def cluster_of(self, name: StackName) -> Cluster:
+        """The cluster of a stack's site, as the site's own settings have it."""
+        return self._reach(self._connection(name))
 
     def default_cluster(self) -> Cluster:
         """The cluster of the site named by PRIMAGE_SITE, `local` unless it is set."""
-        site = self._site_outputs(os.environ.get("PRIMAGE_SITE", "local"))
-        return self._connect(str(site.get("kubeconfig", "")), str(site.get("context", "")))
+        return self.cluster_of(StackName(os.environ.get("PRIMAGE_SITE", "local")))
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -131,7 +146,8 @@ class EmbeddedEngine:
         project: Project,
         options: Options,
         state: StackState,
-        store: StateStore | None,
+        remover: Remover | None = None,
+        store: StateStore | None = None,
         planned: Session | None = None,
     ) -> Session:
         certain = {
@@ -141,7 +157,10 @@ class EmbeddedEngine:
         }
         session = Session(
             mode=mode,
-            manager=f"primage:{project.name}/{name.stack}"[:128],
+            owner=Owner.of(name, project),
+            scope=Scope.of(name),
+            protected=protection.protected_kinds(project, name, options.overrides) if remover else frozenset(),
+            remover=remover,
             state=state,
             store=store,
             connect=self._connect,
@@ -172,17 +191,48 @@ class EmbeddedEngine:
                 self._clusters[kubeconfig, context] = Cluster(kubeconfig, context)
             return self._clusters[kubeconfig, context]
 
+    def _reach(self, connection: Connection) -> Cluster:
+        return self._connect(connection.kubeconfig, connection.context)
+
+    def _connection(self, name: StackName, *, may_move: bool = False) -> Connection:
+        """Where the stack's objects are, as its site's own settings say.
+
+        Args:
+            may_move: whether this operation brings the stack up: a site is where its settings say from then on.
+
+        Raises:
+            PrimageError: the site was last brought up somewhere else, so that what is looked for would not be found.
+        """
+        connection = site_connection(name.site)
+        if may_move and not name.app:
+            return connection
+        kept = FileStore(state_dir() / SITE_PROJECT / f"{name.site}.json", StackName(name.site))
+        outputs = kept.load().outputs.get("site")
+        if isinstance(outputs, dict):
+            recorded = Connection(str(outputs.get("kubeconfig", "")), str(outputs.get("context", "")))
+            if recorded != connection:
+                raise PrimageError(
+                    f"site {name.site} was last brought up through {recorded}, and is now to be reached through {connection}",
+                    where=f"Pulumi.{name.site}.yaml, or PRIMAGE_KUBECONFIG",
+                    todo=f"set PRIMAGE_KUBECONFIG as it was then, or run `primage up {name.site}` if the site has moved",
+                    code=ExitCode.INVALID,
+                )
+        return connection
+
     def _store(self, name: StackName, project: Project) -> StateStore:
         if not name.run:
-            return FileStore(state_dir() / project.name / f"{name.stack}.json", str(name))
-        site = self._site_outputs(name.site)
-        cluster = self._connect(str(site.get("kubeconfig", "")), str(site.get("context", "")))
-        return SecretStore(cluster, name.namespace, f"primage-state.{name.app}.{name.run}", str(name))
+            return FileStore(state_dir() / project.name / f"{name.stack}.json", name)
+        return SecretStore(self.cluster_of(name), name)
 
-    def _site_outputs(self, site: str) -> dict[str, Any]:
-        outputs, _ = self._read_outputs(f"{ORGANIZATION}/{SITE_PROJECT}/{site}", offline=False)
-        found = outputs.get("site")
-        return dict(found) if isinstance(found, dict) else {}
+    def _remover(self, name: StackName, project: Project, options: Options, *, may_move: bool = False) -> Remover:
+        return Remover(
+            owner=Owner.of(name, project),
+            scope=Scope.of(name),
+            connection=self._connection(name, may_move=may_move),
+            connect=self._reach,
+            listener=options.listener,
+            timeout_s=options.timeout_s,
+        )
 
     def _read_outputs(self, full_name: str, *, offline: bool) -> tuple[dict[str, Any], list[str]]:
         """Outputs of a stack by its full name (`organization/project/stack`)."""
@@ -192,9 +242,9 @@ class EmbeddedEngine:
         if project is None:
             raise PrimageError(f"the program refers to stack {full_name}, and no project here is called {project_name}")
         name = parse_stack_name(stack if project_name == SITE_PROJECT else f"{project.folder.name}/{stack}")
-        state = FileStore(state_dir() / project_name / f"{stack}.json", str(name)).load()
         if offline:
             return _offline_outputs_of(name), []
+        state = FileStore(state_dir() / project_name / f"{stack}.json", name).load()
         if not state.outputs:
             raise PrimageError(
                 f"stack {name}, which this one refers to, is not up",
@@ -209,16 +259,16 @@ class EmbeddedEngine:
         state.outputs, state.secret_outputs = _kept(session)
         store.save(state)
 
-    def _delete(self, entries: list[Entry], state: StackState, store: StateStore, options: Options) -> None:
+    def _delete(self, entries: list[Entry], state: StackState, store: StateStore, remover: Remover) -> None:
         """Delete level by level, the last ones first; what shares a level goes at once."""
         lock = threading.Lock()
 
         def remove(entry: Entry) -> None:
             if not entry.retain:
                 with lock:
-                    entry.status = Status.DELETING
+                    state.resources[entry.urn] = entry.model_copy(update={"status": Status.DELETING})
                     store.save(state)
-                self._remove(entry, options)
+                remover.remove(entry)
             with lock:
                 del state.resources[entry.urn]
                 store.save(state)
@@ -226,26 +276,6 @@ class EmbeddedEngine:
         for level in sorted({entry.level for entry in entries}, reverse=True):
             with ThreadPoolExecutor(max_workers=16) as pool:
                 list(pool.map(remove, [entry for entry in entries if entry.level == level]))
-
-    def _remove(self, entry: Entry, options: Options) -> None:
-        if entry.ref is None:
-            if entry.dynamic.get("id"):
-                kept = entry.dynamic
-                dynamic.delete(str(kept["id"]), {**kept.get("inputs", {}), **kept.get("outputs", {})}, str(kept["provider"]))
-            return
-        cluster = self._connect(entry.kubeconfig, entry.context)
-        ref = entry.ref
-        options.listener(Event(str(ref), "deleting"))
-        try:
-            cluster.delete(ref)
-        except Refused as refusal:
-            raise PrimageError(
-                f"{ref} was not deleted: {refusal.message}", todo="mend what it names, then run the same command again"
-            ) from refusal
-        wait_gone(
-            cluster, ref, timeout_s=options.timeout_s, report=lambda detail: options.listener(Event(str(ref), "deleting", detail))
-        )
-        options.listener(Event(str(ref), "deleted"))
 
 
 def _offline_outputs_of(name: StackName) -> dict[str, Any]:
@@ -270,18 +300,27 @@ def _pending(planned: Session, state: StackState) -> bool:
     return False
 
 
-def _leaving(state: StackState, planned: Session) -> list[Change]:
-    gone = [entry for urn, entry in state.resources.items() if urn not in planned.changes]
+def _allowed(
+    name: StackName, project: Project, options: Options, state: StackState, remover: Remover, planned: Session | None
+) -> list[Change]:
+    """Every change of an `up`, or of a `destroy` where nothing is planned, with what is refused said of each."""
+    kinds = protection.protected_kinds(project, name, options.overrides)
+    coming = planned.changes if planned else {}
+    guards = planned.guards if planned else {}
+    found = []
+    for change in [*coming.values(), *_leaving(state, coming)]:
+        entry = state.resources.get(change.urn)
+        protected = bool(entry and entry.protect) or guards.get(change.urn, (False, False))[0]
+        why = protection.objection(change, kinds=kinds, protected=protected)
+        if not why and entry and change.action is Action.DELETE:
+            why = remover.objection(entry)
+        found.append(replace(change, refused=why) if why else change)
+    return found
+
+
+def _leaving(state: StackState, coming: Mapping[str, Change]) -> list[Change]:
+    gone = sorted((entry for urn, entry in state.resources.items() if urn not in coming), key=lambda entry: entry.order)
     return [Change(e.urn, e.label, Action.KEEP if e.retain else Action.DELETE) for e in gone]
-
-
-def _refuse_protected(entry: Entry) -> None:
-    if entry.protect:
-        raise PrimageError(
-            f"{entry.label} is protected and would be deleted, with everything in it",
-            todo="undo the change that removes it; or, if its loss is meant, set `protect: false` for the site, run "
-            "`primage up`, and then remove it",
-        )
 
 
 def _kept(session: Session) -> tuple[dict[str, Any], list[str]]:

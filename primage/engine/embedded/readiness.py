@@ -167,7 +167,10 @@ def verdict(obj: Object) -> Verdict:
 
 def _waited_for(obj: Object, wanted: str, own: Verdict) -> Verdict:
     """The form `jsonpath={.field.field}=value` of Pulumi's annotation; an object that is over is waited for in vain."""
-    path, value = _EQUALS.fullmatch(wanted).groups()  # type: ignore[union-attr]  # `require_known_wait` has seen to it
+    asked = _EQUALS.fullmatch(str(wanted))
+    if asked is None:
+        return own  # no program's: `require_known_wait` refuses it there; on a live object anybody may have written it
+    path, value = asked.groups()
     found: Any = obj
     for field in path.split("."):
         found = found.get(field) if isinstance(found, dict) else None
@@ -193,6 +196,28 @@ def require_known_wait(obj: Object) -> None:
             todo="write jsonpath={.field.field}=value, or use `--engine pulumi`",
             code=ExitCode.UNSUPPORTED,
         )
+
+
+_QUOTA = re.compile(r"requested: (?P<requested>[^ ]+), used: (?P<used>[^ ]+), limited: (?P<limited>[^ ]+)")
+
+
+def explain_quota(message: str) -> Verdict:
+    """What a refusal by a quota means: FAILED where no amount of waiting can help, since it asks for more than there ever is.
+
+    Args:
+        message: the API server's, `exceeded quota: NAME, requested: A=1, used: A=0, limited: A=0`.
+    """
+    found = _QUOTA.search(message)
+    if found:
+        try:
+            limited = dict(part.split("=", 1) for part in found["limited"].split(","))
+            for resource, amount in (part.split("=", 1) for part in found["requested"].split(",")):
+                if parse_quantity(amount) > parse_quantity(limited[resource]):
+                    detail = f"it asks for {amount} of {resource}, and the quota of its namespace is {limited[resource]} in all"
+                    return Verdict(State.FAILED, detail, "ask for less, or have the quota raised in the site's file")
+        except (ValueError, KeyError):
+            return waiting(f"the namespace's quota is used up: {message}")
+    return waiting(f"the namespace's quota is used up: {message}")
 
 
 _IMAGE = {

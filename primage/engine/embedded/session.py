@@ -15,25 +15,27 @@ from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.engine.changes import Action, Change, Event, Listener
 from primage.engine.embedded import dynamic
 from primage.engine.embedded.objects import (
+    MASK,
     PATCH_FORCE,
     SKIP_AWAIT,
     TIMEOUT,
     WAIT_FOR,
     annotation,
     differences,
-    managed_by,
-    managers_of,
     masked,
 )
+from primage.engine.embedded.ownership import Owner, Scope, whose
 from primage.engine.embedded.program import Registered, Registration
 from primage.engine.embedded.readiness import State, require_known_wait, verdict
-from primage.engine.embedded.state import Entry, StackState, StateStore, Status
+from primage.engine.embedded.removal import Remover
+from primage.engine.embedded.state import Dynamic, Entry, StackState, StateStore, Status, entry_of
 from primage.engine.embedded.values import UNKNOWN, Decoded, Path
 from primage.engine.embedded.waiting import wait_gone, wait_ready
 from primage.errors import ExitCode, PrimageError
+from primage.names import LABEL_STACK
+from primage.stacks.providers import Provider
 
 DEFAULT_TIMEOUT_S = 600.0
-DYNAMIC = "pulumi-python:dynamic:Resource"
 
 
 class Mode(Enum):
@@ -59,10 +61,16 @@ class Session:
         objects: by URN, what was declared (for `render`), secrets masked.
         errors: every failure; independent resources go on after one.
         guards: by URN, whether it is protected, and whether it is retained.
+
+    The rest says what it may do: `owner` and `scope` whose the objects are and where they may be, `protected` the kinds
+    that are never replaced, `remover` how something is removed (None where nothing is done).
     """
 
     mode: Mode
-    manager: str
+    owner: Owner
+    scope: Scope
+    protected: frozenset[str]
+    remover: Remover | None
     state: StackState
     store: StateStore | None
     connect: Callable[[str, str], Cluster]
@@ -122,7 +130,7 @@ class Session:
             return Registered(registration.name, inputs)
         if registration.type.startswith("kubernetes:") and "apiVersion" in inputs:
             return self._kubernetes(registration)
-        if registration.type == DYNAMIC or registration.type.startswith("pulumi-python:dynamic"):
+        if dynamic.is_dynamic(registration.type):
             return self._dynamic(registration)
         raise PrimageError(
             f"the embedded engine does not know resources of type {registration.type} (resource {registration.name})",
@@ -135,6 +143,8 @@ class Session:
     def _kubernetes(self, registration: Registration) -> Registered:
         obj = _object(registration)
         require_known_wait(obj)
+        if why := self.scope.objection(Ref.of(obj)):
+            raise PrimageError(f"{Ref.of(obj)} {why}", todo="have the app declare what belongs to its VO or member alone")
         hidden = frozenset(registration.inputs.secrets)
         with self._guard:
             self.objects[registration.urn] = masked(obj, hidden)
@@ -156,10 +166,11 @@ class Session:
         live = cluster.get(ref)
         if live is None and entry and entry.status is Status.READY and entry.digest and entry.digest == _digest(obj, hidden):
             return Change(urn, str(ref), Action.SAME, reason="it finished and was cleaned up")
-        if live is not None and entry is None and not managed_by(live, self.manager):
+        if live is not None and not self.owner.owns(live):
             raise PrimageError(
-                f"{ref} exists already and is not this stack's (written by {', '.join(managers_of(live)) or 'nobody known'})",
-                todo="delete it, or give the resource another name",
+                f"{ref} exists already and is not this stack's ({whose(live)})",
+                todo="give the resource another name in this stack's settings, or take it out of them; the one that is there is "
+                "left to whom it belongs",
             )
         if registration.inputs.unknowns:
             action = Action.CREATE if live is None else Action.UPDATE
@@ -171,7 +182,7 @@ class Session:
             return Change(urn, str(ref), Action.REPLACE, reason="it has ended" if _serves(obj) else "it failed the last time")
         wanted = _with_ignored(obj, live, registration.ignore_changes)
         try:
-            after = cluster.apply(wanted, manager=self.manager, dry_run=True, force=_forced(obj))
+            after = cluster.apply(wanted, manager=self.owner.manager, dry_run=True, force=_forced(obj))
         except Refused as refusal:
             if refusal.status == 422 and "immutable" in refusal.message:
                 return Change(urn, str(ref), Action.REPLACE, differences(live, {**live, **obj}, hidden), refusal.message)
@@ -181,7 +192,7 @@ class Session:
 
     def _dry_run_create(self, obj: Object, cluster: Cluster) -> None:
         try:
-            cluster.apply(obj, manager=self.manager, dry_run=True)
+            cluster.apply(obj, manager=self.owner.manager, dry_run=True)
         except Refused as refusal:
             # Its namespace or its kind may come from the same stack; what is wrong shows when it is really made.
             if refusal.status != 404:
@@ -199,7 +210,8 @@ class Session:
             self._save_entry(registration, ref, obj, hidden, Status.READY, write=False)
             return _properties(cluster.get(ref) or obj)
         if change.action is Action.REPLACE:
-            self._refuse_protected(registration.protect or bool(entry and entry.protect), ref, "replaced")
+            protected = registration.protect or bool(entry and entry.protect) or ref.kind in self.protected
+            self._refuse_protected(protected, ref, "replaced")
         self._save_entry(registration, ref, obj, hidden, Status.APPLYING)
         try:
             timing = {"submitted": time.time()}
@@ -228,7 +240,7 @@ class Session:
         if registration.ignore_changes:
             live = cluster.get(Ref.of(obj))
             wanted = _with_ignored(obj, live, registration.ignore_changes) if live else obj
-        return cluster.apply(wanted, manager=self.manager, force=_forced(obj))
+        return cluster.apply(wanted, manager=self.owner.manager, force=_forced(obj))
 
     def _wait(self, applied: Object, obj: Object, cluster: Cluster, registration: Registration) -> Object:
         ref = Ref.of(obj)
@@ -250,44 +262,48 @@ class Session:
     def _dynamic(self, registration: Registration) -> Registered:
         properties = dict(registration.inputs.value)
         inputs = dynamic.plain(properties)
+        provider = dynamic.find_provider(registration.type, registration.name)
         entry = self.state.resources.get(registration.urn)
-        old = entry.dynamic if entry and entry.status is Status.READY else {}
+        old = entry.dynamic if entry and entry.status is Status.READY else None
         if self.mode is Mode.RENDER or registration.inputs.unknowns:
             self._note(registration, None, Action.UPDATE if old else Action.CREATE)
             return Registered("", {**properties})
-        provider = dynamic.load_provider(properties)
-        refused = dynamic.check(provider, old.get("inputs", {}), inputs)
+        before = dynamic.known(old, inputs) if old else {}
+        refused = dynamic.check(provider, before, inputs)
         if refused:
             raise PrimageError(f"{registration.name} is refused by its provider: {'; '.join(refused)}")
-        kind = dynamic.needs(provider, old["id"], old["inputs"], inputs) if old else "create"
+        kind = dynamic.needs(provider, old.id, before, inputs) if old else "create"
         action = {"same": Action.SAME, "update": Action.UPDATE, "replace": Action.REPLACE, "create": Action.CREATE}[kind]
         self._note(registration, None, action)
         if self.mode is Mode.PLAN:
-            known = {**properties, **old.get("outputs", {})} if kind == "same" else properties
-            return Registered(str(old.get("id", "")) if kind == "same" else "", known)
-        return self._apply_dynamic(registration, provider, kind, old)
+            same = old if kind == "same" else None
+            return Registered(same.id if same else "", {**properties, **(same.outputs if same else {})})
+        return self._apply_dynamic(registration, provider, kind, entry)
 
-    def _apply_dynamic(self, registration: Registration, provider: Any, kind: str, old: dict[str, Any]) -> Registered:
+    def _apply_dynamic(self, registration: Registration, provider: Provider, kind: str, entry: Entry | None) -> Registered:
         properties = dict(registration.inputs.value)
         inputs = dynamic.plain(properties)
-        serialized = str(properties[dynamic.PROVIDER])
+        old = (entry.dynamic if entry else None) or Dynamic()
         if kind == "same":
-            self._save_dynamic(registration, old, Status.READY)
-            return Registered(str(old["id"]), {**properties, **old["outputs"]})
-        if kind == "replace":
-            self._refuse_protected(registration.protect, registration.name, "replaced")
-            dynamic.delete(str(old["id"]), {**old["inputs"], **old["outputs"]}, str(old["provider"]))
-        self._save_dynamic(registration, {"provider": serialized, "inputs": inputs}, Status.APPLYING)
+            self._save_dynamic(registration, old.id, old.outputs, Status.READY)
+            return Registered(old.id, {**properties, **old.outputs})
+        if kind == "replace" and entry and self.remover:
+            self._refuse_protected(registration.protect or entry.protect, registration.name, "replaced")
+            self.remover.remove(entry)
+        kept = old if kind == "update" else Dynamic()
+        self._save_dynamic(registration, kept.id, kept.outputs, Status.APPLYING)
         try:
             if kind == "update":
-                made = dynamic.update(provider, str(old["id"]), {**old["inputs"], **old["outputs"]}, inputs)
+                before = {**dynamic.known(old, inputs), **old.outputs}
+                made = dynamic.update(provider, old.id, before, inputs)
             else:
                 made = dynamic.create(provider, inputs)
         except Exception as error:
-            self._save_dynamic(registration, {**old, "provider": serialized, "inputs": inputs}, Status.FAILED)
+            self._save_dynamic(registration, kept.id, kept.outputs, Status.FAILED)
+            if isinstance(error, PrimageError):
+                raise
             raise PrimageError(f"{registration.name} failed in its provider: {type(error).__name__}: {error}") from error
-        kept = {"id": made.id, "provider": serialized, "inputs": inputs, "outputs": made.outputs}
-        self._save_dynamic(registration, kept, Status.READY)
+        self._save_dynamic(registration, made.id, made.outputs, Status.READY)
         return Registered(made.id, {**properties, **made.outputs})
 
     # -- notes -----------------------------------------------------------------------------------------------------
@@ -315,8 +331,7 @@ class Session:
     def _save_entry(
         self, registration: Registration, ref: Ref, obj: Object, hidden: frozenset[Path], status: Status, *, write: bool = True
     ) -> None:
-        kubeconfig, context = self._provider(registration)
-        entry = Entry(
+        entry = entry_of(
             urn=registration.urn,
             type=registration.type,
             name=registration.name,
@@ -324,24 +339,26 @@ class Session:
             order=len(self.changes),
             level=self.levels[registration.urn],
             ref=ref,
-            kubeconfig="" if "\n" in kubeconfig else kubeconfig,
-            context=context,
             digest=_digest(obj, hidden) if obj["kind"] == "Job" and not _serves(obj) else "",
             protect=registration.protect,
             retain=registration.retain,
         )
         self._save(entry, write=write)
 
-    def _save_dynamic(self, registration: Registration, kept: dict[str, Any], status: Status) -> None:
-        secrets = registration.inputs.secrets
-        bare = {
-            key: _masked_values(value, (), secrets) if key == "inputs" else value for key, value in kept.items()
-        }  # outputs are the provider's own; what it makes secret it must not return in clear
-        entry = Entry(
-            urn=registration.urn, type=registration.type, name=registration.name, status=status,
-            order=len(self.changes), level=self.levels[registration.urn], dynamic=bare,
-            protect=registration.protect, retain=registration.retain,
-        )  # fmt: skip
+    def _save_dynamic(self, registration: Registration, id_: str, outputs: dict[str, Any], status: Status) -> None:
+        """Outputs are kept as the provider gave them: what it makes secret it must not return in clear."""
+        inputs = _masked_values(dynamic.plain(dict(registration.inputs.value)), (), registration.inputs.secrets)
+        entry = entry_of(
+            urn=registration.urn,
+            type=registration.type,
+            name=registration.name,
+            status=status,
+            order=len(self.changes),
+            level=self.levels[registration.urn],
+            dynamic={"id": id_, "inputs": inputs, "outputs": outputs},
+            protect=registration.protect,
+            retain=registration.retain,
+        )
         self._save(entry)
 
     def _save(self, entry: Entry, *, write: bool = True) -> None:
@@ -392,7 +409,10 @@ def _serves(obj: Object) -> bool:
 
 
 def _digest(obj: Object, hidden: frozenset[Path]) -> str:
-    return hashlib.sha256(json.dumps(masked(obj, hidden), sort_keys=True).encode()).hexdigest()
+    """Of what the object is; whose it is does not make a finished Job another one."""
+    bare: Object = masked(obj, hidden)
+    bare.get("metadata", {}).get("labels", {}).pop(LABEL_STACK, None)
+    return hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()
 
 
 def _with_ignored(obj: Object, live: Object, ignored: tuple[str, ...]) -> Object:
@@ -412,7 +432,7 @@ def _with_ignored(obj: Object, live: Object, ignored: tuple[str, ...]) -> Object
 
 def _masked_values(value: Any, path: Path, secrets: frozenset[Path]) -> Any:
     if any(path[: len(secret)] == secret for secret in secrets):
-        return "[secret]"
+        return MASK
     if isinstance(value, dict):
         return {key: _masked_values(item, (*path, key), secrets) for key, item in value.items()}
     return value

@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable
 
 from primage.clients.cluster import Cluster, Object, Ref
-from primage.engine.embedded.readiness import WITH_PODS, State, Verdict, explain_pods, verdict
+from primage.engine.embedded.readiness import WITH_PODS, State, Verdict, explain_pods, explain_quota, verdict
 from primage.errors import ExitCode, PrimageError
 
 WATCH_S = 2
 """How long one watch lasts before the object's pods and events are looked at."""
 ABANDON_S = 20
 """How much longer is waited for what needs the time to end once something else of the stack has failed."""
+MOST_SHOWN = 500
+"""Characters of a line that a job wrote, in an error."""
 UNREACHABLE_GRACE_S = 60
 """How long the API server may be away before waiting ends with an error."""
 
@@ -143,8 +145,8 @@ def why(cluster: Cluster, ref: Ref) -> Verdict | None:
         if event.get("reason") == "FailedCreate" and not pods:
             message = str(event.get("message", ""))
             if "exceeded quota" in message:
-                return Verdict(State.WAITING, f"the namespace's quota is used up: {message}")
-            return Verdict(State.FAILED, f"its pods are refused: {message}", "mend what the message names in the app's settings")
+                return explain_quota(message)
+            return Verdict(State.FAILED, f"its pods are refused: {message}", "correct what the message names in the app's settings")
     return None
 
 
@@ -186,7 +188,7 @@ def failure(cluster: Cluster, ref: Ref, reason: Verdict) -> PrimageError:
             written = cluster.logs(ref.namespace, pod["metadata"]["name"]).strip()
             ended = _ended(pod)
             if written or ended:
-                lines = f"{ended}\n  " + "\n  ".join(written.splitlines()) + "\n"
+                lines = f"{ended}\n  " + "\n  ".join(line[:MOST_SHOWN] for line in written.splitlines()) + "\n"
     return PrimageError(f"{ref} failed: {reason.detail}{lines or last_event(cluster, ref)}", todo=reason.todo)
 
 

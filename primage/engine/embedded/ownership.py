@@ -1,0 +1,97 @@
+"""Whose an object is, and where a stack's objects may be: what is asked before anything is taken over or deleted.
+
+A stack's state says what it owns, and whoever may write in a run's namespace may write its state. So a state decides
+nothing alone: it can only name objects of the stack's own place, and of those only the ones that say they are the stack's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from primage.clients.cluster import Object, Ref
+from primage.engine.embedded.objects import managed_by, managers_of
+from primage.names import LABEL_APP, LABEL_SITE, LABEL_STACK, stack_label
+from primage.stack import Project, StackName
+
+APP_KINDS = frozenset(
+    {
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "StatefulSet"),
+        ("batch/v1", "Job"),
+        ("networking.k8s.io/v1", "NetworkPolicy"),
+        ("rbac.authorization.k8s.io/v1", "Role"),
+        ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+        ("v1", "ConfigMap"),
+        ("v1", "Secret"),
+        ("v1", "Service"),
+        ("v1", "ServiceAccount"),
+    }
+)
+"""What apps make. A program that declares another kind is refused: add it here once its state may name it."""
+CREDENTIALS_MANAGER = "primage-credentials"
+MAX_MANAGER = 128
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a stack's objects may be: an app's in its own namespace, a site's anywhere on the site's cluster."""
+
+    namespace: str = ""
+
+    @staticmethod
+    def of(name: StackName) -> Scope:
+        """The place of a stack."""
+        return Scope(name.namespace if name.app else "")
+
+    def objection(self, ref: Ref) -> str:
+        """Why an object cannot be the stack's, as what is said of it; empty when it can be."""
+        if not self.namespace:
+            return ""
+        if (ref.api_version, ref.kind) not in APP_KINDS:
+            return f"is of a kind ({ref.api_version} {ref.kind}) that no app makes"
+        if ref.namespace != self.namespace:
+            return f"is not in {self.namespace}, the stack's own namespace"
+        return ""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What tells a stack's objects from all others.
+
+    Attributes:
+        name: the stack's.
+        manager: the field manager its objects are applied by.
+        label: the value of `LABEL_STACK` that they carry.
+    """
+
+    name: StackName
+    manager: str
+    label: str
+
+    @staticmethod
+    def of(name: StackName, project: Project) -> Owner:
+        """The owner that a stack is."""
+        return Owner(name, f"primage:{project.name}/{name.stack}"[:MAX_MANAGER], stack_label(str(name)))
+
+    def owns(self, live: Object) -> bool:
+        """Whether an object says it is this stack's: by its label, or where it has none, by who applied it.
+
+        Objects that were made before there was such a label have none until the next `up`.
+        """
+        labels = _labels(live)
+        if LABEL_STACK in labels:
+            return labels[LABEL_STACK] == self.label
+        generated = live.get("kind") == "Secret" and managed_by(live, CREDENTIALS_MANAGER)
+        return managed_by(live, self.manager) or (generated and bool(self.name.app) and labels.get(LABEL_APP) == self.name.app)
+
+
+def whose(live: Object) -> str:
+    """Who an object belongs to, as the end of a sentence."""
+    labels, managers = _labels(live), ", ".join(managers_of(live)) or "nobody known"
+    if LABEL_STACK in labels:
+        return f"stack {labels[LABEL_STACK]} of site {labels.get(LABEL_SITE, '?')}, written by {managers}"
+    return f"written by {managers}"
+
+
+def _labels(live: Object) -> dict[str, str]:
+    return dict(live.get("metadata", {}).get("labels") or {})

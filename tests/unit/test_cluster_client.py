@@ -1,0 +1,67 @@
+"""What the client makes of addresses and of what pods say, without a server."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from websocket import ABNF
+
+from primage.clients import cluster
+from primage.clients.cluster import Cluster, Ref
+
+
+class Socket:
+    """Says the frames it was given, one after the other, as often as asked for the last one."""
+
+    def __init__(self, *frames, endless=b""):
+        self.frames = [*frames]
+        self.endless = endless
+
+    def settimeout(self, _):
+        return None
+
+    def recv_data_frame(self, control_frame):
+        if self.frames:
+            return ABNF.OPCODE_BINARY, SimpleNamespace(data=self.frames.pop(0))
+        return (ABNF.OPCODE_BINARY, SimpleNamespace(data=self.endless)) if self.endless else (ABNF.OPCODE_CLOSE, None)
+
+
+def test_a_pods_answer_is_put_together_by_channel():
+    said = cluster._conversation(Socket(b"\x01one ", b"\x02err", b"", b"\xffx", b"\x01two", b"\x03{}"), 10)
+    assert said == {1: b"one two", 2: b"err", 3: b"{}"}
+
+
+def test_a_pod_that_prints_without_end_is_not_listened_to_for_ever():
+    with pytest.raises(cluster._TooMuchError):
+        cluster._conversation(Socket(endless=b"\x01" + bytes(1_000_000)), 60)
+    with pytest.raises(TimeoutError):
+        cluster._conversation(Socket(endless=b"\x09"), 0.01)
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        ({"status": "Success"}, 0),
+        ({"status": "Failure", "details": {"causes": [{"reason": "ExitCode", "message": "7"}]}}, 7),
+        ({"status": "Failure", "message": "container not found", "details": {}}, None),
+        ({"status": "Failure", "details": {"causes": [{"reason": "ExitCode", "message": "²"}]}}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_how_a_command_ended(told, code):
+    assert cluster._exit_status(json.dumps(told).encode()) == code
+
+
+def test_a_command_that_was_never_run_has_no_status():
+    assert cluster._exit_status(b"") is None
+
+
+@pytest.mark.parametrize("part", ["name", "namespace"])
+def test_a_name_is_one_part_of_a_path_whatever_is_in_it(part):
+    client = Cluster.__new__(Cluster)
+    client._kind = lambda *_: ("configmaps", True)
+    ref = Ref("v1", "ConfigMap", **{"name": "c", "namespace": "n", part: "../../namespaces/other?x=#"})
+    path = client._path(ref)
+    assert path.count("/") == 6
+    assert not set(path) & set("?#")
