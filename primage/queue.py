@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import replace
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from primage.clients.cluster import Cluster, Ref
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.waiting import why
 from primage.errors import ExitCode, PrimageError
 from primage.stack import StackName
+from primage.validation import sentences
 
 TOOL = "primage-queue"
 STACK_MANAGER = "primage-scale"
+
+
+class _Standing(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    pushed: int
+    waiting: int
+    running: int
+    done: int
+    dead: int
+    closed: bool
+    finished: bool
+    rate: float
+    eta_s: float | None
+    consumers: int
+
+
+class _Letter(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    argument: str
+    error: str
+    tail: str
+    tries: int
+    at: float
 
 
 class StackQueue:
@@ -41,18 +69,21 @@ class StackQueue:
 
     def standing(self) -> dict[str, Any]:
         """How it stands: pushed, waiting, running, done, dead, closed, finished, rate (1/s), eta_s, consumers."""
-        found: dict[str, Any] = json.loads(self._run("status", "--json"))
+        found = self._said(_Standing, self._run("status", "--json"))
         job = self._cluster.get(self._consumers) or {}
         wanted, active = job.get("spec", {}).get("parallelism"), job.get("status", {}).get("active", 0)
         return {**found, "parallelism": wanted, "pods": active}
 
     def letters(self) -> list[dict[str, Any]]:
         """Arguments that failed for good: argument, error, tail, tries, at."""
-        return [json.loads(line) for line in self._run("dead", "--json").splitlines()]
+        return [self._said(_Letter, line) for line in self._run("dead", "--json").splitlines()]
 
     def retry(self) -> int:
         """Push the dead letters again; returns how many."""
-        return int(self._run("retry"))
+        said = self._run("retry").strip()
+        if not re.fullmatch(r"[0-9]{1,12}", said):
+            raise self._nonsense("it is not a number")
+        return int(said)
 
     def scale(self, parallelism: int) -> int:
         """Have another number of consumers; returns the former one."""
@@ -72,6 +103,20 @@ class StackQueue:
             )
         self._cluster.patch(self._consumers, {"spec": {"parallelism": parallelism}}, manager=STACK_MANAGER)
         return int(job["spec"]["parallelism"])
+
+    def _said(self, model: type[BaseModel], text: str) -> dict[str, Any]:
+        """What the queue's pod answered, which its namespace's users can make say anything."""
+        try:
+            return model.model_validate_json(text).model_dump()
+        except ValidationError as error:
+            raise self._nonsense(sentences(error, "answer")[0]) from error
+
+    def _nonsense(self, why: str) -> PrimageError:
+        return PrimageError(
+            f"the queue of {self._stack} does not answer as one does: {why[:300]}",
+            where=str(self._pod),
+            todo=f"see what runs in that pod; `primage destroy {self._stack}` and `primage up {self._stack}` make it anew",
+        )
 
     def _run(self, *arguments: str) -> str:
         pod = self._pod

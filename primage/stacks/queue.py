@@ -28,7 +28,7 @@ mkdir -p "/data/$GENERATION"
 exec redis-server --dir "/data/$GENERATION" --port 0 --tls-port 6379 --tls-auth-clients no \
   --tls-ca-cert-file "$SECRETS/ca.crt" --tls-cert-file "$SECRETS/tls.crt" --tls-key-file "$SECRETS/tls.key" \
   --aclfile "$SECRETS/users.acl" --appendonly yes --appendfsync always --save '' \
-  --maxmemory "$MEMORY" --maxmemory-policy noeviction
+  --maxmemory "$MEMORY" --maxmemory-policy noeviction --proto-max-bulk-len 2mb
 """
 PROBE = (
     'REDISCLI_AUTH="$(cat "$SECRETS/password")" redis-cli --tls --cacert "$SECRETS/ca.crt" -h localhost --user queue '
@@ -57,7 +57,7 @@ class Queue(pulumi.ComponentResource):
         credentials = QueueCredentials(
             f"{self.name}-credentials", kubeconfig=app.kubeconfig, context=app.context, namespace=app.namespace,
             secret=self.name, hosts=[self.host, self.name, "localhost"],
-            labels={**self.labels, names.LABEL_MANAGED_BY: "primage"}, opts=pulumi.ResourceOptions(parent=self),
+            labels=app.labelled(self.labels), opts=pulumi.ResourceOptions(parent=self),
         )  # fmt: skip
         self._policy()
         service = kubernetes.core.v1.Service(

@@ -10,10 +10,9 @@ import pulumi_kubernetes as kubernetes
 from primage import names
 from primage.pod_security import container_security, pod_security
 from primage.stacks.app import AppStack
+from primage.stacks.batch_job import ASK_AGAIN
 from primage.stacks.htc_settings import QUEUE_IMAGE, ScalingSettings
 from primage.stacks.queue import TOOL, Queue
-
-API_PORTS = (443, 6443)
 
 
 class QueueScaler(pulumi.ComponentResource):
@@ -28,17 +27,6 @@ class QueueScaler(pulumi.ComponentResource):
         self._labels = {**queue.labels, names.LABEL_COMPONENT: "scaler"}
         inside = pulumi.ResourceOptions(parent=self)
         bound = self._rights(job, inside)
-        kubernetes.networking.v1.NetworkPolicy(
-            f"{self._name}-policy",
-            metadata=self._metadata(),
-            spec={
-                "podSelector": {"matchLabels": self._labels},
-                "policyTypes": ["Egress"],
-                # The API server, whose address no policy knows.
-                "egress": [{"ports": [{"protocol": "TCP", "port": port} for port in API_PORTS]}],
-            },
-            opts=inside,
-        )
         kubernetes.apps.v1.Deployment(
             f"{self._name}-deployment",
             metadata=self._metadata(),
@@ -46,7 +34,10 @@ class QueueScaler(pulumi.ComponentResource):
                 "replicas": 1,
                 "strategy": {"type": "Recreate"},
                 "selector": {"matchLabels": self._labels},
-                "template": {"metadata": {"labels": self._labels}, "spec": queue.attach(self._pod(job, scaling))},
+                "template": {
+                    "metadata": {"labels": {**self._labels, names.LABEL_API_ACCESS: "true"}},
+                    "spec": queue.attach(self._pod(job, scaling)),
+                },
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[queue.ready, *bound]),
         )
@@ -92,6 +83,7 @@ class QueueScaler(pulumi.ComponentResource):
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 10,
             "securityContext": pod_security(self._app.uid, self._app.gid),
+            "dnsConfig": ASK_AGAIN,
             "containers": [container],
             "volumes": [],
         }

@@ -12,12 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+from redis.exceptions import NoPermissionError
 
 from htc_queue.clients import Queue
-from htc_queue.domain import Patience, QueueError, digest
+from htc_queue.domain import Lease, Patience, QueueError, Scaling, digest
 from primage.images import storage
 from primage.images.catalogue import QUEUE
 from primage.process import capture
+from primage.stacks.queue_credentials import make_credentials
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "primage-queue-test"
@@ -66,6 +68,10 @@ def consumer(*arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "htc_queue", "run", *PATIENCE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
+
+
+def alive(process):
+    return Path(f"/proc/{process}").exists() and "Z" not in Path(f"/proc/{process}/stat").read_text().split()[2]
 
 
 def until(condition, seconds=60):
@@ -230,18 +236,18 @@ def test_a_run_that_takes_too_long_is_ended_with_its_children(queue, tmp_path):
     assert done.returncode == 3
     assert queue.letters(1)[0].error == "it ran longer than 1 s"
     child = int((tmp_path / "pid").read_text())
-    until(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2])
+    until(lambda: not alive(child))
 
 
-def test_a_child_that_keeps_the_pipe_open_does_not_hold_the_queue_up(queue):
+def test_a_child_that_keeps_the_pipe_open_is_ended_and_does_not_hold_the_queue_up(queue):
     queue.push([b"a"])
     queue.close()
     started = subprocess.run(
         [sys.executable, "-m", "htc_queue", "run", *PATIENCE, "--", "sh", "-c", "sleep 300 & echo $!"],
         capture_output=True, timeout=60, check=True,
     )  # fmt: skip
-    os.kill(int(started.stdout.split()[0]), signal.SIGKILL)
     assert queue.standing().done == 1
+    assert not alive(int(started.stdout.split()[0])), "it may write to what others read, and nobody counts it"
 
 
 def test_a_closed_queue_takes_nothing_new(queue):
@@ -264,6 +270,207 @@ def test_who_was_too_slow_does_not_count_twice(queue):
     assert queue.finish([theirs]) == 1
     assert queue.finish([mine]) == 0
     assert queue.standing().done == 1
+
+
+HOSTILE_ENTRIES = [
+    {b"something": b"else"}, {b"argument": b""}, {b"argument": b"x", b"and": b"more"}, {b"argument": b"x" * (1024 * 1024 + 1)},
+    {b"": b""},
+]  # fmt: skip
+HOSTILE_NUMBERS = ["", "-5", "1e9", "\u00b2", "9" * 5000, "\x1b[2J", "nan"]
+
+
+def test_what_another_pod_writes_into_the_stream_stops_nobody(queue, tmp_path):
+    queue.push([b"before"])
+    for entry in HOSTILE_ENTRIES:
+        queue._redis.xadd("arguments", entry)
+    queue._redis.xadd("arguments", {b"argument": b"valid, and never pushed"})
+    queue.push([b"after"])
+    queue.close()
+    done = tool("run", *PATIENCE, "-n", "2", "--", "true", check=False)
+    assert done.returncode == 3, "the dead letters tell that somebody wrote into the queue"
+    standing = queue.standing()
+    assert (standing.done, standing.dead, standing.left, standing.finished) == (3, len(HOSTILE_ENTRIES), 0, True)
+    assert all("did not write this entry" in letter.error for letter in queue.letters(10))
+    assert queue.retry() == 0
+    assert queue.standing().dead == 0
+
+
+def test_more_entries_than_were_pushed_end_nothing_early(queue):
+    """Counters are for people: whether anything is left is the stream's own length."""
+    queue.push([b"a", b"b", b"c"])
+    queue.close()
+    for _ in range(2):
+        queue._redis.xadd("arguments", {b"argument": b"x"})
+    queue._redis.hset("counters", "done", 3)
+    assert not queue.standing().finished
+    tool("run", *PATIENCE, "--", "true")
+    standing = queue.standing()
+    assert (standing.left, standing.finished) == (0, True)
+
+
+@pytest.mark.parametrize("number", HOSTILE_NUMBERS)
+def test_numbers_that_are_none_stop_neither_consumers_nor_the_scaler(queue, number):
+    queue.push([b"a", b"b"])
+    for name in ("pushed", "done", "dead"):
+        queue._redis.hset("counters", name, number)
+    queue._redis.hset("rate", mapping={number: number, "x": "y"})
+    assert queue.standing().left == 2
+    assert Scaling(0, 5).wanted(queue.standing(), 0.0) == 2
+    queue.close()
+    tool("run", *PATIENCE, "--", "true")
+    assert json.loads(tool("status", "--json").stdout)["finished"]
+
+
+def test_dead_letters_of_any_form_are_shown_within_bounds_and_nothing_of_them_is_obeyed(queue):
+    mega = b"x" * 3_000_000
+    hostile = {b"argument": b"\x1b]0;mine\x07", b"error": b"\x1b[2J\nError: run this", b"tries": b"--5", b"at": b"1e999"}
+    for fields in ({b"a": b"b"}, {b"argument": mega, b"error": mega, b"tail": mega}, hostile):
+        queue._redis.xadd("dead", fields)
+    shown, listed = tool("dead").stdout, tool("dead", "--json").stdout
+    assert b"\x1b" not in shown
+    assert b"\x07" not in shown
+    assert b"\\x1b[2J\\x0aError: run this, after 0 tries" in shown
+    assert len(listed) < 50_000
+    assert [json.loads(line)["bytes"] for line in listed.splitlines()] == [9, 3_000_000, 0]
+    assert queue.retry() == 1
+
+
+def test_entries_that_others_hold_for_ever_hide_none_whose_consumer_died(queue):
+    queue.push(b"%d" % n for n in range(60))
+    held, _ = queue.take("holder", 40, Patience(30, 5), look_for_silent=False)
+    lost, _ = queue.take("died", 20, Patience(30, 5), look_for_silent=False)
+    until(lambda: queue._redis.xpending_range("arguments", "consumers", lost[0].id, "+", 1)[0]["time_since_delivered"] > 200)
+    queue.keep("holder", held)
+    taken, _ = queue.take("next", 1, Patience(0.2, 5), look_for_silent=True)
+    assert taken[0].id == lost[0].id
+
+
+def test_a_redis_whose_memory_is_full_lets_consumers_go_on(queue):
+    """Whoever has the password can fill it; what is in it is dealt with all the same, also what fails."""
+    queue.push([b"good", b"bad"])
+    queue.close()
+    queue._redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(QueueError, match="closed"):
+            queue.push([b"more"])
+        script = '[ "$1" = good ]'
+        assert tool("run", *PATIENCE, "--tries", "2", "--", "sh", "-c", script, "x", check=False).returncode == 3
+    finally:
+        queue._redis.config_set("maxmemory", 0)
+    assert (queue.standing().done, queue.standing().dead, queue.letters(1)[0].tries) == (1, 1, 2)
+
+
+@pytest.fixture
+def login(queue, tmp_path):
+    """The queue as an application's pods see it: with the user and the rights that its Secret gives."""
+    made = make_credentials(["localhost"])
+    line = next(text for text in made["users.acl"].splitlines() if text.startswith("user queue "))
+    (tmp_path / "password").write_text(made["password"])
+    queue._redis.execute_command("ACL", "SETUSER", *line.split()[1:])
+    yield Queue(queue.address, tmp_path)
+    queue._redis.execute_command("ACL", "DELUSER", "queue")
+
+
+def test_who_has_the_password_may_do_what_the_tool_does(login, monkeypatch, tmp_path):
+    monkeypatch.setenv("PRIMAGE_QUEUE_CREDENTIALS", str(tmp_path))
+    tool("push", stdin=b"good\nbad\n")
+    tool("close")
+    script = '[ "$1" = good ] || exit 7; sleep 1'
+    assert tool("run", *PATIENCE, "--tries", "2", "--", "sh", "-c", script, "x", check=False).returncode == 3
+    assert json.loads(tool("dead", "--json").stdout)["argument"] == "bad"
+    assert tool("retry").stdout == b"1\n"
+    pulled = json.loads(tool("pull", "--consumer", "me", "--json").stdout)
+    login.release("me", [Lease(pulled["id"], b"bad", 1)], Patience(0.1, 3))
+    tool("run", *PATIENCE, "--", "true")
+    assert login.standing().finished
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["DEL arguments", "SET arguments x", "XGROUP DESTROY arguments consumers", "XTRIM arguments MAXLEN 0", "RENAME arguments other",
+     "FLUSHALL", "CONFIG GET requirepass", "ACL LIST", "XADD other * a b", "GET other", "CLIENT LIST", "CLIENT PAUSE 100000",
+     "APPEND counters x", "EVAL return 0", "SUBSCRIBE x", "SHUTDOWN", "KEYS *"],
+)  # fmt: skip
+def test_who_has_the_password_may_nothing_else(login, command):
+    with pytest.raises(NoPermissionError):
+        login._redis.execute_command(*command.split())
+
+
+def frozen():
+    return int(podman("inspect", "-f", "{{.State.Pid}}", NAME))
+
+
+def test_a_consumer_cut_off_from_redis_ends_its_command_before_another_has_the_argument(queue, tmp_path):
+    """Nothing ends here unless the consumer itself does it: Redis does not answer until the command is gone."""
+    queue.push([b"a"])
+    queue.close()
+    script = f'[ ! -e "/proc/$(cat {tmp_path}/pid 2>/dev/null || echo x)" ] || echo x >> {tmp_path}/both'
+    script += f"; echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; until [ -e {tmp_path}/go ]; do sleep 0.1; done"
+    workers = [consumer("--", "sh", "-c", script, "x") for _ in range(2)]
+    until((tmp_path / "pid").exists)
+    first = int((tmp_path / "pid").read_text())
+    server = frozen()
+    os.kill(server, signal.SIGSTOP)
+    try:
+        until(lambda: not alive(first))
+    finally:
+        os.kill(server, signal.SIGCONT)
+    until(lambda: (tmp_path / "pid").read_text().strip() != str(first))
+    (tmp_path / "go").touch()
+    said = [worker.communicate(timeout=60)[0].decode() for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert "is given up" in "".join(said)
+    assert not (tmp_path / "both").exists()
+    assert (queue.standing().done, queue.standing().dead) == (1, 0)
+
+
+def test_a_redis_that_is_away_for_less_than_that_ends_nothing(queue, tmp_path):
+    queue.push([b"a"])
+    queue.close()
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "htc_queue", "run", "--visibility", "12", "--", "sh", "-c",
+         f"echo begun >> {tmp_path}/log; until [ -e {tmp_path}/go ]; do sleep 0.1; done"],
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    until((tmp_path / "log").exists)
+    server = frozen()
+    before = queue._redis.xpending_range("arguments", "consumers", "-", "+", 1)[0]["time_since_delivered"]
+    os.kill(server, signal.SIGSTOP)
+    said = b""
+    try:
+        while b"cannot be told that the work goes on" not in said:
+            said += worker.stderr.readline()
+    finally:
+        os.kill(server, signal.SIGCONT)
+    until(lambda: queue._redis.xpending_range("arguments", "consumers", "-", "+", 1)[0]["time_since_delivered"] < 1000)
+    assert before < 12_000
+    (tmp_path / "go").touch()
+    worker.communicate(timeout=60)
+    assert (tmp_path / "log").read_text() == "begun\n"
+    assert (queue.standing().done, queue.standing().dead) == (1, 0)
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for_with_words(queue, tmp_path):
+    """As it is for a pod whose network, or whose queue's name, is a moment late."""
+    place = tmp_path / "late.sock"
+    late = subprocess.Popen(
+        [sys.executable, "-m", "htc_queue", "push", "a"], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        env={**os.environ, "PRIMAGE_QUEUE": f"unix://{place}"},
+    )  # fmt: skip
+    assert b"waiting for the queue at unix://" in late.stderr.readline()
+    place.symlink_to(queue.address.removeprefix("unix://"))
+    said = late.communicate(timeout=60)[1]
+    assert late.returncode == 0
+    assert b"the queue answered after" in said
+    assert queue.standing().pushed == 1
+
+
+def test_a_wrong_password_is_not_waited_for(login, tmp_path, monkeypatch):
+    (tmp_path / "password").write_text("another")
+    monkeypatch.setenv("PRIMAGE_QUEUE_CREDENTIALS", str(tmp_path))
+    done = tool("status", check=False)
+    assert b"refuses the login" in done.stderr
+    assert b"waiting" not in done.stderr
 
 
 def test_a_python_function_is_loaded_once(queue, tmp_path, monkeypatch):

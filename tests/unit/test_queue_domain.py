@@ -2,6 +2,7 @@
 
 import hashlib
 import ssl
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from htc_queue.domain import (
     UnfitError,
     command_line,
     digest,
+    printable,
     require_fit,
 )
 from primage.stacks.htc_settings import HtcSettings
@@ -64,26 +66,34 @@ def test_pauses_grow_and_end(tries, visibility):
     assert patience.pause_s(tries + 1) >= patience.pause_s(tries)
 
 
+@given(st.text())
+def test_what_is_printed_is_one_line_and_obeyed_by_no_terminal(text):
+    shown = printable(text)
+    assert not any(unicodedata.category(letter)[0] == "C" or letter in "\u2028\u2029" for letter in shown)
+    assert printable(shown) == shown
+    assert not text.isprintable() or shown == text
+
+
 counts = st.integers(0, 1000)
 
 
 @given(counts, counts, counts, counts, st.booleans())
 def test_every_argument_is_in_one_place(done, dead, running, waiting, closed):
-    standing = Standing(done + dead + running + waiting, done, dead, running, closed, 2.0, 1)
+    standing = Standing(done + dead + running + waiting, done, dead, running + waiting, running, closed, 2.0, 1)
     assert standing.waiting == waiting
     assert standing.finished == (closed and not running and not waiting)
     assert standing.eta_s == pytest.approx((running + waiting) / 2)
 
 
 def test_a_queue_that_does_not_move_has_no_end_in_sight():
-    assert Standing(5, 0, 0, 1, False, 0.0, 1).eta_s is None
+    assert Standing(5, 0, 0, 5, 1, False, 0.0, 1).eta_s is None
 
 
 @given(counts, counts, st.booleans(), st.integers(0, 5), st.integers(0, 20), st.integers(1, 10))
 def test_the_needed_consumers_are_within_bounds_and_enough(running, waiting, closed, least, more, each):
     scaling, standing = (
         Scaling(least, least + more + 1, each),
-        Standing(running + waiting, 0, 0, running, closed, 0.0, min(running, 3)),
+        Standing(0, 0, 0, running + waiting, running, closed, 0.0, min(running, 3)),
     )
     needed = scaling.needed(standing)
     assert least <= needed <= scaling.most
@@ -95,7 +105,7 @@ def test_the_needed_consumers_are_within_bounds_and_enough(running, waiting, clo
 def test_there_are_more_consumers_at_once_and_fewer_after_a_calm():
     scaling = Scaling(least=1, most=8, each=2, calm_s=30)
     lengths = [(0, 4), (2, 16), (4, 0), (20, 6), (33, 0), (49, 0), (51, 0)]
-    wanted = [scaling.wanted(Standing(waiting, 0, 0, 0, False, 0.0, 0), at) for at, waiting in lengths]
+    wanted = [scaling.wanted(Standing(waiting, 0, 0, waiting, 0, False, 0.0, 0), at) for at, waiting in lengths]
     assert wanted == [2, 8, 8, 8, 3, 3, 1]
 
 

@@ -9,16 +9,19 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from htc_queue.clients import connect, explain
-from htc_queue.domain import Lease, Patience, QueueError, require_fit
+from htc_queue.clients import connect, explain, say
+from htc_queue.domain import MOST_CONSUMERS, Lease, Patience, QueueError, printable, require_fit
+from htc_queue.heartbeat import UNREACHABLE
 
 DEAD = 3
-UNREACHABLE = 4
+MOST_LETTERS = 1000
+MOST_AT_A_TIME = 1000
+LONGEST_S = 365 * 86400
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,13 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.do(options))
     except QueueError as error:
-        print(f"primage-queue: {error}", file=sys.stderr)
+        say(str(error))
         return UNREACHABLE if isinstance(error.__cause__, RedisError) else 1
     except RedisError as error:
-        print(f"primage-queue: {explain('PRIMAGE_QUEUE', error)}", file=sys.stderr)
+        say(str(explain("PRIMAGE_QUEUE", error)))
         return UNREACHABLE
     except OSError as error:
-        print(f"primage-queue: {error}", file=sys.stderr)
+        say(str(error))
         return 1
 
 
@@ -66,8 +69,14 @@ def _pull(options: argparse.Namespace) -> int:
     leases, finished = connect().take(options.consumer, options.n, _patience(options), look_for_silent=True)
     for lease in leases:
         line = {"id": lease.id, "argument": lease.argument.decode(errors="surrogateescape"), "tries": lease.tries}
-        print(json.dumps(line) if options.json else f"{lease.id}\t{lease.argument.decode(errors='replace')}")
+        print(json.dumps(line) if options.json else f"{lease.id}\t{_shown(lease.argument)}")
     return 1 if not leases and not finished else 0
+
+
+def _shown(argument: bytes) -> str:
+    """As it is for a program that reads it, spelled out for a person at a terminal."""
+    text = argument.decode(errors="replace")
+    return printable(text) if sys.stdout.isatty() else text
 
 
 def _done(options: argparse.Namespace) -> int:
@@ -92,10 +101,11 @@ def _run(options: argparse.Namespace) -> int:
     else:
         deal = Command(options.command, runner, options.stdin, options.output, options.timeout)
     queue = connect()
-    consumer = Consumer(queue, deal, _patience(options), options.n, runner.stop, busy=options.busy)
+    kill = None if options.call else runner.kill
+    consumer = Consumer(queue, deal, _patience(options), options.n, runner.stop, kill, busy=options.busy)
     finished = consumer.work()
     dead = queue.standing().dead
-    print(f"primage-queue: {consumer.done} done here, {consumer.failed} tries failed here, {dead} dead letters", file=sys.stderr)
+    say(f"{consumer.done} done here, {consumer.failed} tries failed here, {dead} dead letters")
     return DEAD if finished and dead else 0
 
 
@@ -107,6 +117,8 @@ def _scale(options: argparse.Namespace) -> int:
     from htc_queue.job import Job
     from htc_queue.scaler import scale
 
+    if options.least > options.most:
+        raise QueueError(f"--least {options.least} is more than --most {options.most}")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -127,11 +139,14 @@ def _dead(options: argparse.Namespace) -> int:
     for letter in connect().letters(options.most):
         argument = letter.argument.decode(errors="replace")
         if options.json:
-            record = {"argument": argument, "error": letter.error, "tail": letter.tail, "tries": letter.tries, "at": letter.at}
+            record = {
+                "argument": argument, "bytes": letter.size, "error": letter.error, "tail": letter.tail, "tries": letter.tries,
+                "at": letter.at,
+            }  # fmt: skip
             print(json.dumps(record))
         else:
-            indented = "".join(f"\n    {line}" for line in letter.tail.splitlines()[-5:])
-            print(f"{argument[:200]}: {letter.error}, after {letter.tries} tries{indented}")
+            indented = "".join(f"\n    {printable(line)}" for line in letter.tail.splitlines()[-5:])
+            print(f"{printable(argument[:200])}: {printable(letter.error)}, after {letter.tries} tries{indented}")
     return 0
 
 
@@ -144,6 +159,25 @@ def _patience(options: argparse.Namespace) -> Patience:
     return Patience(options.visibility, options.tries)
 
 
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """A whole number within bounds, for argparse."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text[:20]!r} is no whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    """A time that ends, for argparse."""
+    found = float(text)
+    if not 0 < found <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number of seconds above 0, up to a year")
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="primage-queue", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -154,9 +188,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     def patience(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("-n", type=int, default=1, help="how many arguments at a time")
-        sub.add_argument("--visibility", type=float, default=30.0, help="seconds a silent consumer is waited for")
-        sub.add_argument("--tries", type=int, default=3, help="how often an argument is tried in all")
+        sub.add_argument("-n", type=_whole(1, MOST_AT_A_TIME), default=1, help="how many arguments at a time")
+        sub.add_argument("--visibility", type=_seconds, default=30.0, help="seconds a silent consumer is waited for")
+        sub.add_argument("--tries", type=_whole(1, 1_000_000), default=3, help="how often an argument is tried in all")
 
     push = command("push", _push, "add arguments; those pushed before are left out")
     push.add_argument("argument", nargs="*")
@@ -171,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     command("done", _done, "acknowledge what was pulled").add_argument("id", nargs="+")
     run = command("run", _run, "run a command, or a function, for every argument until the queue is finished")
     patience(run)
-    run.add_argument("--timeout", type=float, help="seconds one run may take")
+    run.add_argument("--timeout", type=_seconds, help="seconds one run may take")
     run.add_argument("--stdin", action="store_true", help="the argument comes on standard input")
     run.add_argument("--output", default="", help="file for standard output, with {key} for the argument's own name")
     run.add_argument("--call", default="", help="module:function, called with each argument in this process")
@@ -179,14 +213,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("command", nargs="*", help="after --; {} stands for the argument, which else comes last")
     scale = command("scale", _scale, "in a pod: keep a Job's parallelism in line with the queue's length")
     scale.add_argument("--job", required=True, help="the consumers' Job, in the pod's own namespace")
-    scale.add_argument("--least", type=int, default=1, help="fewest consumers")
-    scale.add_argument("--most", type=int, required=True, help="most consumers")
-    scale.add_argument("--each", type=int, default=1, help="arguments that one consumer is started for")
-    scale.add_argument("--calm", type=float, default=30.0, help="seconds that fewer must have been enough")
+    scale.add_argument("--least", type=_whole(0, MOST_CONSUMERS), default=1, help="fewest consumers")
+    scale.add_argument("--most", type=_whole(0, MOST_CONSUMERS), required=True, help="most consumers")
+    scale.add_argument("--each", type=_whole(1, 1_000_000), default=1, help="arguments that one consumer is started for")
+    scale.add_argument("--calm", type=_seconds, default=30.0, help="seconds that fewer must have been enough")
     command("status", _status, "how the queue stands").add_argument("--json", action="store_true")
     dead = command("dead", _dead, "arguments that failed for good, the latest first")
     dead.add_argument("--json", action="store_true")
-    dead.add_argument("--most", type=int, default=100)
+    dead.add_argument("--most", type=_whole(1, MOST_LETTERS), default=100)
     command("retry", _retry, "push dead letters again")
     return parser
 

@@ -3,26 +3,76 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from redis import Redis, exceptions
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError, ResponseError
 from redis.retry import Retry
 
-from htc_queue.domain import Lease, Letter, Patience, QueueError, Standing, digest
+from htc_queue.domain import Lease, Letter, Patience, QueueError, Standing, digest, printable
 
 ADDRESS = "PRIMAGE_QUEUE"
 CREDENTIALS = "PRIMAGE_QUEUE_CREDENTIALS"
 USER = "queue"
 ANSWER_S = 15.0
-RETRIES = 90
-"""With pauses of at most two seconds, a Redis that restarts is waited for about three minutes."""
+WAIT_S = 180.0
+"""How long a Redis that cannot be reached is waited for: one that restarts, or a pod's network that is just being made."""
 PUSH_BYTES = 512 * 1024
-RATE_BUCKET_S = 5
+SHOWN_ARGUMENT = 8192
+SHOWN_TAIL = 4096
+SCRIPTS = ("push", "take", "finish", "fail", "keep", "release", "retry", "letters", "status")
+
+
+class Persistence(Retry):
+    """Tries again for a while, whatever goes wrong on the way, also a name that is not known yet, and says so."""
+
+    def __init__(self, address: str, wait_s: float) -> None:
+        super().__init__(ExponentialBackoff(cap=2.0, base=0.05), -1, (exceptions.ConnectionError, exceptions.TimeoutError))
+        self._address, self._wait_s = address, wait_s
+        self._mine = _Trouble()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Persistence:
+        """Each connection takes a copy."""
+        return Persistence(self._address, self._wait_s)
+
+    def call_with_retry(self, do: Callable[[], Any], fail: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """As the library's, within a time rather than a number of tries."""
+        mine = self._mine
+        mine.depth += 1  # a call that finds its connection broken makes a new one, which is such a call too
+        try:
+            found = super().call_with_retry(do, lambda error, *more: self._failed(fail(error, *more), error), *args, **options)
+            if mine.depth == 1 and mine.since is not None:
+                say(f"the queue answered after {time.monotonic() - mine.since:.1f} s")
+            return found
+        finally:
+            mine.depth -= 1
+            if not mine.depth:
+                mine.since = None
+
+    def _failed(self, found: Any, error: Exception) -> Any:
+        if isinstance(error, AuthenticationError):
+            raise error
+        now = time.monotonic()
+        if self._mine.since is None:
+            self._mine.since = now
+            say(f"waiting for the queue at {self._address} ({error}); giving up in {self._wait_s:g} s")
+        if now - self._mine.since > self._wait_s:
+            raise error
+        return found
+
+
+class _Trouble(threading.local):
+    """Of one thread: how many calls it is in, and since when they have failed."""
+
+    depth: int = 0
+    since: float | None = None
 
 
 class Queue:
@@ -31,31 +81,38 @@ class Queue:
     Args:
         address: `rediss://host:port`, or `redis://` and `unix://` where nothing but this machine is on the way.
         credentials: folder with `password` and `ca.crt`; None without login and TLS.
+        hasty_s: for a call that is worth nothing later: no second try, and no longer than this for an answer.
     """
 
-    def __init__(self, address: str, credentials: Path | None = None) -> None:
+    def __init__(self, address: str, credentials: Path | None = None, *, hasty_s: float | None = None) -> None:
         options: dict[str, Any] = {} if address.startswith("unix:") else {"socket_keepalive": True}
         if credentials:
             options |= {"username": USER, "password": (credentials / "password").read_text().strip()}
             if address.startswith("rediss:"):
                 options |= {"ssl_ca_certs": str(credentials / "ca.crt"), "ssl_check_hostname": True}
         self.address = address
+        self._credentials = credentials
         self._redis = Redis.from_url(
             address,
-            socket_timeout=ANSWER_S,
-            socket_connect_timeout=5,
-            retry=Retry(ExponentialBackoff(cap=2.0, base=0.05), RETRIES),
-            retry_on_error=[exceptions.ConnectionError, exceptions.TimeoutError],
+            socket_timeout=hasty_s or ANSWER_S,
+            socket_connect_timeout=min(5.0, hasty_s or ANSWER_S),
+            retry=Retry(NoBackoff(), 0) if hasty_s else Persistence(address, WAIT_S),
             **options,
         )
-        names = ("push", "take", "finish", "fail", "keep", "release", "retry")
         folder = resources.files("htc_queue") / "scripts"
-        self._scripts = {name: self._redis.register_script((folder / f"{name}.lua").read_text()) for name in names}
+        common = (folder / "common.lua").read_text()
+        self._scripts = {name: self._redis.register_script(common + (folder / f"{name}.lua").read_text()) for name in SCRIPTS}
+
+    def hasty(self, answer_s: float) -> Queue:
+        """The same queue by another connection, for what must be known at once or not at all."""
+        return Queue(self.address, self._credentials, hasty_s=answer_s)
 
     def open(self) -> Queue:
         """Make the queue where it is not there yet; returns itself."""
         try:
             self._redis.xgroup_create("arguments", "consumers", id="0", mkstream=True)
+        except OutOfMemoryError:
+            pass  # it is full of something, so it was made: what is in it is dealt with
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
@@ -88,17 +145,15 @@ class Queue:
         self._redis.hset("counters", "closed", "1")
 
     def take(self, consumer: str, wanted: int, patience: Patience, *, look_for_silent: bool) -> tuple[list[Lease], bool]:
-        """Up to `wanted` arguments, and whether the queue is finished; returns at once."""
+        """Up to `wanted` arguments, and whether the queue is finished; returns at once.
+
+        There is no call that waits for new ones: Redis would hand out what somebody else wrote before it is looked at.
+        """
         *taken, finished = self._scripts["take"](
             keys=["arguments", "counters", "dead", "failures"],
             args=[consumer, wanted, int(patience.visibility_s * 1000), patience.tries, int(look_for_silent)],
         )
         return [Lease(id_.decode(), argument, int(tries)) for id_, argument, tries in taken], bool(finished)
-
-    def wait(self, consumer: str, wanted: int, seconds: float) -> list[Lease]:
-        """New arguments as soon as there are any, or nothing after a while."""
-        found: Any = self._redis.xreadgroup("consumers", consumer, {"arguments": ">"}, count=wanted, block=int(seconds * 1000))
-        return [Lease(id_.decode(), fields[b"argument"], 1) for _, entries in found or [] for id_, fields in entries]
 
     def finish(self, leases: list[Lease]) -> int:
         """Acknowledge; returns how many counted: one that another consumer ended first does not count again."""
@@ -126,46 +181,31 @@ class Queue:
 
     def retry(self) -> int:
         """Push all dead letters again; returns how many."""
-        total = 0
-        while moved := int(self._scripts["retry"](keys=["arguments", "counters", "dead"], args=[100])):
-            total += moved
+        total, looked = 0, 1
+        while looked:
+            looked, pushed = map(int, self._scripts["retry"](keys=["arguments", "counters", "dead"], args=[100]))
+            total += pushed
         return total
 
     def letters(self, most: int) -> list[Letter]:
-        """Dead letters, the latest first."""
-        found: Any = self._redis.xrevrange("dead", count=most)
-        return [_letter(fields) for _, fields in found]
+        """Dead letters, the latest first; of a long argument the beginning."""
+        found = self._scripts["letters"](keys=["dead"], args=[most, SHOWN_ARGUMENT, SHOWN_TAIL])
+        return [
+            Letter(argument, int(size), error.decode("utf-8", "replace"), tail.decode("utf-8", "replace"), int(tries), float(at))
+            for argument, size, error, tail, tries, at in found
+        ]
 
     def standing(self) -> Standing:
         """How the queue stands."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.hgetall("counters")
-        pipe.xpending("arguments", "consumers")
-        pipe.hgetall("rate")
-        pipe.time()
-        counters, pending, rate, now = pipe.execute()
-        working = [c for c in pending.get("consumers", []) if c["name"] != b"retry"]
-        number = {key.decode(): int(value) for key, value in counters.items()}
-        return Standing(
-            pushed=number.get("pushed", 0), done=number.get("done", 0), dead=number.get("dead", 0),
-            running=sum(int(c["pending"]) for c in working), consumers=len(working), closed=bool(number.get("closed")),
-            rate=_rate({int(k): int(v) for k, v in rate.items()}, now[0] + now[1] / 1e6),
-        )  # fmt: skip
+        left, pushed, done, dead, closed, running, consumers, lately, since = map(
+            int, self._scripts["status"](keys=["arguments", "counters", "rate"])
+        )
+        return Standing(pushed, done, dead, left, running, bool(closed), round(lately / since, 2), consumers)
 
 
-def _rate(buckets: dict[int, int], now: float) -> float:
-    """Arguments per second over the last minute, or since the first one of it."""
-    recent = {start: count for start, count in buckets.items() if start * RATE_BUCKET_S > now - 60}
-    if not recent:
-        return 0.0
-    return round(sum(recent.values()) / max(1.0, now - min(recent) * RATE_BUCKET_S), 2)
-
-
-def _letter(fields: dict[bytes, bytes]) -> Letter:
-    return Letter(
-        argument=fields[b"argument"], error=fields[b"error"].decode("utf-8", "replace"),
-        tail=fields[b"tail"].decode("utf-8", "replace"), tries=int(fields[b"tries"]), at=float(fields[b"at"]),
-    )  # fmt: skip
+def say(words: str) -> None:
+    """To whoever reads the log."""
+    print(f"primage-queue: {printable(words)}", file=sys.stderr, flush=True)
 
 
 def connect() -> Queue:

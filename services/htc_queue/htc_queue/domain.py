@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import unicodedata
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ MOST_BYTES = 1024 * 1024
 """The longest argument. Data belongs on a volume; what is queued is where it lies."""
 MOST_ON_A_COMMAND_LINE = 131_071
 """What Linux lets a single argument of a program have (MAX_ARG_STRLEN, 32 pages, less its closing NUL)."""
+MOST_CONSUMERS = 1000
+"""More than this nobody is given, whatever a queue's length says."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 
@@ -48,12 +51,15 @@ class Letter:
     """An argument that failed for good.
 
     Attributes:
+        argument: its beginning, where it is long.
+        size: how many bytes the whole of it has.
         error: why, in a sentence.
         tail: the last of what its command wrote.
         at: epoch seconds.
     """
 
     argument: bytes
+    size: int
     error: str
     tail: str
     tries: int
@@ -66,8 +72,9 @@ class Standing:
 
     Attributes:
         pushed, done, dead: arguments, since the queue was made.
+        left: entries of the stream that have not ended; counted by Redis, so that no counter can be wrong about it.
         running: handed out and not ended; those that wait for their next try are not among them.
-        waiting: everything else.
+        waiting: the others that are left.
         closed: no more will be pushed.
         rate: arguments ended well per second, over the last minute at most.
         consumers: those that have something.
@@ -76,6 +83,7 @@ class Standing:
     pushed: int
     done: int
     dead: int
+    left: int
     running: int
     closed: bool
     rate: float
@@ -84,20 +92,19 @@ class Standing:
     @property
     def waiting(self) -> int:
         """Arguments nobody works on."""
-        return max(0, self.pushed - self.done - self.dead - self.running)
+        return max(0, self.left - self.running)
 
     @property
     def finished(self) -> bool:
         """Everything that was pushed has ended, and nothing more comes."""
-        return self.closed and self.done + self.dead == self.pushed
+        return self.closed and not self.left
 
     @property
     def eta_s(self) -> float | None:
         """Seconds until nothing is left at the present rate; None when that cannot be said."""
-        left = self.waiting + self.running
-        if not left:
+        if not self.left:
             return 0.0
-        return round(left / self.rate, 1) if self.rate else None
+        return round(self.left / self.rate, 1) if self.rate else None
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
@@ -143,8 +150,7 @@ class Scaling:
 
     def needed(self, standing: Standing) -> int:
         """For how the queue stands now; never fewer than have something in hand."""
-        left = standing.waiting + standing.running
-        need = max(math.ceil(left / self.each), standing.consumers)
+        need = max(math.ceil(standing.left / self.each), standing.consumers)
         if standing.closed:
             need = max(need, 1)  # somebody has to see that it is finished
         return min(max(need, self.least), self.most)
@@ -155,6 +161,19 @@ class Scaling:
         while self._recent[0][0] < now_s - self.calm_s:
             self._recent.popleft()
         return max(count for _, count in self._recent)
+
+
+def printable(text: str) -> str:
+    """One line that a terminal shows and does not obey: control and formatting characters are spelled out."""
+    return "".join(_spelled(letter) if unicodedata.category(letter) in _UNSEEN else letter for letter in text)
+
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+
+
+def _spelled(letter: str) -> str:
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
 def digest(argument: bytes) -> bytes:

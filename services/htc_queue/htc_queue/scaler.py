@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 
 from redis.exceptions import RedisError
 
-from htc_queue.clients import Queue
+from htc_queue.clients import Queue, say
 from htc_queue.domain import QueueError, Scaling
 from htc_queue.job import ApiError, Job
 
@@ -23,9 +22,9 @@ def scale(queue: Queue, job: Job, scaling: Scaling, stopping: threading.Event) -
             wanted, now = scaling.wanted(queue.standing(), time.monotonic()), job.parallelism()
             if now is not None and wanted != now:
                 job.scale(wanted)
-                print(f"primage-queue: {now} -> {wanted} consumers", file=sys.stderr, flush=True)
+                say(f"{now} -> {wanted} consumers")
             said = ""
         except (ApiError, QueueError, RedisError) as error:
             if str(error) != said:
-                print(f"primage-queue: cannot scale now: {error}", file=sys.stderr, flush=True)
+                say(f"cannot scale now: {error}")
             said = str(error)

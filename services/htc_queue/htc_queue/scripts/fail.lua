@@ -5,18 +5,20 @@
 local pending = redis.call('XPENDING', KEYS[1], 'consumers', ARGV[2], ARGV[2], 1, ARGV[1])
 if #pending == 0 then return 'lost' end
 local try = pending[1][4]
+-- A Redis whose memory is full refuses a script's first write if that needs memory: what needs none goes first.
 if try < tonumber(ARGV[3]) then
-  redis.call('HSET', KEYS[4], ARGV[2], ARGV[6])
   -- Idle for so long that it is due again after the pause; JUSTID does not count as a try.
   local idle = math.max(0, tonumber(ARGV[4]) - tonumber(ARGV[5]))
   redis.call('XCLAIM', KEYS[1], 'consumers', 'retry', 0, ARGV[2], 'IDLE', idle, 'JUSTID')
+  redis.call('HSET', KEYS[4], ARGV[2], ARGV[6])
   return 'retry'
 end
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
-redis.call('XADD', KEYS[3], '*', 'argument', entry[2][2], 'error', ARGV[6], 'tail', ARGV[7], 'tries', try,
-  'at', redis.call('TIME')[1])
 redis.call('XACK', KEYS[1], 'consumers', ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
 redis.call('HDEL', KEYS[4], ARGV[2])
-redis.call('HINCRBY', KEYS[2], 'dead', 1)
+if not entry then return 'lost' end
+redis.call('XADD', KEYS[3], '*', 'argument', argument_of(entry) or '', 'error', ARGV[6], 'tail', ARGV[7], 'tries', try,
+  'at', redis.call('TIME')[1])
+bump(KEYS[2], 'dead', 1)
 return 'dead'

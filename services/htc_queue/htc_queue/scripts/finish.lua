@@ -9,11 +9,11 @@ for _, id in ipairs(ARGV) do
   end
 end
 if counted > 0 then
-  redis.call('HINCRBY', KEYS[2], 'done', counted)
+  bump(KEYS[2], 'done', counted)
   local bucket = math.floor(tonumber(redis.call('TIME')[1]) / 5)
-  if redis.call('HINCRBY', KEYS[4], bucket, counted) == counted then
+  if bump(KEYS[4], bucket, counted) == counted then
     for _, old in ipairs(redis.call('HKEYS', KEYS[4])) do
-      if tonumber(old) < bucket - 12 then redis.call('HDEL', KEYS[4], old) end
+      if number(old) < bucket - 12 then redis.call('HDEL', KEYS[4], old) end
     end
   end
 end

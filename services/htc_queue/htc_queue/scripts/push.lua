@@ -14,5 +14,5 @@ for _, i in ipairs(fresh) do
   redis.call('SADD', KEYS[3], ARGV[i])
   redis.call('XADD', KEYS[1], '*', 'argument', ARGV[i + 1])
 end
-redis.call('HINCRBY', KEYS[2], 'pushed', #fresh)
+bump(KEYS[2], 'pushed', #fresh)
 return #fresh

@@ -1,10 +1,14 @@
--- Push dead letters again, with all their tries.
--- KEYS arguments, counters, dead letters   ARGV most at a time   returns how many
+-- Push dead letters again, with all their tries; one that holds no argument is dropped.
+-- KEYS arguments, counters, dead letters   ARGV most at a time   returns how many were looked at, and how many pushed
 local letters = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', ARGV[1])
-if #letters == 0 then return 0 end
+local pushed = 0
 for _, letter in ipairs(letters) do
-  redis.call('XADD', KEYS[1], '*', 'argument', letter[2][2])
+  local argument = argument_of({letter[1], {letter[2][1], letter[2][2]}})
+  if argument then
+    redis.call('XADD', KEYS[1], '*', 'argument', argument)
+    pushed = pushed + 1
+  end
   redis.call('XDEL', KEYS[3], letter[1])
 end
-redis.call('HINCRBY', KEYS[2], 'dead', -#letters)
-return #letters
+if #letters > 0 then bump(KEYS[2], 'dead', -#letters) end
+return {#letters, pushed}

@@ -4,32 +4,44 @@
 -- returns {id, argument, try} each; the last element is 1 when everything pushed has ended and the queue is closed
 local consumer, wanted, visibility, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local taken = {}
-if ARGV[5] == '1' then
-  local claimed = redis.call('XAUTOCLAIM', KEYS[1], 'consumers', consumer, visibility, '0-0', 'COUNT', wanted)
-  for _, entry in ipairs(claimed[2]) do
-    local try = redis.call('XPENDING', KEYS[1], 'consumers', entry[1], entry[1], 1)[1][4]
-    if try > most then
-      local why = redis.call('HGET', KEYS[4], entry[1]) or 'its consumer died each time before it could say anything'
-      redis.call('XADD', KEYS[3], '*', 'argument', entry[2][2], 'error', why, 'tail', '', 'tries', try - 1,
-        'at', redis.call('TIME')[1])
-      redis.call('XACK', KEYS[1], 'consumers', entry[1])
-      redis.call('XDEL', KEYS[1], entry[1])
-      redis.call('HDEL', KEYS[4], entry[1])
-      redis.call('HINCRBY', KEYS[2], 'dead', 1)
-    else
-      taken[#taken + 1] = {entry[1], entry[2][2], try}
-    end
+local MOST_LOOKS = 1000
+
+local function bury(id, argument, why, tries)
+  redis.call('XADD', KEYS[3], '*', 'argument', argument, 'error', why, 'tail', '', 'tries', tries, 'at', redis.call('TIME')[1])
+  redis.call('XACK', KEYS[1], 'consumers', id)
+  redis.call('XDEL', KEYS[1], id)
+  redis.call('HDEL', KEYS[4], id)
+  bump(KEYS[2], 'dead', 1)
+end
+
+local function hand_out(entry, try)
+  local argument = argument_of(entry)
+  if not argument then
+    bury(entry[1], '', 'primage-queue did not write this entry: it is not one argument of at most 1 MiB', 0)
+  elseif try > most then
+    local why = redis.call('HGET', KEYS[4], entry[1]) or 'its consumer died each time before it could say anything'
+    bury(entry[1], argument, string.sub(why, 1, MOST_WORDS), try - 1)
+  else
+    taken[#taken + 1] = {entry[1], argument, try}
   end
+end
+
+if ARGV[5] == '1' then
+  local from, looks = '0-0', 0
+  repeat  -- one call looks at ten times as many entries as are wanted, and those at the front may be held for long
+    local claimed = redis.call('XAUTOCLAIM', KEYS[1], 'consumers', consumer, visibility, from, 'COUNT', wanted - #taken)
+    for _, entry in ipairs(claimed[2]) do
+      hand_out(entry, redis.call('XPENDING', KEYS[1], 'consumers', entry[1], entry[1], 1)[1][4])
+    end
+    from, looks = claimed[1], looks + 1
+  until from == '0-0' or #taken == wanted or looks == MOST_LOOKS
 end
 if #taken < wanted then
   local new = redis.call('XREADGROUP', 'GROUP', 'consumers', consumer, 'COUNT', wanted - #taken, 'STREAMS', KEYS[1], '>')
   if new then
-    for _, entry in ipairs(new[1][2]) do
-      taken[#taken + 1] = {entry[1], entry[2][2], 1}
-    end
+    for _, entry in ipairs(new[1][2]) do hand_out(entry, 1) end
   end
 end
-local counts = redis.call('HMGET', KEYS[2], 'pushed', 'done', 'dead', 'closed')
-local ended = tonumber(counts[2] or 0) + tonumber(counts[3] or 0)
-taken[#taken + 1] = (counts[4] and ended == tonumber(counts[1] or 0)) and 1 or 0
+-- What has ended has left the stream: its length says whether anything is left, whatever the counters say.
+taken[#taken + 1] = (redis.call('HGET', KEYS[2], 'closed') and redis.call('XLEN', KEYS[1]) == 0) and 1 or 0
 return taken
