@@ -15,6 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import yaml
+
+from infra.config import HpcBackendConfig
 from primage.clients.cluster import Cluster, Ref
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.engine import Options
@@ -82,7 +85,7 @@ def in_flight(cluster: Cluster) -> dict[str, float]:
                 cluster.apply(_job(number), manager="bench")
             return _measure(folder)
         finally:
-            on_hpc(OTHER_ACCOUNT, "scancel --me; rm -rf /scratch/$USER/primage/*")
+            on_hpc(OTHER_ACCOUNT, "scancel --me; rm -rf /scratch/$(id -un)/primage/*")
             for job in cluster.list("batch/v1", "Job", SPACE):
                 cluster.patch(
                     Ref.of({"apiVersion": "batch/v1", "kind": "Job", **job}), {"metadata": {"finalizers": None}}, manager="bench"
@@ -93,7 +96,8 @@ def in_flight(cluster: Cluster) -> dict[str, float]:
 def _measure(folder: Path) -> dict[str, float]:
     figures = folder / "figures.json"
     environment = {
-        **os.environ, "KUBECONFIG": "/var/lib/primage/local/kubeconfig", "PRIMAGE_NAMESPACE": SPACE, "PRIMAGE_BACKENDS": "hpc",
+        **os.environ, "KUBECONFIG": "/var/lib/primage/local/kubeconfig", "PRIMAGE_NAMESPACE": SPACE,
+        "PRIMAGE_BACKENDS": _backends(),
         "PRIMAGE_HOME": str(folder), "PRIMAGE_ALIVE": str(folder / "alive"),
     }  # fmt: skip
     started = time.monotonic()
@@ -127,13 +131,18 @@ def _read(path: Path, enough: object) -> dict[str, float]:
     raise TimeoutError(f"not within 600 s: {found}")
 
 
+def _backends() -> str:
+    """The site's HPC centre, looked at at the pace a real one is."""
+    site = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]["primage:site"]
+    found = next(backend for backend in site["hpc"]["backends"] if backend["name"] == "hpc")
+    return json.dumps([{**HpcBackendConfig.model_validate(found).for_connector("training.primage.eu"), "poll_s": 2}])
+
+
 def _backend(cluster: Cluster) -> None:
-    """The second VO's account, looked at at the pace a real centre is."""
-    for kind in ("ConfigMap", "Secret"):
-        found = cluster.get(Ref("v1", kind, "backend-hpc", "training-dot-primage-dot-eu")) or {}
-        data = {**found["data"], **({"poll_seconds": "2"} if kind == "ConfigMap" else {})}
-        meta = {"name": "backend-hpc", "namespace": SPACE}
-        cluster.apply({"apiVersion": "v1", "kind": kind, "metadata": meta, "data": data}, manager="bench")
+    """The second VO's account."""
+    found = cluster.get(Ref("v1", "Secret", "backend-hpc", "training-dot-primage-dot-eu")) or {}
+    meta = {"name": "backend-hpc", "namespace": SPACE}
+    cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": found["data"]}, manager="bench")
     script = {"monitoring_period": "15", "job": json.dumps({"host": "hpc", "script": "sleep 86400"})}
     meta = {"name": "sleep", "namespace": SPACE}
     cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": script}, manager="bench")
@@ -165,12 +174,13 @@ async def connector(path: Path) -> None:
     from lightkube import AsyncClient
 
     from hpc_connector.connector import Connector
+    from hpc_connector.domain import backends_of
     from hpc_connector.files import Home
     from hpc_connector.kube import Kube
 
-    names = os.environ["PRIMAGE_BACKENDS"].split(",")
+    known = backends_of(os.environ["PRIMAGE_BACKENDS"])
     kube = Kube(AsyncClient(field_manager="hpc-connector"), os.environ["PRIMAGE_NAMESPACE"])
-    own = Connector(kube, Home(Path(os.environ["PRIMAGE_HOME"])), names, lambda: None)
+    own = Connector(kube, Home(Path(os.environ["PRIMAGE_HOME"])), known, lambda: None)
 
     async def note() -> None:
         while True:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from primage.clients.cluster import Cluster, Object, Ref
-from primage.contract import SiteOutputs
-from primage.engine.embedded.engine import EmbeddedEngine
+from primage.clients.cluster import Object
 from primage.errors import ExitCode, PrimageError
+from primage.names import LABEL_MADE_BY, MADE_BY_SITE, namespace_for
+from primage.operations.site import site_handle
 from primage.process import capture
-from primage.stack import StackName
 
 MANAGER = "primage-credentials"
 LOGIN_TIMEOUT_S = 60
@@ -64,17 +62,20 @@ def login(site: str, vo: str, backend: str, given: Login, *, member: str = "", t
     Raises:
         PrimageError: no such VO, member or backend, or the login fails; nothing is changed then.
     """
-    cluster, namespace = _place(site, vo, member)
-    ref = Ref("v1", "ConfigMap", f"backend-{backend}", namespace)
-    found = cluster.get(ref)
+    standing, here = site_handle(site), namespace_for(member) if member else ""
+    namespace = standing.place(vo, here).namespace
+    # From the site's own settings: its config map in the namespace is for people, and members may edit it.
+    found = standing.outputs.hpc.get(backend) if backend in standing.outputs.vos[vo].backends else None
     if found is None:
-        known = sorted(name.removeprefix("backend-") for name in _names(cluster, namespace))
+        known = ", ".join(standing.outputs.vos[vo].backends) or "none"
         raise PrimageError(
-            f"VO {vo} has no HPC backend {backend} on site {site}; it has {', '.join(known) or 'none'}",
-            where=f"Pulumi.{site}.yaml, hpc.backends", todo=f"add it there and run `primage up {site}`", code=ExitCode.INVALID,
-        )  # fmt: skip
+            f"VO {vo} has no HPC backend {backend} on site {site}; it has {known}",
+            where=f"Pulumi.{site}.yaml, hpc.backends",
+            todo=f"add it there and run `primage up {site}`",
+            code=ExitCode.INVALID,
+        )
     data = given.data()
-    endpoint, rest = str(found["data"]["ENDPOINT"]), str(found["data"].get("slurmrestd", ""))
+    endpoint, rest = found.endpoint, found.slurmrestd
     if rest and not given.token:
         raise PrimageError(
             f"backend {backend} is asked by slurmrestd, which wants a token", code=ExitCode.INVALID,
@@ -85,34 +86,13 @@ def login(site: str, vo: str, backend: str, given: Login, *, member: str = "", t
         said = _try_rest(rest, endpoint, given) if rest else _try(endpoint, given)
     secret: Object = {
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "stringData": data,
-        "metadata": {"name": ref.name, "namespace": namespace, "labels": {"primage.eu/backend": backend}},
+        "metadata": {
+            "name": f"backend-{backend}", "namespace": namespace,
+            "labels": {"primage.eu/backend": backend, LABEL_MADE_BY: MADE_BY_SITE},
+        },
     }  # fmt: skip
-    cluster.apply(secret, manager=MANAGER, force=True)
+    standing.cluster.apply(secret, manager=MANAGER, force=True)
     return said
-
-
-def _place(site: str, vo: str, member: str) -> tuple[Cluster, str]:
-    found: Any = EmbeddedEngine().outputs(StackName(site)).get("site")
-    if not found:
-        raise PrimageError(f"site {site} is not up", todo=f"run `primage up {site}` (`make site` for the local one)")
-    outputs = SiteOutputs.model_validate(found)
-    if vo not in outputs.vos:
-        raise PrimageError(
-            f"site {site} does not serve VO {vo}", todo=f"use one it serves: {', '.join(outputs.vos)}", code=ExitCode.INVALID
-        )
-    served = outputs.vos[vo]
-    if member and member not in served.users:
-        raise PrimageError(
-            f"VO {vo} has no member {member} on site {site}", where=f"Pulumi.{site}.yaml, vos.users",
-            todo=f"use one it has ({', '.join(served.users) or 'none'}), or add them there and run `primage up {site}`",
-            code=ExitCode.INVALID,
-        )  # fmt: skip
-    return Cluster(outputs.kubeconfig, outputs.context), (served.users[member] if member else served).namespace
-
-
-def _names(cluster: Cluster, namespace: str) -> list[str]:
-    maps = cluster.list("v1", "ConfigMap", namespace)
-    return [m["metadata"]["name"] for m in maps if m["metadata"]["name"].startswith("backend-")]
 
 
 def _try_rest(url: str, endpoint: str, given: Login) -> str:

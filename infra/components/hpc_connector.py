@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pulumi
@@ -12,16 +13,18 @@ from infra.tenants import Tenant
 from primage import names
 from primage.pod_security import container_security, pod_security
 
-NAME = "hpc-connector"
+NAME = names.HPC_CONNECTOR
 HOME = "/home-private"
 ALIVE = "/tmp/alive"  # noqa: S108  # inside the container
-SILENT_MINUTES = 11
-"""The connector begins its watch anew every five minutes; two silent ones are a hang."""
+SILENT_MINUTES = 2
+"""The connector touches the file every ten seconds as long as its loops turn, whether there is anything to do or not."""
 
 
 class HpcConnector(pulumi.ComponentResource):
     """Config maps `backend-<name>` (the paper's figure 7) and one connector in a namespace.
 
+    The config maps are for people: whoever may edit them must not say where credentials go, so the connector has the site's
+    settings in its environment.
     Credentials are in Secrets of the same names, which `primage hpc login` writes: no program sees them.
     """
 
@@ -50,7 +53,7 @@ class HpcConnector(pulumi.ComponentResource):
             spec={
                 "podSelector": {"matchLabels": self._labels},
                 "policyTypes": ["Ingress", "Egress"],
-                "egress": [_egress(backends)],
+                "egress": [_egress(backend) for backend in backends],
             },
             opts=here,
         )
@@ -62,7 +65,10 @@ class HpcConnector(pulumi.ComponentResource):
                 # Two at a time would do no harm, but tell everything twice.
                 "strategy": {"type": "Recreate"},
                 "selector": {"matchLabels": self._labels},
-                "template": {"metadata": {"labels": self._labels}, "spec": self._pod(hpc, backends, tenant)},
+                "template": {
+                    "metadata": {"labels": {**self._labels, names.LABEL_API_ACCESS: "true"}},
+                    "spec": self._pod(hpc, backends, tenant),
+                },
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[account, *bound]),
         )
@@ -92,7 +98,7 @@ class HpcConnector(pulumi.ComponentResource):
 
     def _pod(self, hpc: HpcConfig, backends: Sequence[HpcBackendConfig], tenant: Tenant) -> dict[str, object]:
         environment = {
-            "PRIMAGE_BACKENDS": ",".join(backend.name for backend in backends),
+            "PRIMAGE_BACKENDS": json.dumps([backend.for_connector(tenant.vo.name) for backend in backends]),
             "PRIMAGE_HOME": HOME,
             "PRIMAGE_ALIVE": ALIVE,
         }
@@ -108,7 +114,7 @@ class HpcConnector(pulumi.ComponentResource):
             "readinessProbe": {"exec": {"command": ["test", "-e", ALIVE]}, "periodSeconds": 1, "failureThreshold": 30},
             "livenessProbe": {
                 "exec": {"command": ["sh", "-c", f'test -n "$(find {ALIVE} -mmin -{SILENT_MINUTES})"']},
-                "periodSeconds": 60, "initialDelaySeconds": 60, "timeoutSeconds": 10,
+                "periodSeconds": 30, "initialDelaySeconds": 60, "timeoutSeconds": 10,
             },
             "securityContext": container_security(),
             "volumeMounts": [{"name": "home", "mountPath": HOME}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
@@ -127,7 +133,9 @@ class HpcConnector(pulumi.ComponentResource):
         }  # fmt: skip
 
 
-def _egress(backends: Sequence[HpcBackendConfig]) -> dict[str, object]:
-    """SSH to the login nodes, their REST daemons, and the API server, whose address no policy knows."""
-    ports = sorted({port for backend in backends for port in backend.ports} | {443, 6443})
-    return {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
+def _egress(backend: HpcBackendConfig) -> dict[str, object]:
+    """The way to one centre: its login node and its REST daemon, and nothing else there."""
+    return {
+        "to": [{"ipBlock": {"cidr": network}} for network in backend.reached],
+        "ports": [{"protocol": "TCP", "port": port} for port in sorted(backend.ports)],
+    }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +16,7 @@ from primage.contract import SiteOutputs
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.hpc import Login, login
 from primage.images import storage
-from primage.names import namespace_for
+from primage.names import LABEL_MADE_BY, MADE_BY_SITE, namespace_for
 from primage.paths import local_site_dir
 from primage.process import capture
 from primage.stack import StackName
@@ -22,7 +25,8 @@ SITE = "local"
 BACKEND = "hpc"
 REST_BACKEND = "hpc-rest"
 MACHINE = "primage-local-hpc"
-TOKEN_S = 365 * 86400
+TOKEN_S = 30 * 86400
+"""A token for slurmrestd cannot be taken back, so it ends soon; every `primage site local up` makes another in its second half."""
 
 
 def connect(repository: Path, log: Path, report: Callable[[str], None]) -> None:
@@ -60,13 +64,23 @@ def _known_hosts(folder: Path, settings: dict[str, object], out: Path) -> Path:
 
 
 def _token(folder: Path, account: str) -> Path:
-    """A file with a token for slurmrestd, made once; the HPC machine's operator would hand it over."""
+    """A file with a token for slurmrestd that holds for a while; the HPC machine's operator would hand it over."""
     path = folder / f"{account}.token"
-    if not path.exists():
+    if not TOKEN_S / 2 < token_left_s(path, time.time()) <= TOKEN_S:
         said = _on_machine("scontrol", "token", f"username={account}", f"lifespan={TOKEN_S}")
         path.touch(mode=0o600)
         path.write_text(said.strip().removeprefix("SLURM_JWT="))
     return path
+
+
+def token_left_s(path: Path, now: float) -> float:
+    """Seconds until a kept token ends, by its claim `exp` (RFC 7519); 0 where there is none, or what is kept is no token."""
+    try:
+        payload = path.read_text().split(".")[1]
+        end = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]
+        return max(0.0, float(end) - now)
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0.0
 
 
 def _authority(folder: Path) -> Path:
@@ -80,8 +94,8 @@ def _on_machine(*command: str) -> str:
 
 
 def _has(cluster: Cluster, backend: str, namespace: str, given: Login) -> bool:
-    import base64
-
     secret = cluster.get(Ref("v1", "Secret", f"backend-{backend}", namespace)) or {}
+    if (secret.get("metadata", {}).get("labels") or {}).get(LABEL_MADE_BY) != MADE_BY_SITE:
+        return False  # an older one, which its tenant may still change
     kept = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
     return kept == given.data()

@@ -11,7 +11,7 @@ import pulumi_kubernetes as kubernetes
 from primage import names
 from primage.pod_security import container_security
 from primage.stacks.app import AppStack
-from primage.stacks.hpc_settings import ANNOTATION_JOB, MANAGER, NO_IMAGE, HpcJobSettings
+from primage.stacks.hpc_settings import ANNOTATION_DIGEST, ANNOTATION_JOB, MANAGER, NO_IMAGE, HpcJobSettings
 
 MAX_JOB_NAME = 63
 GPU = "nvidia.com/gpu"
@@ -29,10 +29,10 @@ class HpcJob(pulumi.ComponentResource):
         labels = {names.LABEL_APP: app.name.app, names.LABEL_INSTANCE: name}
         data = _figure_8(settings)
         # The script's digest is in the name, and the name in the pod template: another script is another job.
-        digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
         script = kubernetes.core.v1.ConfigMap(
             f"{settings.name}-script",
-            metadata={"name": f"{name[:50]}-{digest}", "namespace": app.namespace, "labels": labels},
+            metadata={"name": f"{name[:50]}-{digest[:8]}", "namespace": app.namespace, "labels": labels},
             data=data,
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -48,7 +48,10 @@ class HpcJob(pulumi.ComponentResource):
                 "activeDeadlineSeconds": settings.deadline_seconds,
                 "ttlSecondsAfterFinished": settings.keep_seconds,
                 "template": {
-                    "metadata": {"labels": labels, "annotations": {ANNOTATION_JOB: script.metadata.name}},
+                    "metadata": {
+                        "labels": labels,
+                        "annotations": {ANNOTATION_JOB: script.metadata.name, ANNOTATION_DIGEST: digest},
+                    },
                     "spec": _template(settings),
                 },
             },

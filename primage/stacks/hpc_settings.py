@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
@@ -10,14 +11,18 @@ from primage.contract import Quantity, Settings
 
 MANAGER = "hpc.primage.eu/connector"
 ANNOTATION_JOB = "hpc.primage.eu/job"
+ANNOTATION_DIGEST = "hpc.primage.eu/job-digest"
+"""SHA-256 of the config map's data, by which the connector knows that nobody has put another in its place."""
 NO_IMAGE = "hpc.primage.eu/none"
 """Image of a job that runs plain on the HPC machine (services/hpc_connector/hpc_connector/domain.py)."""
 PLATFORM_ENVIRONMENT = frozenset({"HOME", "MOUNT_POINT", "X509_USER_PROXY"})
 
 
 def _inside(path: str) -> str:
-    if path.startswith(("/", "-")) or ".." in path.split("/") or "\0" in path or not path:
-        raise ValueError(f"{path!r} is no path below HOME/private")
+    pure = PurePosixPath(path)
+    shortest = str(pure)  # what is checked is what is used: `./-x` is `-x`
+    if shortest == "." or shortest.startswith(("/", "-")) or ".." in pure.parts or "\0" in path:
+        raise ValueError(f"{path!r} is not a path below HOME/private")
     return path
 
 

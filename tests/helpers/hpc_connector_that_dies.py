@@ -1,15 +1,17 @@
-"""The connector of services/hpc_connector as a process of this machine, which kills itself (-9) at a named point.
+"""The connector of services/hpc_connector as a process of this machine, which kills itself (-9) at a named point, or loses a loop.
 
 Usage: hpc_connector_that_dies.py POINT, with the connector's own environment; POINT `never` is the plain connector.
 """
 
+import asyncio
 import functools
 import os
 import signal
 import sys
 
+from hpc_connector import connector
 from hpc_connector.__main__ import main
-from hpc_connector.connector import Connector
+from hpc_connector.connector import Connector, Desk
 from hpc_connector.kube import Kube
 from hpc_connector.slurmrestd import RestAccount
 from hpc_connector.ssh import Account
@@ -47,8 +49,30 @@ def either(patch, name):
         patch(kind, name)
 
 
+def later(owner, name, what):
+    """From the second call on, something else."""
+    inner, calls = getattr(owner, name), []
+
+    @functools.wraps(inner)
+    async def changed(self, *arguments, **more):
+        calls.append(name)
+        return await (inner(self, *arguments, **more) if len(calls) == 1 else what())
+
+    setattr(owner, name, changed)
+
+
+async def hang():
+    await asyncio.Event().wait()
+
+
+async def fail():
+    raise ZeroDivisionError("a mistake nobody thought of")
+
+
 POINTS = {
     "never": lambda: None,
+    "look-hangs": lambda: (setattr(connector, "LOOK_S", 0.5), later(Desk, "_look", hang)),
+    "look-fails": lambda: later(Desk, "_look", fail),
     "before-intent": lambda: before(Kube, "annotate"),
     "before-staging": lambda: either(before, "bring"),
     "after-staging": lambda: either(after, "bring"),

@@ -10,6 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
+
+from infra.config import HpcBackendConfig
 from primage.clients.cluster import Cluster, Ref
 from primage.engine.embedded.waiting import events_of
 from primage.images import storage
@@ -110,6 +113,13 @@ class Jobs:
         until("the jobs are gone", lambda: not any(self.cluster.get(ref) for ref in self.made))
 
 
+def backends(vo: str, **more: object) -> str:
+    """The local site's HPC centres as a VO's connector is told of them; `more` replaces parts of each."""
+    site = yaml.safe_load((HERE.parents[1] / "Pulumi.local.yaml").read_text())["config"]["primage:site"]
+    known = [HpcBackendConfig.model_validate(backend) for backend in site["hpc"]["backends"]]
+    return json.dumps([{**backend.for_connector(vo), **more} for backend in known if vo in backend.vos])
+
+
 class Connector:
     """One run of the connector after the other, as a process of this machine."""
 
@@ -121,7 +131,7 @@ class Connector:
         self.stop()
         env = {
             **os.environ, "KUBECONFIG": "/var/lib/primage/local/kubeconfig",
-            "PRIMAGE_NAMESPACE": OTHER_VO, "PRIMAGE_BACKENDS": "hpc,hpc-rest",
+            "PRIMAGE_NAMESPACE": OTHER_VO, "PRIMAGE_BACKENDS": backends("training.primage.eu"),
             "PRIMAGE_HOME": str(self.home), "PRIMAGE_ALIVE": str(self.folder / "alive"),
             "PYTHONPATH": str(HERE.parents[1] / "services/hpc_connector"), **environment,
         }  # fmt: skip

@@ -52,7 +52,8 @@ def data():
     """An input of 3 MiB in the VO's HOME."""
     folder = OTHER_HOME / "in"
     folder.mkdir(exist_ok=True)
-    (folder / "data").write_bytes(b"tissue" * (3 << 20 // 6))
+    (folder / "data").write_bytes(b"tissue" * ((3 << 20) // 6))
+    assert (folder / "data").stat().st_size == 3 << 20
     yield hashlib.sha256((folder / "data").read_bytes()).hexdigest()
     subprocess.run(["rm", "-rf", str(folder), str(OTHER_HOME / "out.txt")], check=True, timeout=60)
 
@@ -81,7 +82,7 @@ def test_killed_anywhere_a_job_is_run_once(connector, jobs, data, host, point):
     assert len(slurm_jobs(jobs.uid(job))) == 1
     assert (OTHER_HOME / "out.txt").read_text().split()[0] == data
     assert "failed" not in jobs.live(job)["status"]
-    until("its folder is gone", lambda: not on_hpc(f"ls /scratch/{ACCOUNT}/primage").strip())
+    until("its folder is gone", lambda: jobs.uid(job) not in on_hpc(f"ls /scratch/{ACCOUNT}/primage"))
 
 
 @pytest.mark.parametrize("point", ["before-cancel", "after-cancel"])

@@ -3,8 +3,10 @@
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import SSHCertificateBuilder, SSHCertificateType
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from hpc_connector.connection import Credentials
 from hpc_connector.connector import deadline_s, wish
 from hpc_connector.domain import (
+    ANNOTATION_ATTEMPT,
     FINALIZER,
     Backend,
     Pace,
@@ -22,16 +25,21 @@ from hpc_connector.domain import (
     Seen,
     UnavailableError,
     amount,
+    backend_for,
+    backends_of,
     comment,
     end_of,
+    expanded,
     explained,
     read_poll,
     read_queue,
     request_of,
     rest_submission,
     sbatch_options,
+    slim,
 )
-from hpc_connector.files import Home
+from infra.config import HpcBackendConfig
+from primage.local.hpc import TOKEN_S, token_left_s
 
 UID = "9b2e8b1c-0000-4000-8000-000000000001"
 
@@ -68,14 +76,59 @@ def test_the_papers_figure_8_is_a_request():
         ({}, data(inputs=["/etc/passwd"]), "no path below HOME/private"),
         ({}, data(inputs=["a/../../b"]), "no path below HOME/private"),
         ({}, data(outputs=["-rf"]), "no path below HOME/private"),
-        ({}, data(outputs="x"), "must be lists"),
-        ({}, data(partition="x --account=y"), "is no name"),
+        ({}, data(outputs=["./-exec"]), "no path below HOME/private"),
+        ({}, data(outputs=["././/-delete"]), "no path below HOME/private"),
+        ({}, data(outputs=["."]), "no path below HOME/private"),
+        ({}, data(outputs=[""]), "no path below HOME/private"),
+        ({}, data(outputs=["a/./../../b"]), "no path below HOME/private"),
+        ({}, data(outputs=["a\0b"]), "no path below HOME/private"),
+        ({}, data(outputs=["x" * 1025]), "no path below HOME/private"),
+        ({}, data(outputs=["x"] * 1001), "at most 1000"),
+        ({}, data(outputs="x"), "inputs and outputs lists"),
+        ({}, data(partition="x --account=y"), "partition a name"),
         ({}, {**data(), "monitoring_period": "soon"}, "no number of seconds"),
+        ({}, {**data(), "monitoring_period": "nan"}, "no number of seconds"),
+        ({}, {**data(), "monitoring_period": "1e400"}, "no number of seconds"),
+        ({}, {**data(), "monitoring_period": "²"}, "no number of seconds"),
+        ({}, {"job": "[" * 100_000}, "must be JSON"),
+        ({}, {"job": '{"host": "hpc", "script": "\\ud800"}'}, "must be JSON"),
+        ({}, {}, "no key `job`"),
+        ({}, data(script="x" * 140_000), "longer than 128 KiB"),
+        ({"image": "--bind=/:/mnt"}, data(), "name of an image"),
+        ({"env": [{"name": "Ä", "value": "x"}]}, data(), "no shell takes"),
+        ({"resources": {"requests": {"cpu": "1e999999"}}}, data(), "no amount"),
+        ({"resources": {"requests": {"memory": "9" * 30}}}, data(), "no amount"),
     ],
 )
 def test_unfit_jobs_are_refused_with_the_reason(container, config, words):
     with pytest.raises(RefusedError, match=words):
         request_of(job(**container), config)
+
+
+def test_of_a_job_as_long_as_kubernetes_takes_little_is_kept():
+    long = job(args=["x" * 1000] * 1000)
+    long["metadata"] |= {
+        "annotations": {"theirs": "y" * 200_000, ANNOTATION_ATTEMPT: "3"},
+        "managedFields": [{}],
+        "finalizers": [FINALIZER],
+    }
+    kept = slim(long)
+    assert len(json.dumps(kept)) < 1000
+    assert kept["metadata"]["annotations"] == {ANNOTATION_ATTEMPT: "3"}
+    assert kept["metadata"]["finalizers"] == [FINALIZER]
+    assert slim(job(args=["x"])) == job(args=["x"])
+
+
+@pytest.mark.parametrize("spec", [{"backoffLimit": 2**31 - 1}, {"activeDeadlineSeconds": 2**62}])
+def test_more_tries_or_a_longer_deadline_than_anybody_needs_are_refused(spec):
+    asked = job()
+    asked["spec"].update(spec)
+    with pytest.raises(RefusedError, match="backoffLimit below 100"):
+        request_of(asked, data())
+
+
+def test_a_job_is_looked_at_once_an_hour_at_least():
+    assert request_of(job(), {**data(), "monitoring_period": "999999"}).period_s == 3600
 
 
 @given(
@@ -130,16 +183,98 @@ def test_slurmrestd_is_sent_the_same_wishes_as_sbatch():
 
 def test_of_two_slurm_jobs_of_one_attempt_the_living_one_counts():
     def queued(number, state, whose="cluster"):
-        return {"job_id": number, "job_state": state, "state_reason": "None", "comment": comment(whose, UID, 1)}
+        about = {"job_id": number, "job_state": state, "state_reason": "None", "comment": comment(whose, UID, 1)}
+        return json.dumps(about).encode()
 
     assert read_queue([queued(8, "RUNNING"), queued(7, "FAILED")], "cluster")[UID, 1]["slurm"] == "8"
     assert read_queue([queued(8, "FAILED"), queued(7, "COMPLETED")], "cluster")[UID, 1]["slurm"] == "7"
-    assert read_queue([queued(7, "RUNNING", "another"), {"job_id": 9, "job_state": "RUNNING"}], "cluster") == {}
+    odd = [b'{"job_id": 9, "job_state": "RUNNING"}', b'{"job_id": "x"}', b"[" * 100_000, b'{"job_id": 1, "job_state": []}']
+    assert read_queue([queued(7, "RUNNING", "another"), *odd], "cluster") == {}
+    assert read_queue([*odd, queued(7, "RUNNING")], "cluster").keys() == {(UID, 1)}
 
 
-@given(st.text())
+PIECES = st.sampled_from(
+    ["Q", "R", "S", "|", "\n", " ", "-", "--5", "²", "0", "1", "9" * 5000, UID, "primage:cluster:", ":", "RUNNING"]
+)
+
+
+@given(st.lists(st.one_of(PIECES, st.text(max_size=3)), max_size=40).map("".join))
 def test_no_poll_breaks_the_reader(text):
     read_poll(text, "cluster")
+
+
+@pytest.mark.parametrize("code", ["--5", "-1", "²", "9" * 5000, "256", " 5", "5 ", "0x5", "?", "٣"])
+def test_a_result_that_is_no_exit_status_ends_its_attempt_and_changes_no_other(code):
+    other = "1" * 8 + UID[8:]
+    found = read_poll(f"R|{UID}|1|{code}\nR|{other}|1|0\nS|{other}|1|7\n", "cluster")
+    assert found == {(UID, 1): Seen(unfit=True), (other, 1): Seen(code=0, written=7)}
+    assert (end_of(found[UID, 1]).reason, end_of(found[UID, 1]).again) == ("ResultUnfit", False)
+    assert end_of(Seen("1", "COMPLETED", unfit=True)).reason == "ResultUnfit"
+    assert end_of(Seen("1", "TIMEOUT", unfit=True)).reason == "TimeLimit"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Q|1| |None|primage:cluster:{}:1",
+        "Q|x|RUNNING|None|primage:cluster:{}:1",
+        "R|{}|0|0",
+        "R|{}|10000|0",
+        "R|../{}|1|0",
+        "R||1|0",
+    ],
+)
+def test_a_line_that_no_look_prints_is_left_out(line):
+    assert read_poll(line.format(UID), "cluster") == {}
+
+
+def test_a_site_describes_its_centres_and_nothing_unfit_is_taken_for_one():
+    good = {"name": "hpc", "endpoint": "login.example.org:2222", "scratch": "$SCRATCH/${USER}/x", "slurmrestd": "https://rest:6820"}
+    (found,) = backends_of(json.dumps([good]))
+    assert found.address == ("login.example.org", 2222)
+    assert expanded(found.scratch, {"HOME": "/h", "USER": "me", "SCRATCH": "/s"}) == "/s/me/x"
+    assert expanded("~/a/$USER", {"HOME": "/h", "USER": "me"}) == "/h/a/me"
+    assert expanded("$USERS", {"HOME": "/h", "USER": "me"}) is None
+    assert backend_for("login.example.org:2222", [found]) is found
+    with pytest.raises(RefusedError, match="it has hpc"):
+        backend_for("elsewhere", [found])
+    unfit = [
+        {"slurmrestd": "http://rest"},
+        {"slurmrestd": "https://me@rest"},
+        {"endpoint": "-oProxyCommand=x"},
+        {"endpoint": "host\n"},
+        {"scratch": "$(id)"},
+        {"scratch": "`id`"},
+        {"scratch": "/a b"},
+        {"scratch": "a/b"},
+        {"scratch": "~root"},
+        {"scratch": "${HOME:-x}"},
+        {"poll_s": 0},
+        {"max_jobs": "many"},
+        {"more": 1},
+    ]
+    for change in unfit:
+        with pytest.raises(ValueError, match=r"\$\[0\]"):
+            backends_of(json.dumps([{**good, **change}]))
+    with pytest.raises(ValueError, match="the same name"):
+        backends_of(json.dumps([good, good]))
+
+
+def test_every_centre_a_site_may_describe_is_one_its_connectors_take():
+    """The program that writes the list and the one that reads it have a schema each."""
+    site = yaml.safe_load((Path(__file__).parents[2] / "Pulumi.local.yaml").read_text())["config"]["primage:site"]
+    own = [HpcBackendConfig.model_validate(backend) for backend in site["hpc"]["backends"]]
+    every = HpcBackendConfig(
+        name="a", endpoint="host:22", vos=("v",), partition="p,q", account="a.b", scratch="${A}/$B/c", datalake="/d/{vo}",
+        slurmrestd="https://h:1", networks=("192.0.2.0/24",), max_jobs=7, poll_seconds=0.2,
+    )  # fmt: skip
+    found = backends_of(json.dumps([backend.for_connector("vo.primage.eu") for backend in [*own, every]]))
+    assert [backend.name for backend in found] == [*(backend.name for backend in own), "a"]
+    assert found[-1] == Backend("a", "host:22", "p,q", "a.b", "${A}/$B/c", "/d/vo.primage.eu", "https://h:1", 7, 0.2)
+    assert every.data("v")["ENDPOINT"] == "host:22"
+    for scratch in ("$(id)", "a/b", "~root", "/a b", "${A:-b}"):
+        with pytest.raises(ValueError, match="scratch"):
+            HpcBackendConfig(name="a", endpoint="host", vos=("v",), scratch=scratch)
 
 
 @pytest.mark.parametrize(
@@ -196,28 +331,6 @@ def test_a_clock_five_minutes_off_neither_ends_a_job_at_once_nor_keeps_it_for_ev
     assert 290 <= left <= 600
 
 
-def test_a_link_out_of_home_is_not_followed(tmp_path):
-    home = tmp_path / "home"
-    home.mkdir()
-    (tmp_path / "secret").write_text("secret")
-    (home / "way-out").symlink_to(tmp_path)
-    (home / "folder").mkdir()
-    (home / "folder/link").symlink_to(tmp_path / "secret")
-    (home / "folder/file").write_text("mine")
-    for path in ("way-out", "way-out/secret"):
-        with pytest.raises(RefusedError, match="leads out of HOME/private"):
-            Home(home).files((path,))
-    assert list(Home(home).files(("folder",))) == ["folder/file"]
-
-
-def test_a_link_in_place_of_a_log_is_not_written_through(tmp_path):
-    (tmp_path / "other").write_text("kept")
-    (tmp_path / "log").symlink_to(tmp_path / "other")
-    with pytest.raises(UnavailableError):
-        Home(tmp_path).write_at(tmp_path / "log", 0, b"lost")
-    assert (tmp_path / "other").read_text() == "kept"
-
-
 def test_a_certificates_end_is_read():
     authority, key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     end = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=5)
@@ -231,6 +344,41 @@ def test_a_certificates_end_is_read():
     assert Credentials.of(plain).expires() is None
     claims = base64.urlsafe_b64encode(json.dumps({"exp": end.timestamp(), "sun": "me"}).encode()).rstrip(b"=")
     assert Credentials.of({**plain, "slurm-token": b"e30." + claims + b".c2ln"}).expires() == end
-    assert Credentials.of({**plain, "slurm-token": b"no token"}).expires() is None
+    assert Credentials.of({**plain, "slurm-token": b"no-token"}).expires() is None
+    for never in ({"exp": 1e300}, {"exp": "soon"}, {"exp": [1]}, [1]):
+        claims = base64.urlsafe_b64encode(json.dumps(never).encode()).rstrip(b"=")
+        assert Credentials.of({**plain, "slurm-token": b"e30." + claims + b".c2ln"}).expires() is None
     with pytest.raises(UnavailableError, match="no known_hosts"):
         Credentials.of({**secret, "known_hosts": b""})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"username": b"-oProxyCommand=x"},
+        {"username": b"me\nyou"},
+        {"username": "ä".encode()},
+        {"known_hosts": b"\xff"},
+        {"slurm-token": b"a\r\nX-Other: b"},
+        {"ssh-certificate": b"none"},
+        {"proxy": b"none"},
+        {"ca.crt": b"\xff"},
+        {"ssh-privatekey": b"x" * 70_000},
+    ],
+)
+def test_a_secret_that_holds_something_else_is_said_to(change):
+    good = {"username": b"me", "ssh-privatekey": b"x", "known_hosts": b"h ssh-ed25519 x"}
+    Credentials.of(good)
+    with pytest.raises(UnavailableError) as caught:
+        Credentials.of({**good, **change})
+    assert caught.value.reason == "CredentialsUnfit"
+
+
+def test_a_kept_token_is_renewed_before_it_ends(tmp_path):
+    path = tmp_path / "token"
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": 1000}).encode()).decode().rstrip("=")
+    assert token_left_s(path, 0) == 0
+    for text, left in ((f"e30.{claims}.c2ln", 900), ("none", 0), ("a.e30.b", 0), ("a.!.b", 0)):
+        path.write_text(text)
+        assert token_left_s(path, 100) == left
+    assert TOKEN_S <= 31 * 86400

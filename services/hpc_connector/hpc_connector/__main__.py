@@ -1,7 +1,12 @@
 """`python -m hpc_connector`: the connector of one namespace, configured by its environment.
 
-PRIMAGE_NAMESPACE, PRIMAGE_BACKENDS (names between commas), PRIMAGE_HOME (HOME/private as mounted), PRIMAGE_ALIVE (a file that
-is touched at every turn).
+PRIMAGE_NAMESPACE; PRIMAGE_HOME, HOME/private as mounted; PRIMAGE_ALIVE, a file that is touched as long as every loop turns;
+PRIMAGE_BACKENDS, the HPC centres: a JSON list of `domain.Backend`, written by the site. Nothing that a tenant's objects say of a
+backend is believed, since credentials go where this list says.
+
+Seconds, which tests shorten: PRIMAGE_WATCH_S (290), after which the watch of the jobs is begun anew; PRIMAGE_IDLE_S (300),
+between two looks at a backend without jobs; PRIMAGE_BEAT_S (10), between two touches of the file; PRIMAGE_GRACE_S (30), how much
+later than it said a loop may turn before the file is touched no more.
 """
 
 from __future__ import annotations
@@ -10,37 +15,61 @@ import asyncio
 import logging
 import os
 import signal
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lightkube import AsyncClient
 
-from hpc_connector.connector import Connector
+from hpc_connector.connector import Connector, Periods
+from hpc_connector.domain import backends_of
 from hpc_connector.files import Home
 from hpc_connector.kube import Kube
 
-TURN_S = 10
+THREADS = 16
+"""For HOME: reading a job's inputs from end to end must not keep another's output waiting."""
+UNFIT = 2
+"""Exit status where the environment is not what it must be."""
+
+
+def connector_of(environment: Mapping[str, str]) -> Connector:
+    """The connector that the environment describes; raises KeyError or ValueError."""
+    default = Periods()
+    periods = Periods(
+        watch_s=float(environment.get("PRIMAGE_WATCH_S", default.watch_s)),
+        idle_s=float(environment.get("PRIMAGE_IDLE_S", default.idle_s)),
+        beat_s=float(environment.get("PRIMAGE_BEAT_S", default.beat_s)),
+        grace_s=float(environment.get("PRIMAGE_GRACE_S", default.grace_s)),
+    )
+    backends = backends_of(environment["PRIMAGE_BACKENDS"])
+    alive, home = Path(environment["PRIMAGE_ALIVE"]), Home(Path(environment["PRIMAGE_HOME"]))
+    kube = Kube(AsyncClient(field_manager="hpc-connector"), environment["PRIMAGE_NAMESPACE"])
+    return Connector(kube, home, backends, alive.touch, periods)
 
 
 async def run() -> None:
     """Until a signal says to end; nothing has to be put in order then."""
-    alive = Path(os.environ["PRIMAGE_ALIVE"])
-    kube = Kube(AsyncClient(field_manager="hpc-connector"), os.environ["PRIMAGE_NAMESPACE"])
-    names = [name for name in os.environ["PRIMAGE_BACKENDS"].split(",") if name]
-    connector = Connector(kube, Home(Path(os.environ["PRIMAGE_HOME"])), names, alive.touch)
-    task = asyncio.current_task()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task
+    loop.set_default_executor(ThreadPoolExecutor(THREADS))
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    await connector.run()
+        loop.add_signal_handler(number, task.cancel)
+    await connector_of(os.environ).run()
 
 
 def main() -> None:
-    """Run until told to end."""
+    """Run until told to end; any other end is an error, after which it is to be started again."""
     os.umask(0o007)
     os.environ.setdefault("LOGNAME", "connector")  # asyncssh asks for the local user's name; a container's has none
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     for library in ("httpx", "httpx2", "httpcore2", "asyncssh"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    try:
+        backends_of(os.environ["PRIMAGE_BACKENDS"])
+    except (KeyError, ValueError) as error:
+        logging.getLogger("hpc_connector").error("PRIMAGE_BACKENDS is not a list of backends: %r", error)
+        sys.exit(UNFIT)
     try:
         asyncio.run(run())
     except asyncio.CancelledError:

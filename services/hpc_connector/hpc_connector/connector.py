@@ -1,7 +1,8 @@
 """Keeps Slurm in line with a namespace's HPC jobs, and the jobs' status in line with Slurm.
 
 One task follows each job; one loop for each backend looks at all of its jobs at once. Every step can be repeated: what
-was already done is found done, on the HPC machine itself, so that the connector may die anywhere.
+was already done is found done, on the HPC machine itself, so that the connector may die anywhere. What one job asks for, writes
+or leaves behind ends at most that job; a loop that ends by an error ends the process, which Kubernetes starts again.
 """
 
 from __future__ import annotations
@@ -9,21 +10,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from lightkube import ApiError
 
 from hpc_connector.connection import Credentials
 from hpc_connector.domain import (
     ANNOTATION_ATTEMPT,
+    ANNOTATION_BACKEND,
+    ANNOTATION_DIGEST,
     ANNOTATION_FAILED,
     ANNOTATION_JOB,
     ANNOTATION_SLURM,
     FINALIZER,
     MANAGER,
+    MOST_ATTEMPTS,
     NEVER,
+    REQUEST_BYTES,
     TAIL_BYTES,
+    TOO_LONG,
     WAITING,
     Backend,
     End,
@@ -32,12 +41,17 @@ from hpc_connector.domain import (
     Request,
     Seen,
     UnavailableError,
+    backend_for,
+    count_of,
+    digest_of,
     end_of,
     explained,
+    readable,
     request_of,
 )
 from hpc_connector.files import Home
 from hpc_connector.kube import Kube, Object
+from hpc_connector.pulse import Pulse
 from hpc_connector.slurmrestd import RestAccount
 from hpc_connector.ssh import Account
 
@@ -47,16 +61,72 @@ FRESH_S = 20.0
 """How long after something happened to a job its end is looked for often."""
 WARN_BEFORE = timedelta(hours=24)
 CREDENTIALS_S = 15.0
-STRANGERS_S = 60.0
+LIST_S = 60.0
+"""For listing a namespace's jobs, and asking who it is."""
+LOOK_S = 120.0
+"""For one look; longer than its one command and a new connection may take together."""
+SWEEPS = 10
+"""Jobs of nobody's that are cancelled at a time."""
+LOG_BYTES = 64 << 20
+"""Of an attempt's output that is kept in HOME, from its beginning: more than anybody reads, and HOME is everybody's."""
+LOG_END_BYTES = 64 << 10
+"""Of a longer one, what is kept of its end, where the reason of a failure stands."""
+LEFT_OUT = (
+    f"\n[of an attempt's output the first {LOG_BYTES >> 20} MiB and the last {LOG_END_BYTES >> 10} KiB are kept; "
+    "what was between is left out; write it to a file and name that among the outputs]\n"
+)
+MOST_ODD = 10
+"""How often one job may fail in a way nobody thought of, in about three minutes, before it is given up."""
+UNFIT_ANSWERS = frozenset({400, 413, 422})
+"""Of the API server, to a request that will not be better the next time."""
+
+
+@dataclass(frozen=True)
+class Periods:
+    """How long the connector waits for what, seconds; tests shorten them.
+
+    Attributes:
+        watch_s: after which the watch of the jobs is begun anew, with a list of all.
+        idle_s: between two looks at a backend where no job is.
+        beat_s: between two signs of life.
+        grace_s: how much later than it said a loop may turn before that is no life.
+    """
+
+    watch_s: float = 290.0
+    idle_s: float = 300.0
+    beat_s: float = 10.0
+    grace_s: float = 30.0
 
 
 class Desk:
-    """One backend: its connection, the loop that looks at it, and what was seen last."""
+    """One backend: its connection, the loop that looks at it, and what was seen last.
 
-    def __init__(self, kube: Kube, backend: Backend, owner: str, alive: Callable[[str], bool]) -> None:
+    Args:
+        wanted: whether there is a Job of that uid whose Slurm jobs may live.
+        spawn: starts a task that is watched.
+
+    Attributes:
+        begun, looks: numbers of the look that was begun last, and of the one that succeeded last.
+        followed: the attempts that are looked at, by Job.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        backend: Backend,
+        owner: str,
+        *,
+        wanted: Callable[[str], bool],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        pulse: Pulse,
+        idle_s: float,
+    ) -> None:
         self.backend = backend
         self._kube = kube
-        self._alive = alive
+        self._wanted = wanted
+        self._spawn = spawn
+        self._pulse = pulse
+        self._idle_s = idle_s
         self._credentials: Credentials | None = None
         self._version = ""
         self._read_at = -CREDENTIALS_S
@@ -64,42 +134,80 @@ class Desk:
         self.account: Account | RestAccount = kind(backend, owner, self._known_credentials)
         self.slots = asyncio.Semaphore(backend.max_jobs)
         self.seen: dict[tuple[str, int], Seen] = {}
+        self.begun = 0
         self.looks = 0
         self.trouble: UnavailableError | None = None
-        self.followed: dict[str, Request] = {}
+        self.followed: dict[str, tuple[Request, int]] = {}
+        self._users = 0
         self._changed = asyncio.Condition()
         self._stirred = asyncio.Event()
         self._fresh_until = 0.0
         self._strangers: set[str] = set()
+        self._sweeping: set[str] = set()
 
     def stir(self) -> None:
         """Something was submitted or cancelled: look soon, and often for a while."""
         self._fresh_until = time.monotonic() + FRESH_S
         self._stirred.set()
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Somebody needs the connection, which is closed otherwise between two looks at nothing."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+
     async def look_forever(self) -> None:
-        """Look at all jobs, for as long as there are any."""
-        pace, failures = Pace(self.backend.poll_s), 0
+        """Look at all jobs, often while there are any."""
+        pace, failures, loop = Pace(self.backend.poll_s), 0, f"looks at {self.backend.name}"
         while True:
-            if not self.followed:
-                await self._wait(STRANGERS_S)
+            self._pulse.expect(loop, LOOK_S)
             try:
-                await self.refresh_credentials()
-                before, self.seen = self.seen, await self.account.look()
-                self.looks, self.trouble, failures = self.looks + 1, None, 0
-                await self._cancel_strangers()
-                changed = before != self.seen or time.monotonic() < self._fresh_until
-                if before.keys() != self.seen.keys():
-                    self._fresh_until = time.monotonic() + self.backend.poll_s * 4
-                pause = pace.next(changed=changed, ceiling_s=min((r.period_s for r in self.followed.values()), default=STRANGERS_S))
+                changed = await self._look()
+                pause, failures = await self._pause(pace, changed=changed), 0
             except (UnavailableError, ApiError) as error:
-                pause = RETRY_S[min(failures, len(RETRY_S) - 1)]
+                pause = RETRY_S[min(failures, len(RETRY_S) - 1)] if self.followed else self._idle_s
                 failures += 1
-                self.trouble = error if isinstance(error, UnavailableError) else UnavailableError("ApiServer", str(error))
-                log.warning("backend %s: %s", self.backend.name, error)
+                self._tell(error)
             async with self._changed:
                 self._changed.notify_all()
+            self._pulse.expect(loop, pause)
             await self._wait(pause)
+
+    async def _look(self) -> bool:
+        """Whether there is something new."""
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await self.refresh_credentials()
+                self.begun += 1
+                attempts = [(uid, attempt) for uid, (_, attempt) in self.followed.items()]
+                before, self.seen = self.seen, await self.account.look(attempts)
+        except TimeoutError as error:
+            await self.account.close()
+            raise UnavailableError("HpcUnavailable", f"{self.backend.name} does not answer within {LOOK_S:.0f} s") from error
+        self.looks, self.trouble = self.begun, None
+        self._sweep_strangers()
+        if before.keys() != self.seen.keys():
+            self._fresh_until = time.monotonic() + self.backend.poll_s * 4
+        return before != self.seen or time.monotonic() < self._fresh_until
+
+    async def _pause(self, pace: Pace, *, changed: bool) -> float:
+        if self._strangers:
+            return pace.next(changed=True, ceiling_s=self._idle_s)
+        if not self.followed:
+            if not self._users and not self._sweeping:
+                await self.account.close()
+            return self._idle_s
+        return pace.next(changed=changed, ceiling_s=min(request.period_s for request, _ in self.followed.values()))
+
+    def _tell(self, error: UnavailableError | ApiError) -> None:
+        """What keeps jobs waiting; said to the log when it is new."""
+        told = self.trouble
+        self.trouble = error if isinstance(error, UnavailableError) else UnavailableError("ApiServer", str(error))
+        if told is None or str(told) != str(self.trouble):
+            log.warning("backend %s: %s", self.backend.name, readable(str(error), 500))
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -110,19 +218,25 @@ class Desk:
         finally:
             self._stirred.clear()
 
-    async def next_look(self) -> None:
-        """Return after the next look, whether it succeeded or not."""
-        async with self._changed:
-            await self._changed.wait()
+    async def see(self, request: Request, attempt: int) -> Seen:
+        """What the next look shows of an attempt, of those that begin from now on; raises what keeps it from looking."""
+        self.followed[request.uid] = (request, attempt)
+        since = self.begun
+        while self.looks <= since:
+            async with self._changed:
+                await self._changed.wait()
+            if self.trouble:
+                raise self.trouble
+        return self.seen.get((request.uid, attempt), Seen())
 
     async def refresh_credentials(self) -> None:
         """Read the Secret now and then; a renewed one is used for a new connection at once."""
         if time.monotonic() - self._read_at < CREDENTIALS_S and self._credentials and not self.trouble:
             return
-        found, version = await self._kube.credentials(self.backend.name)
+        found = await self._kube.credentials(self.backend.name, self._version)
         self._read_at = time.monotonic()
-        if version != self._version:
-            self._credentials, self._version = found, version
+        if found:
+            self._credentials, self._version = found
             await self.account.close()
 
     def _known_credentials(self) -> Credentials:
@@ -140,14 +254,24 @@ class Desk:
         said = f"the credentials for {self.backend.name} {'ended' if over else 'end'} at {when}"
         return f"{said}; an operator renews them with `primage hpc login`"
 
-    async def _cancel_strangers(self) -> None:
+    def _sweep_strangers(self) -> None:
         """End what is in Slurm for jobs that no longer exist: seen twice, since a job may be newer than what is known here."""
-        found = {uid for (uid, _), seen in self.seen.items() if seen.slurm and not seen.over and not self._alive(uid)}
-        for uid in found & self._strangers:
-            log.warning("cancelling %s, whose job is gone", uid)
+        found = {uid for (uid, _), seen in self.seen.items() if seen.slurm and not seen.over and not self._wanted(uid)}
+        for uid in sorted(found & self._strangers - self._sweeping)[: SWEEPS - len(self._sweeping)]:
+            self._sweeping.add(uid)
+            self._spawn(self._sweep(uid))
+        self._strangers = found
+
+    async def _sweep(self, uid: str) -> None:
+        """Beside the looks: a job that does not end must not keep anybody from seeing theirs."""
+        log.warning("cancelling %s, whose job is gone", uid)
+        try:
             await self.account.cancel(uid)
             await self.account.forget(uid)
-        self._strangers = found
+        except (UnavailableError, RefusedError) as error:
+            log.warning("cannot cancel %s: %s", uid, readable(str(error), 500))
+        finally:
+            self._sweeping.discard(uid)
 
 
 class Connector:
@@ -155,31 +279,42 @@ class Connector:
 
     Args:
         home: HOME/private of the namespace.
-        backends: names of the backends the VO may use.
+        backends: those the VO may use, as the site describes them.
+        touch: called as long as all loops turn.
     """
 
-    def __init__(self, kube: Kube, home: Home, backends: list[str], on_turn: Callable[[], None]) -> None:
+    def __init__(
+        self, kube: Kube, home: Home, backends: Sequence[Backend], touch: Callable[[], None], periods: Periods | None = None
+    ) -> None:
         self._kube = kube
         self._home = home
-        self._names = backends
-        self._on_turn = on_turn
+        self._backends = tuple(backends)
+        self._periods = periods or Periods()
+        self._pulse = Pulse(touch, self._periods.beat_s, self._periods.grace_s)
         self._owner = ""
         self.desks: dict[str, Desk] = {}
         self._jobs: dict[str, Object] = {}
+        self._requests: dict[str, tuple[Request, str]] = {}
+        self._sent_to: dict[str, str] = {}
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
-        self._loops: list[asyncio.Task[None]] = []
+        self._group = asyncio.TaskGroup()
 
     async def run(self) -> None:
-        """Follow the namespace's jobs until cancelled."""
+        """Follow the namespace's jobs until cancelled; an error in any loop ends all of them."""
+        async with self._group as group:
+            group.create_task(self._pulse.beat_forever())
+            group.create_task(self._follow_all())
+
+    async def _follow_all(self) -> None:
         failures = 0
         while True:
+            self._pulse.expect("watch", self._periods.watch_s + LIST_S)
             try:
                 self._owner = self._owner or await self._kube.owner()
-                async for change, jobs in self._kube.changes():
+                async for change, jobs in self._kube.changes(self._periods.watch_s):
                     failures = 0
-                    self._on_turn()
                     self._take(change, jobs)
-            except Exception as error:  # noqa: BLE001  # the API server may be away for long; nothing is done meanwhile
+            except (UnavailableError, ApiError) as error:
                 failures += 1
                 log.warning("cannot follow the jobs: %s", error)
                 await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S)) - 1])
@@ -189,6 +324,7 @@ class Connector:
         if change == "ALL":
             gone = set(self._jobs) - set(mine)
             self._jobs = dict(mine)
+            self._open_desks()
         elif change == "DELETED":
             gone = set(mine)
         else:
@@ -196,9 +332,30 @@ class Connector:
             self._jobs.update(mine)
         for uid in gone:
             self._jobs.pop(uid, None)
+            self._requests.pop(uid, None)
+            self._sent_to.pop(uid, None)
             self._end_task(uid)
         for uid in self._jobs.keys() & mine.keys():
             self._assign(uid)
+
+    def _open_desks(self) -> None:
+        """One for each backend, jobs or not, once it is known which jobs there are: whatever is there of others is ended."""
+        for backend in self._backends:
+            if backend.name not in self.desks:
+                desk = self.desks[backend.name] = Desk(
+                    self._kube,
+                    backend,
+                    self._owner,
+                    wanted=self._wanted,
+                    spawn=self._group.create_task,
+                    pulse=self._pulse,
+                    idle_s=self._periods.idle_s,
+                )
+                self._group.create_task(desk.look_forever())
+
+    def _wanted(self, uid: str) -> bool:
+        """Whether anything in Slurm may live for that Job: none for one that is gone, over, or let go."""
+        return uid in self._jobs and wish(self._jobs[uid]) not in {"", "tidy"}
 
     def _assign(self, uid: str) -> None:
         """See that the task that fits the job's wish is at it."""
@@ -210,10 +367,13 @@ class Connector:
         if current:
             self._end_task(uid)
         steps: dict[str, Callable[[Object], Awaitable[None]]] = {
-            "run": self._follow, "suspend": self._suspend, "delete": self._delete, "tidy": self._tidy,
-        }  # fmt: skip
+            "run": self._follow,
+            "suspend": self._suspend,
+            "delete": self._delete,
+            "tidy": self._tidy,
+        }
         if purpose in steps:
-            self._tasks[uid] = (purpose, asyncio.create_task(self._persist(job, steps[purpose])))
+            self._tasks[uid] = (purpose, self._group.create_task(self._persist(job, steps[purpose])))
 
     def _end_task(self, uid: str) -> None:
         _, task = self._tasks.pop(uid, ("", None))
@@ -223,8 +383,8 @@ class Connector:
             desk.followed.pop(uid, None)
 
     async def _persist(self, job: Object, step: Callable[[Object], Awaitable[None]]) -> None:
-        """Do a step until it is done; what may pass is waited for, and said."""
-        failures = 0
+        """Do a step until it is done; what may pass is waited for, and said; what nobody thought of ends the job, and only it."""
+        failures = odd = 0
         while True:
             try:
                 await step(self._jobs.get(job["metadata"]["uid"], job))
@@ -235,13 +395,26 @@ class Connector:
                 reason, message = "ApiServer", str(error)
                 if error.status.code == 404:
                     return
-            except Exception as error:
+                odd += error.status.code in UNFIT_ANSWERS
+            except (Exception, asyncio.CancelledError) as error:
+                current = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and current and current.cancelling():
+                    raise  # somebody ended this task; otherwise what it waited for was, and that is a failure like another
                 log.exception("job %s", job["metadata"]["name"])
                 reason, message = "ConnectorFailed", f"{type(error).__name__}: {error}"
+                odd += 1
+            message = readable(message)
             log.warning("job %s: %s: %s", job["metadata"]["name"], reason, message)
             await self._say(job, reason, message, warning=True)
+            if odd >= MOST_ODD and step == self._follow:
+                step = self._give_up
             await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
             failures += 1
+
+    async def _give_up(self, job: Object) -> None:
+        await self._stop(job)
+        message = "the connector failed at this job again and again, see its events; an operator finds more in the connector's log"
+        await self._finish(job, End(done=False, reason="ConnectorFailed", message=message, again=False))
 
     async def _say(self, job: Object, reason: str, message: str, *, warning: bool = False) -> None:
         try:
@@ -249,76 +422,107 @@ class Connector:
         except Exception as error:  # noqa: BLE001  # an event that cannot be written must not stop the job
             log.warning("cannot write an event: %s", error)
 
-    async def _desk(self, host: str) -> Desk:
-        backend = await self._kube.backend(host, self._names)
-        desk = self.desks.get(backend.name)
-        if desk is None:
-            desk = self.desks[backend.name] = Desk(self._kube, backend, self._owner, lambda uid: uid in self._jobs)
-            self._loops.append(asyncio.create_task(desk.look_forever()))
-        return desk
-
-    async def _request(self, job: Object) -> Request:
-        # In the template, which cannot be changed: another script is another job.
-        name = (job["spec"]["template"].get("metadata", {}).get("annotations") or {}).get(ANNOTATION_JOB)
-        if not name:
-            raise RefusedError("Unfit", f"the pod template's annotation {ANNOTATION_JOB} must name the config map with the script")
-        return request_of(job, await self._kube.config_map(name))
+    async def _request(self, job: Object) -> tuple[Request, str]:
+        """What the job asks for, and the digest of that: read once, and after a restart only as it was."""
+        uid = job["metadata"]["uid"]
+        if uid not in self._requests:
+            if job["spec"].get(TOO_LONG):
+                raise RefusedError("Unfit", f"the Job is longer than {REQUEST_BYTES >> 10} KiB; keep what it needs in HOME")
+            # In the template, which cannot be changed: another script is another job.
+            template = job["spec"]["template"].get("metadata", {}).get("annotations") or {}
+            name = template.get(ANNOTATION_JOB)
+            if not name:
+                words = f"the pod template's annotation {ANNOTATION_JOB} must name the config map with the script"
+                raise RefusedError("Unfit", words)
+            data = await self._kube.config_map(name)
+            meant = template.get(ANNOTATION_DIGEST) or _notes(job).get(ANNOTATION_DIGEST)
+            if meant and meant != digest_of(data):
+                words = f"config map {name} is not what it was when the job was made; make another job for another script"
+                raise RefusedError("ScriptChanged", words)
+            self._requests[uid] = request_of(job, data), digest_of(data)
+        return self._requests[uid]
 
     # -- a job's life ----------------------------------------------------------------------------------------------
 
     async def _follow(self, job: Object) -> None:
-        request = None
         try:
-            request = await self._request(job)
-            desk = await self._desk(request.host)
-            remaining = deadline_s(job)
-            async with asyncio.timeout(remaining):
-                end = await self._attempts(job, request, desk)
+            request, _ = await self._request(job)
+            desk = self.desks[backend_for(request.host, self._backends).name]
+            with desk.in_use():
+                end = await self._in_time(job, request, desk)
+                if end.done:
+                    await desk.account.fetch(request, self._home)
         except RefusedError as error:
+            await self._stop(job)
             end = End(done=False, reason=error.reason, message=str(error), again=False)
-        except TimeoutError:
-            await self._stop(job, request)
-            end = End(
-                done=False,
-                reason="DeadlineExceeded",
-                message=f"not done within {job['spec'].get('activeDeadlineSeconds')} s",
-                again=False,
-            )
         await self._finish(job, end)
+
+    async def _in_time(self, job: Object, request: Request, desk: Desk) -> End:
+        """The job's attempts, within its deadline; bringing its outputs home may take longer."""
+        limit = asyncio.timeout(deadline_s(job))
+        try:
+            async with limit:
+                return await self._attempts(job, request, desk)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if await self._ended_well(job, request, desk):
+            return End(done=True)
+        await self._stop(job)
+        message = f"not done within {job['spec'].get('activeDeadlineSeconds')} s"
+        return End(done=False, reason="DeadlineExceeded", message=message, again=False)
+
+    async def _ended_well(self, job: Object, request: Request, desk: Desk) -> bool:
+        """Whether the attempt that was under way at the deadline had ended by then: what it made is not thrown away."""
+        live = await self._kube.job(request.name, request.uid) or job
+        attempt = count_of(_notes(live).get(ANNOTATION_ATTEMPT), MOST_ATTEMPTS)
+        if not attempt:
+            return False
+        desk.stir()
+        try:
+            seen = await desk.see(request, attempt)
+        finally:
+            desk.followed.pop(request.uid, None)
+        return seen.over and end_of(seen).done
 
     async def _attempts(self, job: Object, request: Request, desk: Desk) -> End:
         """Try until one attempt succeeds or there are no tries left."""
+        # Before the intent: a job that could never be sent anywhere needs nobody's leave to be deleted.
+        await desk.refresh_credentials()
         job = self._jobs.get(request.uid, job)
-        notes = job["metadata"].get("annotations") or {}
+        notes = _notes(job)
         # From here on by what was written, not by what has been heard back of it: that may come late.
-        attempt, failed = max(int(notes.get(ANNOTATION_ATTEMPT, 0)), 1), _failed(job)
-        number = notes.get(ANNOTATION_SLURM)
-        if ANNOTATION_ATTEMPT not in notes or not job.get("status", {}).get("startTime"):
-            await self._begin(job, attempt)
+        attempt, failed = count_of(notes.get(ANNOTATION_ATTEMPT), MOST_ATTEMPTS) or 1, _failed(job)
+        number = _number(notes)
+        _, digest = await self._request(job)
+        intent = {ANNOTATION_ATTEMPT: str(attempt), ANNOTATION_BACKEND: desk.backend.name, ANNOTATION_DIGEST: digest}
+        if not _sent(job):
+            self._sent_to[request.uid] = desk.backend.name
+        if any(notes.get(key) != value for key, value in intent.items()) or not job.get("status", {}).get("startTime"):
+            await self._begin(job, intent)
         while True:
             if int(job.get("status", {}).get("failed") or 0) != failed:
                 await self._kube.status(job, {"failed": failed, "active": 1, "ready": 0})
             async with desk.slots:
                 end = await self._attempt(job, request, desk, attempt, number)
             if end.done:
-                await desk.account.fetch(request, self._home)
                 return end
             failed += 1
             tail = await self._tail(request, attempt)
             end = explained(end, tail)
-            if not end.again or failed >= request.tries:
+            if not end.again or failed >= request.tries or attempt >= MOST_ATTEMPTS:
                 lines = "".join(f"\n  {line}" for line in tail.splitlines()[-10:])
                 message = f"{end.message}; its last lines:{lines}" if lines else end.message
                 return End(done=False, reason=end.reason, message=message, again=end.again)
             await self._say(job, end.reason, f"attempt {attempt} {end.message}; it is tried again", warning=True)
             attempt, number = attempt + 1, None
             # One write says that an attempt has failed and the next is meant: none is counted twice, none left out.
-            notes = {ANNOTATION_ATTEMPT: str(attempt), ANNOTATION_FAILED: str(failed), ANNOTATION_SLURM: None}
-            await self._kube.annotate(job, notes)
+            again = {ANNOTATION_ATTEMPT: str(attempt), ANNOTATION_FAILED: str(failed), ANNOTATION_SLURM: None}
+            await self._kube.annotate(job, again)
 
-    async def _begin(self, job: Object, attempt: int) -> None:
+    async def _begin(self, job: Object, intent: dict[str, str]) -> None:
         """Record the intent before anything is sent."""
-        await self._kube.annotate(job, {ANNOTATION_ATTEMPT: str(attempt)})
+        await self._kube.annotate(job, intent)
         started = job.get("status", {}).get("startTime") or now()
         conditions = [
             {**condition, "status": "False", "reason": "JobResumed", "lastTransitionTime": now()}
@@ -337,22 +541,16 @@ class Connector:
             number = await desk.account.submit(request, attempt)
             await self._kube.annotate(job, {ANNOTATION_SLURM: number})
             await self._say(job, "Submitted", f"Slurm job {number or '(over already)'} on {desk.backend.name}")
-        desk.followed[request.uid] = request
-        desk.stir()
         try:
             return await self._until_over(job, request, desk, attempt)
         finally:
             desk.followed.pop(request.uid, None)
 
     async def _until_over(self, job: Object, request: Request, desk: Desk, attempt: int) -> End:
-        told, looks = "", desk.looks
+        told = ""
+        desk.stir()
         while True:
-            await desk.next_look()
-            if desk.trouble:
-                raise desk.trouble
-            if desk.looks <= looks:
-                continue
-            seen = desk.seen.get((request.uid, attempt), Seen())
+            seen = await desk.see(request, attempt)
             await self._keep_output(request, desk, attempt, seen)
             if seen.over:
                 return end_of(seen)
@@ -368,25 +566,29 @@ class Connector:
                 desk.stir()
 
     async def _keep_output(self, request: Request, desk: Desk, attempt: int, seen: Seen) -> None:
-        """Bring what was written since the last look into HOME."""
+        """Bring what was written since the last look into HOME; of very much, the beginning, and in the end the end."""
         if not seen.written:
             return
-        path = self._home.log(request.name, request.uid, attempt)
-        await asyncio.to_thread(self._home.make_folder, path.parent)
-        have = path.stat().st_size if path.exists() else 0
-        while have < seen.written:
-            data = await desk.account.output(request.uid, attempt, have)
-            if not data:
+        log_file = self._home.log(request.name, request.uid, attempt)
+        have, wanted = await asyncio.to_thread(self._home.size, log_file), min(seen.written, LOG_BYTES)
+        while have < wanted:
+            copied = await desk.account.output(request.uid, attempt, have, self._home, log_file, have, wanted - have)
+            if not copied:
                 return
-            await asyncio.to_thread(self._home.write_at, path, have, data)
-            have += len(data)
+            have += copied
+        note = LEFT_OUT.encode()
+        if seen.written > LOG_BYTES and have < LOG_BYTES + len(note):
+            await asyncio.to_thread(self._home.write_at, log_file, LOG_BYTES, note)
+        if seen.written > LOG_BYTES and seen.over:
+            begin, at = max(LOG_BYTES, seen.written - LOG_END_BYTES), LOG_BYTES + len(note)
+            while copied := await desk.account.output(
+                request.uid, attempt, begin, self._home, log_file, at, LOG_BYTES + len(note) + LOG_END_BYTES - at
+            ):
+                begin, at = begin + copied, at + copied
 
     async def _tail(self, request: Request, attempt: int) -> str:
-        try:
-            whole = await asyncio.to_thread(self._home.log(request.name, request.uid, attempt).read_bytes)
-        except OSError:
-            return ""
-        return whole[-TAIL_BYTES:].decode("utf-8", "replace").strip()
+        log_file = self._home.log(request.name, request.uid, attempt)
+        return readable((await asyncio.to_thread(self._home.tail, log_file, TAIL_BYTES)).decode("utf-8", "replace").strip())
 
     async def _finish(self, job: Object, end: End) -> None:
         """The conditions Kubernetes has for jobs whose controller is another."""
@@ -404,7 +606,7 @@ class Connector:
                 "status": "True",
                 "lastTransitionTime": stamp,
                 "lastProbeTime": stamp,
-                "message": end.message[:30000],
+                "message": readable(end.message),
                 **extra,
             }
             for kind in (first, last)
@@ -413,33 +615,24 @@ class Connector:
         await self._kube.status(
             live, {"startTime": status.get("startTime") or stamp, "active": 0, "ready": 0, "conditions": [*kept, *made], **done}
         )
-        await self._say(
-            job, "Completed" if end.done else end.reason, "done" if end.done else end.message.splitlines()[0], warning=not end.done
-        )
+        said = "done" if end.done else (end.message.splitlines() or [""])[0]
+        await self._say(job, "Completed" if end.done else end.reason, said, warning=not end.done)
         await self._tidy(live)
 
     # -- its end ---------------------------------------------------------------------------------------------------
 
-    async def _stop(self, job: Object, request: Request | None = None) -> None:
+    async def _stop(self, job: Object) -> None:
         """Cancel in Slurm, and see it gone; nothing to do for a job that never got there."""
-        if FINALIZER not in (job["metadata"].get("finalizers") or []) and ANNOTATION_ATTEMPT not in (
-            job["metadata"].get("annotations") or {}
-        ):
-            job = await self._kube.job(job["metadata"]["name"], job["metadata"]["uid"]) or job
-            if ANNOTATION_ATTEMPT not in (job["metadata"].get("annotations") or {}):
-                return
-        for desk in await self._desks(job, request):
-            await desk.refresh_credentials()
-            await desk.account.cancel(job["metadata"]["uid"])
-            desk.stir()
+        await self._where_it_is(job, lambda desk: desk.account.cancel(job["metadata"]["uid"]))
 
     async def _suspend(self, job: Object) -> None:
         await self._stop(job)
-        notes = job["metadata"].get("annotations") or {}
-        if ANNOTATION_ATTEMPT in notes:
-            following = str(int(notes[ANNOTATION_ATTEMPT]) + 1)
-            if notes.get(ANNOTATION_SLURM) is not None:
-                await self._kube.annotate(job, {ANNOTATION_ATTEMPT: following, ANNOTATION_SLURM: None})
+        self._requests.pop(job["metadata"]["uid"], None)
+        notes = _notes(job)
+        attempt = count_of(notes.get(ANNOTATION_ATTEMPT), MOST_ATTEMPTS)
+        if attempt and notes.get(ANNOTATION_SLURM) is not None:
+            following = str(min(attempt + 1, MOST_ATTEMPTS))
+            await self._kube.annotate(job, {ANNOTATION_ATTEMPT: following, ANNOTATION_SLURM: None})
         condition = {"type": "Suspended", "status": "True", "reason": "JobSuspended", "message": "Job suspended"}
         kept = [c for c in job.get("status", {}).get("conditions") or [] if c["type"] != "Suspended"]
         await self._kube.status(
@@ -447,28 +640,41 @@ class Connector:
         )
 
     async def _delete(self, job: Object) -> None:
-        await self._stop(job)
-        await self._forget(job)
+        uid = job["metadata"]["uid"]
+
+        async def leave(desk: Desk) -> bool:
+            known = await desk.account.cancel(uid)
+            return await desk.account.forget(uid) or known
+
+        await self._where_it_is(job, leave)
         await self._kube.release(job)
 
     async def _tidy(self, job: Object) -> None:
         """After the end: the working folder goes, and nothing holds the job back any longer."""
-        await self._forget(job)
+        await self._where_it_is(job, lambda desk: desk.account.forget(job["metadata"]["uid"]))
         await self._kube.release(job)
 
-    async def _forget(self, job: Object) -> None:
-        if ANNOTATION_ATTEMPT not in (job["metadata"].get("annotations") or {}):
-            return
-        for desk in await self._desks(job):
-            await desk.refresh_credentials()
-            await desk.account.forget(job["metadata"]["uid"])
+    async def _where_it_is(self, job: Object, do: Callable[[Desk], Awaitable[bool]]) -> None:
+        """Do something at the backend that has a job.
 
-    async def _desks(self, job: Object, request: Request | None = None) -> list[Desk]:
-        """The job's; all that are known where its config map is gone, and nothing says any more which that is."""
-        try:
-            return [await self._desk((request or await self._request(job)).host)]
-        except RefusedError:
-            return list(self.desks.values())
+        That is the one this process has sent it to. After a restart only the Job says which, and whoever may edit it may write
+        anything there: so that one is asked first, and every other too, unless it has seen the job.
+
+        Args:
+            do: says whether the backend has, or had, anything of the job.
+        """
+        uid = job["metadata"]["uid"]
+        if not _sent(job) and not _sent(await self._kube.job(job["metadata"]["name"], uid) or job):
+            return
+        sent_to, named = self._sent_to.get(uid), _notes(job).get(ANNOTATION_BACKEND)
+        desks = [desk for name, desk in self.desks.items() if sent_to in {None, name}]
+        for desk in sorted(desks, key=lambda desk: desk.backend.name != named):
+            with desk.in_use():
+                await desk.refresh_credentials()
+                known = await do(desk)
+            desk.stir()
+            if known and desk.backend.name == named:
+                return
 
 
 def wish(job: Object) -> str:
@@ -500,6 +706,22 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _notes(job: Object) -> dict[str, str]:
+    """The Job's annotations, which everybody who may edit it writes."""
+    return job["metadata"].get("annotations") or {}
+
+
+def _sent(job: Object) -> bool:
+    """Whether anything of it may have been sent anywhere, as far as the Job tells."""
+    return FINALIZER in (job["metadata"].get("finalizers") or []) or ANNOTATION_ATTEMPT in _notes(job)
+
+
+def _number(notes: dict[str, str]) -> str | None:
+    """Slurm's number, empty where it is not known any more; None where the attempt is still to be submitted."""
+    number = notes.get(ANNOTATION_SLURM)
+    return number if number == "" or count_of(number, 2**32) is not None else None
+
+
 def _failed(job: Object) -> int:
     """Attempts that have failed; the status only repeats it, since it cannot be written together with the attempt's number."""
-    return int((job["metadata"].get("annotations") or {}).get(ANNOTATION_FAILED, 0))
+    return count_of(_notes(job).get(ANNOTATION_FAILED), MOST_ATTEMPTS) or 0

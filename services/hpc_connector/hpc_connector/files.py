@@ -1,18 +1,59 @@
-"""The user's HOME volume, as mounted here: what is read from it and written to it stays inside it."""
+"""The user's HOME volume, as mounted here: what is read from it and written to it stays inside it, and never hangs.
+
+The user writes there at the same time and may put anything in any place at any moment. So every path is opened from the
+root down, folder by folder, each by the descriptor of the one before and none through a symbolic link; files are opened
+without waiting (a named pipe would wait for ever) and used only when they are regular ones.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from pathlib import Path
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
-from hpc_connector.domain import RefusedError, UnavailableError
+from hpc_connector.domain import MOST_FILES, RefusedError, UnavailableError
 
-CHUNK = 1 << 20
+DEEPEST = 64
+"""Folders in each other below a named input: each holds a descriptor while it is read."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class _Walk:
+    """Adds files below a folder to what was found, as long as there are not too many entries of any kind."""
+
+    def __init__(self, found: dict[str, str]) -> None:
+        self._found = found
+        self._left = MOST_FILES - len(found)
+
+    def add(self, folder: int, path: PurePosixPath, depth: int) -> None:
+        """An entry of an open folder, with everything in it."""
+        self._left -= 1
+        if self._left < 0 or depth > DEEPEST:
+            words = f"at most {MOST_FILES} files and folders in inputs, {DEEPEST} in each other; pack {path.parts[0]}"
+            raise RefusedError("Unfit", words)
+        mode = os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode):
+            inner = os.open(path.name, _FOLDER, dir_fd=folder)
+            try:
+                for name in _names(inner, self._left + 1):
+                    self.add(inner, path / name, depth + 1)
+            finally:
+                os.close(inner)
+        elif stat.S_ISREG(mode):
+            self._found[str(path)] = _sha256(path.name, folder)
+        elif depth == 0:
+            raise RefusedError("Unfit", f"{path} is a link, a pipe or a device; name the file or folder itself")
 
 
 class Home:
-    """The private folder of HOME.
+    """The private folder of HOME; paths are given below it.
 
     Args:
         root: where it is mounted.
@@ -21,63 +62,162 @@ class Home:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def path(self, below: str) -> Path:
-        """A path in it; a link that leads out of it is refused."""
-        path = self._root / below
-        if not path.resolve().is_relative_to(self._root.resolve()):
-            raise RefusedError("Unfit", f"{below} leads out of HOME/private")
-        return path
-
     def files(self, inputs: tuple[str, ...]) -> dict[str, str]:
-        """SHA-256 by path of every file in the inputs; links inside folders are left out."""
+        """SHA-256 by path of every file in the inputs; links, pipes and devices inside folders are left out."""
         found: dict[str, str] = {}
         for below in inputs:
-            path = self.path(below)
-            if not path.exists():
-                raise RefusedError("InputMissing", f"there is no {below} in HOME/private")
-            inside = (
-                [path] if path.is_file() else [item for item in sorted(path.rglob("*")) if not item.is_symlink() and item.is_file()]
-            )
-            found.update({str(item.relative_to(self._root)): self.digest(item) for item in inside})
+            try:
+                with self._folder(PurePosixPath(below).parent) as folder:
+                    _Walk(found).add(folder, PurePosixPath(below), 0)
+            except OSError as error:
+                if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                    words = f"there is no {below} in HOME/private, or a part of its path is a link"
+                    raise RefusedError("InputMissing", words) from error
+                raise _unavailable(error, "read") from error
         return found
 
-    @staticmethod
-    def digest(path: Path) -> str:
-        """SHA-256 of a file, empty where there is none."""
+    def open(self, below: str) -> BinaryIO:
+        """A file, for reading; where it is anything but a regular file, UnavailableError."""
+        path = PurePosixPath(below)
         try:
-            with path.open("rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
+            with self._folder(path.parent) as folder:
+                return os.fdopen(_regular(path.name, os.O_RDONLY, folder), "rb")
+        except OSError as error:
+            raise _unavailable(error, "read") from error
+
+    @staticmethod
+    def block(stream: BinaryIO, most: int) -> bytes:
+        """The next part of an open file."""
+        try:
+            return stream.read(most)
+        except OSError as error:
+            raise _unavailable(error, "read") from error
+
+    def size(self, below: str) -> int:
+        """Bytes in a file, 0 where there is none."""
+        path = PurePosixPath(below)
+        try:
+            with self._folder(path.parent) as folder:
+                return os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise _unavailable(error, "read") from error
+
+    def digest(self, below: str) -> str:
+        """SHA-256 of a file, empty where there is none."""
+        path = PurePosixPath(below)
+        try:
+            with self._folder(path.parent) as folder:
+                return _sha256(path.name, folder)
         except FileNotFoundError:
             return ""
+        except OSError as error:
+            raise _unavailable(error, "read") from error
 
-    def log(self, job: str, uid: str, attempt: int) -> Path:
+    def tail(self, below: str, most: int) -> bytes:
+        """The last bytes of a file, however long it is; nothing where there is none that can be read."""
+        try:
+            with self.open(below) as stream:
+                size = os.fstat(stream.fileno()).st_size
+                return os.pread(stream.fileno(), most, max(0, size - most))
+        except UnavailableError:
+            return b""
+
+    @staticmethod
+    def log(job: str, uid: str, attempt: int) -> str:
         """The file that keeps an attempt's output; jobs that had the same name before keep theirs."""
-        return self.path(f"jobs/{job}/{uid[:8]}/{attempt}.log")
+        return f"jobs/{job}/{uid[:8]}/{attempt}.log"
 
-    def make_folder(self, path: Path) -> None:
-        """Make a folder for the VO's group."""
+    def write_at(self, below: str, offset: int, data: bytes) -> None:
+        """Write part of a file, and its end there, in folders that are made where they are not there; see it kept."""
+        path = PurePosixPath(below)
         try:
-            path.mkdir(mode=0o770, parents=True, exist_ok=True)
+            with self._folder(path.parent, make=True) as folder:
+                descriptor = _regular(path.name, os.O_WRONLY | os.O_CREAT, folder)
+                try:
+                    os.ftruncate(descriptor, offset)
+                    view = memoryview(data)
+                    while view:
+                        written = os.pwrite(descriptor, view, offset)
+                        offset, view = offset + written, view[written:]
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
         except OSError as error:
-            raise unavailable(error) from error
+            raise _unavailable(error, "written") from error
 
-    def write_at(self, path: Path, offset: int, data: bytes) -> None:
-        """Write part of a file and see it kept."""
+    def replace(self, part: str, below: str) -> None:
+        """Give a file its final name in the same folder, in place of what has it, and see it kept."""
+        old, new = PurePosixPath(part), PurePosixPath(below)
+        assert old.parent == new.parent
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o660)
-            try:
-                os.ftruncate(descriptor, offset)
-                view = memoryview(data)
-                while view:
-                    written = os.pwrite(descriptor, view, offset)
-                    offset, view = offset + written, view[written:]
-                os.fsync(descriptor)
-            finally:
+            with self._folder(new.parent) as folder:
+                os.replace(old.name, new.name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.fsync(folder)
+        except OSError as error:
+            raise _unavailable(error, "written") from error
+
+    def remove(self, below: str) -> None:
+        """Remove a file, where it is there."""
+        path = PurePosixPath(below)
+        try:
+            with self._folder(path.parent) as folder:
+                os.unlink(path.name, dir_fd=folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _unavailable(error, "written") from error
+
+    @contextmanager
+    def _folder(self, below: PurePosixPath, *, make: bool = False) -> Iterator[int]:
+        """Descriptor of a folder, reached without following a link."""
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in below.parts:
+                if name == ".." or name.startswith("/"):
+                    raise RefusedError("Unfit", f"{below} leads out of HOME/private")
+                if make:
+                    with suppress(FileExistsError):
+                        os.mkdir(name, 0o770, dir_fd=descriptor)
+                try:
+                    inner = os.open(name, _FOLDER, dir_fd=descriptor)
+                except OSError as error:
+                    if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+                        raise OSError(error.errno, f"{name} is a link, or not a folder") from error
+                    raise
                 os.close(descriptor)
-        except OSError as error:
-            raise unavailable(error) from error
+                descriptor = inner
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
 
-def unavailable(error: OSError) -> UnavailableError:
+def _names(folder: int, most: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in islice(entries, most))
+
+
+def _regular(name: str, flags: int, folder: int) -> int:
+    """Descriptor of a regular file; what is anything else is closed again, untouched."""
+    try:
+        descriptor = os.open(name, flags | _FILE, 0o660, dir_fd=folder)
+    except OSError as error:
+        if error.errno in {errno.ENXIO, errno.ELOOP, errno.EISDIR}:  # a pipe or a socket, a link, a folder
+            raise OSError(error.errno, f"{name} is not a regular file") from error
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, f"{name} is not a regular file")
+
+
+def _sha256(name: str, folder: int) -> str:
+    descriptor = _regular(name, os.O_RDONLY, folder)
+    with os.fdopen(descriptor, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _unavailable(error: OSError, what: str) -> UnavailableError:
     """What a failing HOME volume is to a job: something to wait for."""
-    return UnavailableError("HomeUnavailable", f"HOME cannot be written: {error.strerror}")
+    return UnavailableError("HomeUnavailable", f"HOME cannot be {what}: {error.strerror or error}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from base64 import b64decode
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx2
 import msgspec
 from lightkube import ApiError, AsyncClient
 from lightkube.resources.batch_v1 import Job, JobStatus
@@ -14,13 +18,14 @@ from lightkube.resources.core_v1 import ConfigMap, Event, Namespace, Secret
 from lightkube.types import PatchType
 
 from hpc_connector.connection import Credentials
-from hpc_connector.domain import FINALIZER, Backend, RefusedError, UnavailableError
+from hpc_connector.domain import FINALIZER, RefusedError, UnavailableError, readable, slim
 
 Object = dict[str, Any]
 COMPONENT = "hpc-connector"
 REPEAT_S = 300
-WATCH_S = 290
 MESSAGE = 1000
+PAGE = 20
+"""Jobs in one answer: each may be as long as 1.5 MB, and only a part of it is kept."""
 NOT_FOUND = 404
 
 
@@ -34,33 +39,50 @@ class Kube:
 
     async def owner(self) -> str:
         """What tells this namespace from others: its uid, of which no two are the same in any two clusters."""
-        space = await self._client.get(Namespace, self.namespace)
+        with _asking():
+            space = await self._client.get(Namespace, self.namespace)
         assert space.metadata
         return str(space.metadata.uid)
 
-    async def changes(self) -> AsyncIterator[tuple[str, list[Object]]]:
-        """All jobs (`ALL`, once), then each that changes (`MODIFIED`, `DELETED`); ends when the watch does, to be begun anew."""
-        found = self._client.list(Job, namespace=self.namespace)
-        yield "ALL", [_plain(job) async for job in found]
-        version = found.resourceVersion
-        async for change, job in self._client.watch(
-            Job, namespace=self.namespace, resource_version=version, server_timeout=WATCH_S
-        ):
-            yield change, [_plain(job)]
+    async def changes(self, watch_s: float) -> AsyncIterator[tuple[str, list[Object]]]:
+        """All jobs (`ALL`, once), then each that changes (`MODIFIED`, `DELETED`), for `watch_s`, to be begun anew then.
+
+        The library's watch begins itself anew without a word, for ever, and a connection that is dead is as quiet as a
+        namespace where nothing happens: so the time is kept here.
+        """
+        end = asyncio.get_running_loop().time() + watch_s
+        with _asking():
+            found = self._client.list(Job, namespace=self.namespace, chunk_size=PAGE)
+            jobs = [_plain(job) async for job in found]
+        yield "ALL", jobs
+        events: Any = self._client.watch(
+            Job, namespace=self.namespace, resource_version=found.resourceVersion, server_timeout=int(watch_s) + 10
+        )
+        try:
+            while True:
+                left = end - asyncio.get_running_loop().time()
+                try:
+                    change, job = await asyncio.wait_for(_next(events), left)
+                except (TimeoutError, StopAsyncIteration):
+                    return
+                yield change, [_plain(job)]
+        finally:
+            await events.aclose()
 
     async def job(self, name: str, uid: str) -> Object | None:
         """The job as it is now; None when it, or the one of that uid, is gone."""
         try:
-            job = _plain(await self._client.get(Job, name, namespace=self.namespace))
+            with _asking():
+                job = _plain(await self._client.get(Job, name, namespace=self.namespace))
         except ApiError as error:
             if error.status.code == NOT_FOUND:
                 return None
             raise
         return job if job["metadata"]["uid"] == uid else None
 
-    async def annotate(self, job: Object, values: dict[str, str | None]) -> None:
+    async def annotate(self, job: Object, values: Mapping[str, str | None]) -> None:
         """Write annotations, and see that the job is not gone before it is cancelled."""
-        meta: Object = {"annotations": values}
+        meta: Object = {"annotations": dict(values)}
         kept = job["metadata"].get("finalizers") or []
         if FINALIZER not in kept:
             meta["finalizers"] = [*kept, FINALIZER]
@@ -74,52 +96,46 @@ class Kube:
             # The test keeps another's finalizer, added meanwhile, from being lost.
             at = f"/metadata/finalizers/{kept.index(FINALIZER)}"
             patch = [{"op": "test", "path": at, "value": FINALIZER}, {"op": "remove", "path": at}]
-            await self._client.patch(Job, live["metadata"]["name"], patch, namespace=self.namespace, patch_type=PatchType.JSON)
+            with _asking():
+                await self._client.patch(Job, live["metadata"]["name"], patch, namespace=self.namespace, patch_type=PatchType.JSON)
 
     async def status(self, job: Object, status: Object) -> None:
         """Write part of the job's status."""
         name = job["metadata"]["name"]
-        await self._client.patch(JobStatus, name, {"status": status}, namespace=self.namespace, patch_type=PatchType.MERGE)
+        with _asking():
+            await self._client.patch(JobStatus, name, {"status": status}, namespace=self.namespace, patch_type=PatchType.MERGE)
 
     async def _patch(self, job: Object, patch: Object) -> None:
         name = job["metadata"]["name"]
-        await self._client.patch(Job, name, patch, namespace=self.namespace, patch_type=PatchType.MERGE)
-
-    async def backend(self, host: str, names: list[str]) -> Backend:
-        """The backend a job names by its name or by its ENDPOINT."""
-        for name in names:
-            try:
-                backend = Backend.of(name, await self.config_map(f"backend-{name}"))
-            except RefusedError:
-                if host == name:
-                    raise
-                continue
-            if host in {name, backend.endpoint}:
-                return backend
-        raise RefusedError("UnknownBackend", f"this VO has no HPC backend {host!r}; it has {', '.join(names) or 'none'}")
+        with _asking():
+            await self._client.patch(Job, name, patch, namespace=self.namespace, patch_type=PatchType.MERGE)
 
     async def config_map(self, name: str) -> dict[str, str]:
         """Data of a config map; raises RefusedError where there is none."""
         try:
-            found = await self._client.get(ConfigMap, name, namespace=self.namespace)
+            with _asking():
+                found = await self._client.get(ConfigMap, name, namespace=self.namespace)
         except ApiError as error:
             if error.status.code == NOT_FOUND:
                 raise RefusedError("Unfit", f"there is no config map {name}") from error
             raise
         return dict(found.data or {})
 
-    async def credentials(self, backend: str) -> tuple[Credentials, str]:
-        """A backend's credentials, and the version of the Secret they are from."""
+    async def credentials(self, backend: str, known: str) -> tuple[Credentials, str] | None:
+        """A backend's credentials, and the version of the Secret they are from; None where that is the one known."""
         try:
-            found = await self._client.get(Secret, f"backend-{backend}", namespace=self.namespace)
+            with _asking():
+                found = await self._client.get(Secret, f"backend-{backend}", namespace=self.namespace)
         except ApiError as error:
             if error.status.code == NOT_FOUND:
                 todo = f"an operator writes it with `primage hpc login --backend {backend}`"
                 raise UnavailableError("CredentialsMissing", f"there is no Secret backend-{backend}; {todo}") from error
             raise
         assert found.metadata
-        data = {key: _decoded(value) for key, value in (found.data or {}).items()}
-        return Credentials.of(data), str(found.metadata.resourceVersion)
+        version = str(found.metadata.resourceVersion)
+        if version == known:
+            return None
+        return Credentials.of({key: b64decode(value) for key, value in (found.data or {}).items()}), version
 
     async def event(self, job: Object, reason: str, message: str, *, warning: bool = False) -> None:
         """Tell people; the same about the same job only every few minutes."""
@@ -133,24 +149,35 @@ class Kube:
         body = {
             "metadata": {"name": name, "namespace": self.namespace},
             "involvedObject": {**about, "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]},
-            "reason": reason, "message": message[:MESSAGE], "type": "Warning" if warning else "Normal", "count": 1,
+            "reason": reason, "message": readable(message, MESSAGE), "type": "Warning" if warning else "Normal", "count": 1,
             "firstTimestamp": stamp, "lastTimestamp": stamp, "source": {"component": COMPONENT},
         }  # fmt: skip
-        await self._client.create(msgspec.convert(body, Event))
+        with _asking():
+            await self._client.create(msgspec.convert(body, Event))
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """An API server that cannot be reached is something to wait for."""
+    try:
+        yield
+    except ApiError:
+        raise
+    except (httpx2.HTTPError, httpx2.StreamError, OSError, ValueError) as error:
+        raise UnavailableError("ApiServer", f"the API server cannot be reached: {error or type(error).__name__}") from error
+
+
+async def _next(events: Any) -> tuple[str, Job]:
+    with _asking():
+        found: tuple[str, Job] = await anext(events)
+        return found
 
 
 def _plain(job: Job) -> Object:
-    found: Object = _without_nothing(msgspec.to_builtins(job))
-    return found
+    return slim(_without_nothing(msgspec.to_builtins(job)))
 
 
 def _without_nothing(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nothing(item) for key, item in value.items() if item is not None}
     return [_without_nothing(item) for item in value] if isinstance(value, list) else value
-
-
-def _decoded(text: str) -> bytes:
-    from base64 import b64decode
-
-    return b64decode(text)

@@ -7,12 +7,11 @@ import io
 import shlex
 import tarfile
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+from pathlib import PurePosixPath
 
 import asyncssh
 
-from hpc_connector.connection import Connection, Credentials, script, sums_of, upload
+from hpc_connector.connection import LIST_BYTES, SMALL_BYTES, Connection, Credentials, bytes_of, number_of, part_of, script, sums_of
 from hpc_connector.domain import (
     NO_IMAGE,
     Backend,
@@ -22,13 +21,22 @@ from hpc_connector.domain import (
     UnavailableError,
     comment,
     read_poll,
+    readable,
     sbatch_options,
 )
 from hpc_connector.files import Home
 
-TEMPORARY = 75
 REFUSED = 65
+TIMED_OUT = 124
+"""What `timeout` ends with."""
 COMMAND_S = 60.0
+LISTING_S = 600.0
+"""For reading files there from end to end, to know their digests."""
+POLL_BYTES = 4 << 20
+"""Of one look: a thousand attempts take 200 kB."""
+STDERR_BYTES = 4096
+GRACE_S = 15.0
+BLOCK = 64 * 1024
 CANCEL_S = 20
 SESSIONS = 6
 """At a time; an OpenSSH server's default allows ten on a connection, of which one is for files and one for looking."""
@@ -52,7 +60,7 @@ class Account(Connection):
         number = await self._run(
             "submit", root, request.uid, str(attempt), said, image, self.backend.datalake, *options, stdin=self._attempt(request)
         )
-        return "" if number.strip() == "started" else number.strip()
+        return number_of(number)
 
     def _attempt(self, request: Request) -> bytes:
         """The attempt's files as a tar archive."""
@@ -65,18 +73,22 @@ class Account(Connection):
                 archive.addfile(info, io.BytesIO(data))
         return stream.getvalue()
 
-    async def look(self) -> dict[tuple[str, int], Seen]:
-        """All of this namespace's attempts, by one command."""
-        return read_poll(await self._run("poll", await self._ready()), self.owner)
+    async def look(self, attempts: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Seen]:
+        """What Slurm has of this namespace, and the results of these attempts, by one command."""
+        names = "".join(f"{uid}/{attempt}\n" for uid, attempt in attempts).encode()
+        line = self._line("poll", await self._ready(), self.owner)
+        assert self._connection is not None
+        # Beside the others' sessions: jobs whose commands hang must not keep anybody from looking.
+        return read_poll(await self._on(self._connection, line, names, COMMAND_S, POLL_BYTES), self.owner)
 
-    async def cancel(self, uid: str) -> None:
-        """Return once none of the job's attempts lives."""
-        await self._run("cancel", uid, str(CANCEL_S), timeout=CANCEL_S + COMMAND_S)
+    async def cancel(self, uid: str) -> bool:
+        """Return once none of the job's attempts lives; says whether there has been anything of the job."""
+        said = await self._run("cancel", await self._ready(), uid, str(CANCEL_S), timeout=CANCEL_S + COMMAND_S)
+        return said.strip() == "known"
 
-    async def forget(self, uid: str) -> None:
-        """Remove the job's working folder."""
-        root = await self._ready()
-        await self._command(f"rm -rf -- {shlex.quote(f'{root}/{uid}')}")
+    async def forget(self, uid: str) -> bool:
+        """Remove the job's working folder; says whether there was one."""
+        return (await self._run("forget", await self._ready(), uid, timeout=LISTING_S)).strip() == "known"
 
     async def bring(self, request: Request, home: Home) -> None:
         """Copy the inputs there, what is there already excepted; goes on where an earlier call was cut off."""
@@ -88,64 +100,122 @@ class Account(Connection):
         folder = f"{root}/{request.uid}/mount/HOME/private"
         there = await self._sums(folder, wanted)
         try:
-            files = await self._sftp()
             for path, digest in wanted.items():
                 if there.get(path) != digest:
-                    await files.makedirs(f"{folder}/{Path(path).parent}", exist_ok=True)
-                    await upload(files, home.path(path), f"{folder}/{path}.part")
-                    if (await self._sums(folder, [f"{path}.part"])).get(f"{path}.part") != digest:
-                        await files.remove(f"{folder}/{path}.part")
-                        raise UnavailableError("StagingIn", f"{path} did not arrive whole; it is sent again")
-                    await files.posix_rename(f"{folder}/{path}.part", f"{folder}/{path}")
+                    await self._bring_one(home, path, digest, folder)
         except (OSError, asyncssh.Error) as error:
             raise self._lost(error) from error
 
+    async def _bring_one(self, home: Home, path: str, digest: str, folder: str) -> None:
+        files, part = await self._sftp(), part_of(path, digest)
+        target, at = bytes_of(f"{folder}/{path}"), bytes_of(f"{folder}/{part}")
+        await files.makedirs(bytes_of(str(PurePosixPath(f"{folder}/{path}").parent)), exist_ok=True)
+        await self._upload(files, home, path, f"{folder}/{part}")
+        if (await self._sums(folder, [part])).get(part) != digest:
+            await files.remove(at)
+            raise UnavailableError("StagingIn", f"{readable(path, 200)} did not arrive whole; it is sent again")
+        await files.posix_rename(at, target)
+
     async def fetch(self, request: Request, home: Home) -> None:
-        """Copy the outputs here, what is here already excepted; goes on where an earlier call was cut off."""
+        """Copy the outputs here, what is here already excepted; goes on where an earlier call was cut off.
+
+        Raises:
+            RefusedError: something of what the job names is not there, or is no file in its HOME; the rest is here then.
+        """
         if not request.outputs:
             return
         folder = f"{await self._ready()}/{request.uid}/mount/HOME/private"
+        text = await self._run("results", folder, *request.outputs, timeout=LISTING_S, most=LIST_BYTES)
+        sums, _, missing = text.rpartition("\0\0")
         try:
-            made = sums_of(await self._run("results", folder, *request.outputs, timeout=600))
-        except RefusedError as error:
+            made = sums_of(sums)
+        except ValueError as error:
             raise RefusedError("OutputMissing", str(error)) from error
         await self.take(request, made, home)
+        if missing.strip():
+            raise RefusedError("OutputMissing", readable(missing.strip(), SMALL_BYTES))
 
     # -- the connection --------------------------------------------------------------------------------------------
 
     async def _find_root(self, connection: asyncssh.SSHClientConnection) -> str:
-        return (await self._on(connection, self._line("connect", self.backend.scratch), None, COMMAND_S)).strip()
+        return await self._on(connection, self._line("connect", self.backend.scratch), None, COMMAND_S, SMALL_BYTES)
 
     @staticmethod
     def _line(name: str, *arguments: str) -> str:
-        return " ".join(["bash", "-c", shlex.quote(script(name)), "primage", *map(shlex.quote, arguments)])
+        text = script("outputs") + script(name) if name == "results" else script(name)
+        return " ".join(["bash", "-c", shlex.quote(text), "primage", *map(shlex.quote, arguments)])
 
-    async def _run(self, name: str, *arguments: str, stdin: bytes | None = None, timeout: float = COMMAND_S) -> str:
-        return await self._command(self._line(name, *arguments), stdin, timeout)
-
-    async def _command(self, line: str, stdin: bytes | None = None, timeout: float = COMMAND_S) -> str:
+    async def _run(
+        self, name: str, *arguments: str, stdin: bytes | None = None, timeout: float = COMMAND_S, most: int = SMALL_BYTES
+    ) -> str:
         await self._ready()
         assert self._connection is not None
         async with self._sessions:
-            return await self._on(self._connection, line, stdin, timeout)
+            return await self._on(self._connection, self._line(name, *arguments), stdin, timeout, most)
 
-    async def _on(self, connection: asyncssh.SSHClientConnection, line: str, stdin: bytes | None, timeout: float) -> str:
+    async def _on(self, connection: asyncssh.SSHClientConnection, line: str, stdin: bytes | None, timeout: float, most: int) -> str:
+        """What a command prints, of which no more than `most` bytes are read."""
         self.commands += 1
         try:
-            done = await connection.run(line, input=stdin or b"", encoding=None, timeout=timeout)
-        except (OSError, asyncssh.Error, TimeoutError) as error:
+            # There too: what hangs would keep its session, of which a login node allows a few.
+            limited = f"timeout --kill-after=5 {timeout:.0f} {line}"
+            async with asyncio.timeout(timeout + GRACE_S):
+                process = await connection.create_process(limited, encoding=None)
+                try:
+                    said, errors = await _talk(process, stdin or b"", most)
+                finally:
+                    process.close()
+        except TimeoutError as error:
+            # This command hangs, and nothing is known of others': a dead connection is found by its keepalives.
+            raise UnavailableError("HpcUnavailable", f"a command did not end within {timeout:.0f} s") from error
+        except (OSError, asyncssh.Error) as error:
             raise self._lost(error) from error
-        said = _text(done.stderr).strip()[-1000:]
-        if done.returncode == REFUSED:
-            raise RefusedError("SubmitRefused", said.removeprefix("sbatch: error: ") or "no reason given")
-        if done.returncode:
-            raise UnavailableError("HpcUnavailable", said or f"a command ended with status {done.returncode}")
-        return _text(done.stdout)
+        words = readable(errors.decode(errors="replace").strip()[-1000:])
+        if said is None:
+            raise UnavailableError("HpcUnavailable", f"a command printed more than {most} bytes: {words}")
+        if process.returncode == REFUSED:
+            raise RefusedError("SubmitRefused", words.removeprefix("sbatch: error: ") or "no reason given")
+        if process.returncode == TIMED_OUT:
+            raise UnavailableError("HpcUnavailable", f"a command did not end there within {timeout:.0f} s: {words}")
+        if process.returncode:
+            raise UnavailableError("HpcUnavailable", words or f"a command ended with status {process.returncode}")
+        return said.decode(errors="surrogateescape")
 
     async def _sums(self, folder: str, paths: Iterable[str]) -> dict[str, str]:
         names = "\0".join(paths).encode(errors="surrogateescape")
-        return sums_of(await self._run("sums", folder, stdin=names, timeout=600))
+        try:
+            return sums_of(await self._run("sums", folder, stdin=names, timeout=LISTING_S, most=LIST_BYTES))
+        except ValueError as error:
+            raise UnavailableError("HpcUnavailable", f"the inputs that are there cannot be told: {error}") from error
 
 
-def _text(data: Any) -> str:
-    return bytes(data or b"").decode(errors="surrogateescape")
+async def _talk(process: asyncssh.SSHClientProcess[bytes], stdin: bytes, most: int) -> tuple[bytes | None, bytes]:
+    """What a process prints, None where that is more than `most`, and the last of its errors, when it has ended."""
+
+    async def answer() -> bytes | None:
+        found = bytearray()
+        while block := await process.stdout.read(BLOCK):
+            found += block
+            if len(found) > most:
+                process.close()
+                return None
+        return bytes(found)
+
+    async def errors() -> bytes:
+        last = b""
+        while block := await process.stderr.read(BLOCK):
+            last = (last + block)[-STDERR_BYTES:]
+        return last
+
+    async def ask() -> None:
+        try:
+            for at in range(0, len(stdin), BLOCK):
+                process.stdin.write(stdin[at : at + BLOCK])
+                await process.stdin.drain()
+            process.stdin.write_eof()
+        except (BrokenPipeError, ConnectionError):
+            pass  # it did not want to know more; what it says counts
+
+    _, said, wrong = await asyncio.gather(ask(), answer(), errors())
+    await process.wait_closed()
+    return said, wrong

@@ -7,12 +7,10 @@ attempt=$1
 mount=$(cd "$attempt/../mount" && pwd) || exit 98
 mkdir "$attempt/started" || exit 99
 date +%s.%N > "$attempt/began"
-set -a
-# shellcheck disable=SC1091
-. "$attempt/environment"
-export MOUNT_POINT="$mount" HOME="$mount/HOME/private"
-set +a
-cd "$HOME" || exit 98
+home=$mount/HOME/private
+cd "$home" || exit 98
+# The job's variables are the child's alone: whatever they are named, they mean nothing here.
+mapfile -d '' -t variables < "$attempt/environment"
 # Where files come by SFTP alone, nobody but the job can look whether they arrived whole; what did not is sent again.
 arrived() {
   [ -e "$attempt/../inputs" ] || return 0
@@ -20,7 +18,7 @@ arrived() {
   cut -c 67- "$attempt/../inputs" | xargs -d '\n' rm -f --
   return 1
 }
-(arrived || exit 97; exec "$attempt/command") &
+(arrived || exit 97; exec env -- "${variables[@]}" MOUNT_POINT="$mount" HOME="$home" "$attempt/command") &
 child=$!
 # Slurm's warning before it kills: pass it on, and still say how it ended.
 trap 'kill -TERM "$child" 2> /dev/null' TERM
@@ -32,11 +30,12 @@ done
 date +%s.%N > "$attempt/ended"
 # And nobody but the job can say what it made.
 if [ "$code" = 0 ] && [ -s "$attempt/../outputs" ]; then
-  mapfile -d '' -t made < "$attempt/../outputs"
-  missing=$(for path in "${made[@]}"; do [ -e "$path" ] || echo "$path"; done)
-  [ -z "$missing" ] || echo "$missing" > "$attempt/../missing"
-  find "${made[@]}" -type f -print0 2> /dev/null | sort -z | xargs -0 -r sha256sum --zero -- > "$attempt/../.sums"
-  sync "$attempt/../.sums" 2> /dev/null
+  # shellcheck disable=SC1091
+  . "$attempt/outputs.sh"
+  mapfile -d '' -t named < "$attempt/../outputs"
+  (made "$home" "${named[@]}" 3> "$attempt/../.missing" > "$attempt/../.sums")
+  head -c 4000 "$attempt/../.missing" > "$attempt/../missing"
+  sync "$attempt/../missing" "$attempt/../.sums" 2> /dev/null
   mv "$attempt/../.sums" "$attempt/../sums"
 fi
 echo "$code" > "$attempt/.result"

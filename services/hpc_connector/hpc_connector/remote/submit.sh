@@ -7,18 +7,26 @@ root=$1 uid=$2 attempt=$3 comment=$4 image=$5 lake=$6
 shift 6
 work=$root/$uid
 at=$work/$attempt
-mkdir -p "$at" "$work/mount/HOME/private" || { echo "no working folder in $root" >&2; exit 75; }
-[ -z "$lake" ] || ln -sfn "$lake" "$work/mount/DATALAKE" || exit 75
+mkdir -p -- "$at" "$work/mount/HOME/private" || { echo "no working folder in $root" >&2; exit 75; }
+[ -z "$lake" ] || ln -sfn -- "$lake" "$work/mount/DATALAKE" || exit 75
+# The job before may have put anything in their place: opening a pipe would wait for ever.
+for file in "$work/lock" "$at/number"; do
+  if [ -L "$file" ] || { [ -e "$file" ] && [ ! -f "$file" ]; }; then
+    echo "$file is not a file any more" >&2
+    exit 65
+  fi
+done
 exec 9> "$work/lock"
-flock 9
+flock -w 30 9 || { echo "something else holds $work/lock" >&2; exit 75; }
 if [ -s "$at/number" ]; then
   cat > /dev/null
-  cat "$at/number"
+  head -c 64 "$at/number"
   exit 0
 fi
 tar -x -C "$at" || { echo "the attempt's files cannot be written to $at" >&2; exit 75; }
 # The connection may have gone, or the machine, after sbatch and before its number was kept.
-found=$(squeue --me --states=all --noheader --format='%A|%k') || { echo "squeue does not answer" >&2; exit 75; }
+found=$(squeue --me --states=all --noheader --format='%A|%k' | grep -F "|$comment"; exit "${PIPESTATUS[0]}") ||
+  { echo "squeue does not answer" >&2; exit 75; }
 number=$(printf '%s\n' "$found" | while IFS='|' read -r id said; do [ "$said" != "$comment" ] || echo "$id"; done | head -n 1)
 if [ -z "$number" ] && [ ! -e "$at/started" ]; then
   if [ -n "$image" ] && ! bash -lc 'command -v apptainer' > /dev/null; then

@@ -1,0 +1,95 @@
+"""The connector as a process of this machine, between a Kubernetes that is a few lines and an HPC centre that is a few more."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from fake_api import NAMESPACE, FakeApi
+from hpc_centre import Centre
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_S = 60
+Found = TypeVar("Found")
+
+
+def until(what: str, probe: Callable[[], Found], timeout_s: float = WAIT_S) -> Found:
+    """The first true answer of a probe."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if found := probe():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {timeout_s} s: {what}")
+
+
+class Local:
+    """A namespace with HPC centres, and one connector after the other.
+
+    Attributes:
+        api, centre, home: its Kubernetes, its first centre, its HOME/private.
+        centres: all of them, by the backend's name.
+    """
+
+    def __init__(self, folder: Path, *names: str) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir()
+        self.alive = folder / "alive"
+        self.log = folder / "connector.log"
+        self.api = FakeApi(folder)
+        self.centres = {name: Centre(folder / name).start() for name in names or ("hpc",)}
+        self.centre = next(iter(self.centres.values()))
+        for name, centre in self.centres.items():
+            self.api.secret(f"backend-{name}", centre.secret())
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, program: tuple[str, ...] = ("-m", "hpc_connector"), **environment: str) -> None:
+        """Run the connector, with periods shortened; `environment` changes more."""
+        self.stop_connector()
+        env = {
+            **os.environ, "KUBECONFIG": str(self.api.kubeconfig), "PYTHONPATH": str(ROOT / "services/hpc_connector"),
+            "PRIMAGE_NAMESPACE": NAMESPACE, "PRIMAGE_HOME": str(self.home), "PRIMAGE_ALIVE": str(self.alive),
+            "PRIMAGE_BACKENDS": json.dumps([centre.backend(name) for name, centre in self.centres.items()]),
+            "PRIMAGE_IDLE_S": "0.5", "PRIMAGE_BEAT_S": "0.2", **environment,
+        }  # fmt: skip
+        with self.log.open("a") as stream:
+            self.process = subprocess.Popen([sys.executable, *program], env=env, stdout=stream, stderr=stream)
+
+    def stop_connector(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(30)
+
+    def stop(self) -> None:
+        self.stop_connector()
+        self.api.stop()
+        for centre in self.centres.values():
+            centre.stop()
+
+    def ends(self, name: str, wanted: str = "Complete") -> tuple[str, str]:
+        """Wait for a job's end; returns its reason and message."""
+        until(f"{name} ends", lambda: self.api.condition(name))
+        assert self.api.condition(name) == wanted, self.api.said(name)
+        return self.api.said(name)
+
+    def output(self, name: str, uid: str, attempt: int = 1) -> str:
+        return (self.home / "jobs" / name / uid[:8] / f"{attempt}.log").read_text(errors="replace")
+
+    def runs(self) -> bool:
+        """Whether the connector still does."""
+        assert self.process
+        return self.process.poll() is None
+
+    def memory_mib(self) -> float:
+        """The most the connector ever had in memory."""
+        assert self.process
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
