@@ -47,6 +47,11 @@ class Tenant:
         return {names.LABEL_VO: names.namespace_for(self.vo.name), **whose}
 
 
+def tenants_of(vo: VoConfig) -> list[Tenant]:
+    """A VO, then its members."""
+    return [Tenant(vo), *(Tenant(vo, user) for user in vo.users)]
+
+
 def tenants(config: SiteConfig) -> list[Tenant]:
     """All of a site, each VO before its members."""
-    return [tenant for vo in config.vos for tenant in (Tenant(vo), *(Tenant(vo, user) for user in vo.users))]
+    return [tenant for vo in config.vos for tenant in tenants_of(vo)]

@@ -62,7 +62,7 @@ def run_checks(site: str, on_check: Callable[[Check], None]) -> list[Check]:
     if not found:
         raise PrimageError(f"site {site} is not up", todo=f"run `primage up {site}` (`make site` for the local one)")
     outputs = SiteOutputs.model_validate(found)
-    cluster = Cluster(outputs.kubeconfig, outputs.context)
+    cluster = engine.cluster_of(StackName(site))
     done = []
     for name, check in _checks(outputs, cluster, engine):
         started = time.monotonic()
@@ -136,7 +136,8 @@ def _volumes(cluster: Cluster, namespace: str) -> Outcome:
         name: (cluster.get(Ref("v1", "PersistentVolumeClaim", name, namespace)) or {}).get("status", {}).get("phase", "missing")
         for name in wanted
     }
-    return all(phase == "Bound" for phase in phases.values()), ", ".join(f"{name} {phase}" for name, phase in phases.items())
+    said = ", ".join(f"{name} {phase}" for name, phase in phases.items())
+    return all(phase == "Bound" for phase in phases.values()), f"{said}; sizes are the file system's to enforce"
 
 
 def _privileged(cluster: Cluster, namespace: str) -> Outcome:

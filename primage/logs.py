@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import codecs
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +21,16 @@ from primage.stacks.hpc_settings import MANAGER
 LOOK_EVERY_S = 1.0
 LONGEST_S = 86_400
 READER_IMAGE = "localhost/primage/base:1"
-# Attempts are numbered files, each complete before the next begins: one after the other they only ever grow.
-READ = 'cd "/home-private/jobs/$1/$2" 2> /dev/null || exit 0; ls | sort -n | xargs -r cat | tail -c "+$3" | head -c 4000000'
+MOST_PODS = 50
+MOST_AT_A_TIME = 3_000_000
+# Attempts are numbered files, each complete before the next begins: one after the other they only ever grow. Whoever owns HOME can
+# put anything there: only plain files with a number are read. As text, so that the next piece begins at the right byte.
+READ = """
+cd "/home-private/jobs/$1/$2" 2> /dev/null || exit 0
+ls | grep -xE '[0-9]{1,6}[.]log' | sort -n | while read -r name; do
+  if [ -f "$name" ] && [ ! -L "$name" ]; then cat "$name"; fi
+done | tail -c "+$3" | head -c "$4" | base64 -w 0
+"""
 
 
 def jobs_of(stack: StackName) -> list[tuple[Cluster, Ref]]:
@@ -67,7 +77,7 @@ def _grow(whole: Callable[[], str], over: Callable[[], bool], *, follow: bool) -
 
 
 def _of_pods(cluster: Cluster, job: Ref) -> str:
-    pods = pods_of(cluster, job)
+    pods = pods_of(cluster, job)[-MOST_PODS:]
     several = len(pods) > 1
     parts = []
     for pod in pods:
@@ -84,17 +94,18 @@ def _from_home(cluster: Cluster, job: Ref, folder: str, *, follow: bool) -> Iter
     try:
         cluster.apply(reader, manager="primage-logs")
         wait_ready(cluster, cluster.get(ref) or reader, timeout_s=60, report=lambda _: None)
-        said = 0
+        said, text = 0, codecs.getincrementaldecoder("utf-8")("replace")
         while True:
             ended = not follow or _over(cluster, job)
-            code, out, err = cluster.execute(ref, ["sh", "-c", READ, "read", job.name, folder, str(said + 1)])
+            code, out, err = cluster.execute(ref, ["sh", "-c", READ, "read", job.name, folder, str(said + 1), str(MOST_AT_A_TIME)])
             if code:
                 raise PrimageError(
                     f"the output of {job} cannot be read: {err.strip()}", where=f"HOME/private/jobs/{job.name}/{folder}"
                 )
-            if out:
-                yield out
-                said += len(out.encode(errors="surrogateescape"))
+            piece = _piece(out, job)
+            if piece:
+                yield text.decode(piece)
+                said += len(piece)
             elif ended:
                 return
             else:
@@ -105,6 +116,17 @@ def _from_home(cluster: Cluster, job: Ref, folder: str, *, follow: bool) -> Iter
             wait_gone(cluster, ref, timeout_s=30, report=lambda _: None)
         except Refused:
             pass  # it was never made
+
+
+def _piece(out: str, job: Ref) -> bytes:
+    """What the reader sent."""
+    try:
+        piece = base64.b64decode(out, validate=True)
+    except ValueError:
+        piece = b"x" * (MOST_AT_A_TIME + 1)
+    if len(piece) > MOST_AT_A_TIME:
+        raise PrimageError(f"the output of {job} does not arrive as it was asked for", todo="see what runs in that namespace")
+    return piece
 
 
 def _reader(cluster: Cluster, job: Ref) -> Object:
@@ -134,5 +156,11 @@ def _owner(cluster: Cluster, namespace: str) -> tuple[int, int]:
     connector = cluster.get(Ref("apps/v1", "Deployment", "hpc-connector", namespace))
     if connector is None:
         raise PrimageError(f"namespace {namespace} has no HPC connector", todo="see hpc.backends in the site's file")
-    context = connector["spec"]["template"]["spec"]["securityContext"]
-    return int(context["runAsUser"]), int(context["runAsGroup"])
+    try:
+        context = connector["spec"]["template"]["spec"]["securityContext"]
+        return int(context["runAsUser"]), int(context["runAsGroup"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PrimageError(
+            f"the HPC connector of namespace {namespace} has been changed: it does not say whom it runs as",
+            todo="run `primage up` for the site",
+        ) from error

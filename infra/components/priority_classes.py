@@ -10,6 +10,11 @@ import pulumi_kubernetes as kubernetes
 from infra.config import PriorityClassConfig
 
 
+def class_name(item: PriorityClassConfig) -> str:
+    """Its name on the cluster."""
+    return f"primage-{item.name}"
+
+
 class PriorityClasses(pulumi.ComponentResource):
     """One PriorityClass each, none of which evicts running jobs: a research job's hours are worth more than its turn."""
 
@@ -18,7 +23,7 @@ class PriorityClasses(pulumi.ComponentResource):
         for item in classes:
             kubernetes.scheduling.v1.PriorityClass(
                 f"{name}-{item.name}",
-                metadata={"name": f"primage-{item.name}"},
+                metadata={"name": class_name(item)},
                 value=item.value,
                 global_default=item.default,
                 preemption_policy="Never",

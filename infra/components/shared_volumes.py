@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -26,7 +27,8 @@ class SharedVolumes(pulumi.ComponentResource):
     """Three claims in a tenant's namespace: `datalake` (read-only), `home-private`, `home-shared`.
 
     Each is bound to a volume made for it alone, so that no other namespace can claim its folders. Volumes are
-    retained: deleting a claim, or the whole stack, leaves the data where it is.
+    retained: deleting a claim, or the whole stack, leaves the data where it is. What makes the folders comes before it, by
+    its options.
     """
 
     def __init__(
@@ -75,6 +77,13 @@ class SharedVolumes(pulumi.ComponentResource):
 def _source(share: Share) -> dict[str, object]:
     """The part of a PersistentVolume's spec that says where the data is."""
     if share.volume.backend is VolumeBackend.POSIX:
-        # `Directory`: role shared_folders has made it with the VO's group. A folder that kubelet made would be root's.
+        # `Directory`: component Folders has made it with the VO's group. A folder that kubelet made would be root's.
         return {"hostPath": {"path": f"{share.volume.path}/{share.folder}", "type": "Directory"}}
     raise AssertionError(share.volume.backend)
+
+
+def root_of(volume: VolumeConfig) -> dict[str, Any]:
+    """A pod's volume, without its name, that is the whole of a shared volume: where VOs' folders are made."""
+    if volume.backend is VolumeBackend.POSIX:
+        return {"hostPath": {"path": volume.path, "type": "Directory"}}
+    raise AssertionError(volume.backend)

@@ -1,0 +1,70 @@
+"""The rules of tenants' namespaces as Kubernetes' own objects: ValidatingAdmissionPolicies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra.admission import Policy, Rule, policies
+from primage import names
+
+
+class Admission(pulumi.ComponentResource):
+    """Policies `primage-…` and their bindings. They hold in every namespace of a tenant, and in no other.
+
+    What cannot be decided is refused (`failurePolicy: Fail`): a policy asks nobody, so nothing but a mistake in it fails.
+
+    Args:
+        priorities: names of the site's priority classes.
+    """
+
+    def __init__(self, name: str, priorities: Sequence[str], opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("primage:site:Admission", name, {}, opts)
+        for policy in policies(priorities):
+            self._policy(name, policy)
+        self.register_outputs({})
+
+    def _policy(self, name: str, policy: Policy) -> None:
+        full = f"primage-{policy.name}"
+        made = kubernetes.admissionregistration.v1.ValidatingAdmissionPolicy(
+            f"{name}-{policy.name}",
+            metadata={"name": full},
+            spec={
+                "failurePolicy": "Fail",
+                "matchConstraints": {
+                    "namespaceSelector": {"matchExpressions": [{"key": names.LABEL_VO, "operator": "Exists"}]},
+                    "resourceRules": [
+                        {
+                            "apiGroups": [on.group],
+                            "apiVersions": ["*"],
+                            "resources": list(on.resources),
+                            "operations": list(on.operations),
+                            "scope": "Namespaced",
+                        }
+                        for on in policy.on
+                    ],
+                },
+                "matchConditions": _named(policy.conditions),
+                "variables": _named(policy.variables),
+                "validations": [_validation(rule) for rule in policy.rules],
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        kubernetes.admissionregistration.v1.ValidatingAdmissionPolicyBinding(
+            f"{name}-{policy.name}-binding",
+            metadata={"name": full},
+            spec={"policyName": made.metadata.name, "validationActions": ["Deny"]},
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+
+def _named(expressions: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "expression": expression.strip()} for name, expression in expressions.items()]
+
+
+def _validation(rule: Rule) -> dict[str, Any]:
+    says = {"messageExpression": rule.says} if rule.says else {}
+    return {"expression": rule.holds, "message": rule.message, **says}
