@@ -25,15 +25,18 @@ from primage.images.catalogue import (
     STUDY_REQUIREMENTS,
     app_images,
     base_on_nodes,
+    kube_router_image,
     kubernetes_images,
     machine_image,
 )
 from primage.images.wheels import unpack_wheels
+from primage.local.cgroups import require_own_cgroups
+from primage.local.files import remove_files
 from primage.local.leftovers import remove_leftovers
 from primage.local.steps import Step, run_steps
-from primage.paths import cache_dir, home_dir, local_site_dir, log_dir, repository_root, state_dir
+from primage.paths import cache_dir, local_site_dir, log_dir, repository_root
 from primage.process import capture, run_logged
-from primage.toolchain.build import build_tools, describe, tools_dir
+from primage.toolchain.build import KUBE_ROUTER_TOOLS, KUBERNETES_TOOLS, tools_dir
 
 SITE = "local"
 INVENTORY = "playbooks/inventories/local.yml"
@@ -50,6 +53,9 @@ PACKAGES = {
     "uidmap": "newuidmap",
 }
 """Debian packages of the host, each with the program that shows it is there."""
+
+OTHER_LOGS = ("down.log", "hpc-known-hosts", "study-local.log")
+"""What is written beside the logs of the steps."""
 
 Report = Callable[[float, str], None]
 
@@ -81,6 +87,7 @@ class LocalSite:
     def up(self) -> None:
         """Stand the site up, or bring a standing one in line; goes on where an earlier run stopped."""
         require_host()
+        require_own_cgroups()
         with self._lock():
             run_steps(self._steps(), log_dir())
 
@@ -104,17 +111,14 @@ class LocalSite:
         ]
 
     def down(self) -> None:
-        """Remove machines, network, mounts and files; caches stay."""
+        """Remove machines, network, mounts and files; caches stay, and so does all that belongs to other sites."""
         require_host()
         with self._lock():
             run_logged(
                 self._ansible("remove-local-site"), cwd=self.repository, log=log_dir() / "down.log", timeout_s=PLAYBOOK_TIMEOUT_S
             ) if shutil.which("podman") else None
             remove_leftovers()
-            shutil.rmtree(local_site_dir(), ignore_errors=True)
-            for path in [*state_dir().glob(f"*/{SITE}.*"), *state_dir().glob(f"*/*.{SITE}.*")]:
-                path.unlink()
-        shutil.rmtree(home_dir(), ignore_errors=True)
+            remove_files(SITE, [*(f"{step.name}.log" for step in self._steps()), *OTHER_LOGS])
 
     def machines(self) -> list[dict[str, str]]:
         """The machines that are there: name, state, how long."""
@@ -141,14 +145,15 @@ class LocalSite:
         )
 
     def _tools(self, log: Path, report: Report) -> None:
-        report(0.01, describe())
-        build_tools(log, report)
+        for tools in (KUBERNETES_TOOLS, KUBE_ROUTER_TOOLS):
+            report(0.01, tools.describe())
+            tools.build(log, report)
 
     def _base_images(self, archives: list[Path]) -> Callable[[Path, Report], None]:
         def run(log: Path, report: Report) -> None:
             archives.extend(
                 ensure_images(
-                    [base_on_nodes(), machine_image()],
+                    [base_on_nodes(), machine_image(self.repository)],
                     repository=self.repository,
                     log=log,
                     on_progress=lambda what: report(0.3, what),
@@ -164,7 +169,7 @@ class LocalSite:
 
     def _kubernetes_images(self, archives: list[Path]) -> Callable[[Path, Report], None]:
         def run(log: Path, report: Report) -> None:
-            images = kubernetes_images(tools_dir())
+            images = [*kubernetes_images(tools_dir()), kube_router_image(KUBE_ROUTER_TOOLS.directory)]
             archives.extend(ensure_images(images, repository=self.repository, log=log, on_progress=lambda what: report(0.3, what)))
 
         return run

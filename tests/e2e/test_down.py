@@ -1,6 +1,7 @@
 """`make down` leaves the host as it was. Runs last: it takes the site away."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,15 @@ def processes():
     return names
 
 
+HOME = Path("/var/lib/primage")
+# What a second site operated from this machine has there; its name and its VO's begin or end as the local one's.
+OTHERS = (
+    "state/primage/local-2.json",
+    "state/primage-batch/vo.local.upv.json",
+    "log/upv.log",
+    "upv/kubeconfig",
+    "upv/home/vo/private/file",
+)
 OURS = ("primage", "NETAVARK", "netavark", "podman", "cni0", "10.89.77.")
 
 
@@ -42,6 +52,9 @@ def test_down_leaves_the_host_as_it_was(host_before, host_now):
     )
     assert json.loads(up.stdout)["machines"], "the site must stand, or this proves nothing"
     assert any("10.89.77." in rule for rule in rules())
+    for name in OTHERS:
+        (HOME / name).parent.mkdir(parents=True, exist_ok=True)
+        (HOME / name).write_text(f"the other site's {name}")
     done = subprocess.run(
         [sys.executable, "-m", "primage", "site", "local", "down"], capture_output=True, text=True, timeout=300, check=False
     )
@@ -58,13 +71,18 @@ def test_down_leaves_the_host_as_it_was(host_before, host_now):
         if any(word in line for word in ("containerd-shim", "conmon", "kubelet ", "kube-apiserver", "aardvark"))
     ]
     assert running == []
-    assert not Path("/var/lib/primage").exists()
+    left = {str(path.relative_to(HOME)): path.read_text() for path in HOME.rglob("*") if path.is_file()}
+    assert left == {name: f"the other site's {name}" for name in OTHERS}
+    for name in OTHERS:
+        (HOME / name).unlink()
+    shutil.rmtree(HOME / "upv")
     if host_before is not None:  # a site that stood before the tests hides how the host was without one
         assert host_now() == host_before
 
 
-def test_down_again_is_quiet():
+def test_down_again_is_quiet_and_takes_empty_folders_along():
     done = subprocess.run(
         [sys.executable, "-m", "primage", "site", "local", "down"], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert not HOME.exists()
