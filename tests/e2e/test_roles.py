@@ -1,6 +1,6 @@
 """Each role on a machine of its own: it converges, a second run changes nothing, and what it promises is there.
 
-Runs when no site stands: with cgroups of version 1, machines of two sets would share systemd's hierarchy.
+A site that stands meanwhile is not touched: its machines are other ones, on another network.
 """
 
 import os
@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from primage.images import storage
 from primage.images.build import ensure_images
-from primage.images.catalogue import base_on_nodes, kubernetes_images, machine_image
+from primage.images.catalogue import base_on_nodes, kube_router_image, kubernetes_images, machine_image
 from primage.local.site import LocalSite
-from primage.toolchain.build import build_tools
+from primage.toolchain.build import KUBE_ROUTER_TOOLS, KUBERNETES_TOOLS
 
 ROOT = Path(__file__).resolve().parents[2]
 # Each stands on those before it, on the same machines: what a role needs is there, and what it makes is not.
@@ -22,6 +23,7 @@ ORDER = (
     "validate_inventory", "local_machines", "shared_folders", "slurm", "container_runtime", "kubelet", "kubernetes_images",
     "kubernetes_control_plane", "kubernetes_node", "cluster_network",
 )  # fmt: skip
+MACHINES, CLUSTER = ORDER[: ORDER.index("kubernetes_control_plane")], ORDER[ORDER.index("kubernetes_control_plane") :]
 ROLES = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
 
 
@@ -31,8 +33,8 @@ pytestmark = [pytest.mark.site, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "images.log"
-    tools = build_tools(log, lambda fraction, what: None)
-    images = [base_on_nodes(), machine_image(), *kubernetes_images(tools)]
+    tools, router = (tools.build(log, lambda fraction, what: None) for tools in (KUBERNETES_TOOLS, KUBE_ROUTER_TOOLS))
+    images = [base_on_nodes(), machine_image(ROOT), *kubernetes_images(tools), kube_router_image(router)]
     archives = ensure_images(images, repository=ROOT, log=log)
     found = {
         **os.environ,
@@ -43,7 +45,8 @@ def environment(tmp_path_factory):
     }
     yield found
     molecule("destroy", "local_machines", found, tmp_path_factory.mktemp("destroy"))
-    LocalSite(ROOT).down()  # takes along what podman leaves on the host
+    if not LocalSite(ROOT).machines():
+        LocalSite(ROOT).down()  # takes along what podman leaves on the host
 
 
 def test_every_role_has_a_scenario():
@@ -51,8 +54,104 @@ def test_every_role_has_a_scenario():
     assert sorted(ORDER) == ROLES
 
 
-@pytest.mark.parametrize("role", ORDER)
+@pytest.mark.parametrize("role", MACHINES)
 def test_role(environment, role, tmp_path):
+    molecule("test --destroy=never", role, environment, tmp_path)
+
+
+# As short as it can be for kubelet in a machine that is a container; all else is kubeadm's own.
+PLAIN = """
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: v1.36.3
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+failCgroupV1: false
+failSwapOn: false
+"""
+CLEAR = "kubeadm reset --force; rm --recursive --force /etc/kubernetes/primage"
+# All that roles write, and the processes that would be others afterwards.
+FILES = "find /etc /usr/local /var/lib/kubelet -maxdepth 4 -type f -not -path '*/pods/*' -exec sha256sum {} + | sort"
+PROCESSES = "pgrep --list-name 'kubelet|containerd$|kube-apiserver|etcd' | sort"
+
+
+def on(machine, script, given=None):
+    done = subprocess.run(
+        ["podman", "exec", "--interactive", f"primage-molecule-{machine}", "bash", "-euo", "pipefail", "-c", script],
+        env={**os.environ, **storage.environment()},
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture
+def create_cluster(environment, tmp_path):
+    """Runs create-cluster.yml on machines that are ready for a cluster; says what it said, and fails when it did not refuse."""
+    molecule("create", "kubernetes_control_plane", environment, tmp_path)
+    molecule("prepare --force", "kubernetes_control_plane", environment, tmp_path)
+    on("front", CLEAR)
+    inventory = yaml.safe_load((ROOT / ".config/molecule/inventory.yml").read_text())
+    groups = {"control_plane": {"hosts": {"front": {}}}, "workers": {"hosts": {"worker-1": {}}}}
+    inventory["all"]["children"]["cluster"]["children"] = groups
+    settings = {"site": "molecule", "kubernetes_version": "v1.36.3", "pod_subnet": "10.244.0.0/16", "tools_on_machine": True}
+    inventory["all"]["vars"] |= {**settings, "kubeconfig_file": str(tmp_path / "kubeconfig")}
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory))
+
+    def refusal():
+        command = ["ansible-playbook", "-i", str(tmp_path / "inventory.yml"), "playbooks/create-cluster.yml"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
+        assert done.returncode != 0
+        assert not (tmp_path / "kubeconfig").exists()
+        return " ".join(done.stdout.split())
+
+    return refusal
+
+
+def test_a_cluster_made_by_plain_kubeadm_survives_the_playbook_untouched(create_cluster):
+    on("front", "cat > /root/plain.yaml", PLAIN)
+    init = "kubeadm init --config /root/plain.yaml --ignore-preflight-errors=SystemVerification --skip-phases=addon"
+    on("front", f"{init}; rm /root/plain.yaml")
+    try:
+        before = on("front", FILES), on("front", PROCESSES)
+        assert "kube-apiserver" in before[1]
+        said = create_cluster()
+        assert "front has a cluster that was not made here for cluster molecule" in said
+        assert "kubeadm reset" in said, "what to do"
+        assert (on("front", FILES), on("front", PROCESSES)) == before
+        # A record of another cluster that once was there makes it no more ours.
+        on(
+            "front",
+            """mkdir /etc/kubernetes/primage; cd /etc/kubernetes/primage; touch initialised
+            echo '{"name": "molecule", "ca": "another"}' > cluster.json""",
+        )
+        assert "another certificate authority than the one there" in create_cluster()
+        assert on("front", "kubectl --kubeconfig /etc/kubernetes/admin.conf get --raw /readyz") == "ok"
+    finally:
+        on("front", CLEAR)
+
+
+def test_a_node_of_another_cluster_is_refused_before_anything_is_touched(create_cluster):
+    clear = "rm --recursive --force /etc/kubernetes/pki /etc/kubernetes/kubelet.conf"
+    on(
+        "worker-1",
+        "mkdir --parents /etc/kubernetes/pki; echo theirs | tee /etc/kubernetes/pki/ca.crt > /etc/kubernetes/kubelet.conf",
+    )
+    try:
+        before = on("front", FILES), on("worker-1", FILES)
+        assert "worker-1 belongs to another cluster than front's" in create_cluster()
+        assert (on("front", FILES), on("worker-1", FILES)) == before
+    finally:
+        on("worker-1", clear)
+
+
+@pytest.mark.parametrize("role", CLUSTER)
+def test_role_of_a_cluster(environment, role, tmp_path):
     molecule("test --destroy=never", role, environment, tmp_path)
 
 
