@@ -2,13 +2,17 @@
 
 import pulumi
 
+from infra.components.admission import Admission
+from infra.components.folders import Folders
 from infra.components.hpc_connector import HpcConnector
-from infra.components.priority_classes import PriorityClasses
+from infra.components.priority_classes import PriorityClasses, class_name
 from infra.components.shared_volumes import SharedVolumes
+from infra.components.system_namespace import SystemNamespace
 from infra.components.virtual_organisation import VirtualOrganisation
 from infra.config import SiteConfig
 from infra.outputs import site_outputs
-from infra.tenants import tenants
+from infra.tenants import tenants, tenants_of
+from primage import names
 from primage.stacks.labels import label_everything
 from primage.stacks.provider import cluster_provider
 from primage.stacks.settings import load_settings
@@ -16,23 +20,42 @@ from primage.stacks.settings import load_settings
 site = pulumi.get_stack()
 config = load_settings("site", SiteConfig)
 outputs = site_outputs(site, config)
-label_everything(site=site)
+label_everything(stack=site, site=site)
 
 on_site = pulumi.ResourceOptions(provider=cluster_provider(outputs.kubeconfig, outputs.context))
+
+
+def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
+    """On the site's cluster, once these are there."""
+    return pulumi.ResourceOptions.merge(on_site, pulumi.ResourceOptions(depends_on=list(others)))
+
+
 PriorityClasses("priority", config.priority_classes, opts=on_site)
-for tenant in tenants(config):
+system = SystemNamespace("system", opts=on_site)
+organisations = [
+    VirtualOrganisation(
+        tenant.namespace, tenant, mount_point=config.mount_point, oneprovider=config.oneprovider, network=config.network,
+        protect=config.protect, opts=on_site,
+    )
+    for tenant in tenants(config)
+]  # fmt: skip
+Admission("admission", [class_name(item) for item in config.priority_classes], opts=after(*organisations))
+folders = {
+    vo.name: Folders(
+        f"{names.namespace_for(vo.name)}-folders", config.volumes, tenants_of(vo), namespace=system.namespace, opts=on_site
+    )
+    for vo in config.vos
+}
+for tenant, organisation in zip(tenants(config), organisations, strict=True):
     slug = tenant.namespace
-    organisation = VirtualOrganisation(
-        slug, tenant, mount_point=config.mount_point, oneprovider=config.oneprovider, protect=config.protect, opts=on_site
-    )
     volumes = SharedVolumes(
-        f"{slug}-volumes", tenant, config.volumes, namespace=organisation.namespace, protect=config.protect, opts=on_site
-    )
+        f"{slug}-volumes", tenant, config.volumes, namespace=organisation.namespace, protect=config.protect,
+        opts=after(folders[tenant.vo.name].made),
+    )  # fmt: skip
     backends = [backend for backend in config.hpc.backends if tenant.vo.name in backend.vos]
     if backends:
         HpcConnector(
-            f"{slug}-hpc", config.hpc, backends, tenant, namespace=organisation.namespace,
-            opts=pulumi.ResourceOptions.merge(on_site, pulumi.ResourceOptions(depends_on=[volumes, organisation])),
-        )  # fmt: skip
+            f"{slug}-hpc", config.hpc, backends, tenant, namespace=organisation.namespace, opts=after(volumes, organisation)
+        )
 
 pulumi.export("site", outputs.model_dump())

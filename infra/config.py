@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from primage.contract import Quantity, Settings
+from primage.contract import ClusterConfig, Quantity, Settings
 from primage.names import VO_UID, namespace_for
 
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -25,6 +25,20 @@ def _network(text: str) -> str:
 Cidr = Annotated[str, AfterValidator(_network)]
 
 
+def _own_network(host: str) -> str | None:
+    """The network of one address; None for a name."""
+    try:
+        return str(ipaddress.ip_network(host))
+    except ValueError:
+        return None
+
+
+def inside(inner: str, outer: str) -> bool:
+    """Whether one network lies in another."""
+    one, other = ipaddress.ip_network(inner), ipaddress.ip_network(outer)
+    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]  # both are of one version
+
+
 class VolumeBackend(StrEnum):
     """What a shared volume is kept on."""
 
@@ -32,19 +46,14 @@ class VolumeBackend(StrEnum):
     """A folder that every node has mounted under the same path (CephFS, NFS, Lustre, or the host's disk locally)."""
 
 
-class ClusterConfig(Settings):
-    """How operators reach the site's Kubernetes API."""
-
-    kubeconfig: str = Field(default="", description="Path of the kubeconfig file; empty for KUBECONFIG or ~/.kube/config.")
-    context: str = Field(default="", description="Context in that file; empty for its current one.")
-
-
 class VolumeConfig(Settings):
     """One of the two volumes every VO has."""
 
     backend: VolumeBackend = Field(default=VolumeBackend.POSIX, description="What the volume is kept on.")
     path: str = Field(pattern=ABSOLUTE_PATH, description="Folder on every node; each VO has a folder of its own below it.")
-    capacity: Quantity = Field(description="Size shown to users. A posix backend does not enforce it: set a project quota there.")
+    capacity: Quantity = Field(
+        description="Size shown to users. For posix only the file system's own quotas enforce it: docs/how-to/limit-home.md."
+    )
 
 
 class VolumesConfig(Settings):
@@ -52,6 +61,11 @@ class VolumesConfig(Settings):
 
     datalake: VolumeConfig = Field(description="Images, read-only for jobs.")
     home: VolumeConfig = Field(description="A private folder per user and a shared folder per VO.")
+    image: str = Field(
+        default="localhost/primage/base:1",
+        min_length=1,
+        description="Image of the Jobs that make VOs' and members' folders: any with python3 (images/base).",
+    )
 
     @model_validator(mode="after")
     def _apart(self) -> VolumesConfig:
@@ -77,8 +91,19 @@ class QuotaConfig(Settings):
     memory: Quantity = Field(description="Main memory.")
     gpu: int = Field(default=0, ge=0, description="GPUs (nvidia.com/gpu).")
     pods: int = Field(default=100, ge=1, description="Pods at a time.")
+    pods_kept: int = Field(default=2000, ge=1, description="Pod objects, finished ones among them.")
     jobs: int = Field(default=500, ge=1, description="Job objects, finished ones among them.")
-    ephemeral_storage: Quantity = Field(default="100Gi", description="Scratch space on nodes.")
+    cron_jobs: int = Field(default=50, ge=0, description="CronJobs.")
+    config_maps: int = Field(default=500, ge=1, description="Config maps; each HPC job has one.")
+    secrets: int = Field(default=300, ge=1, description="Secrets; each run of an app has one or two.")
+    services: int = Field(default=50, ge=0, description="Services; each queue has one.")
+    claims: int = Field(default=10, ge=3, description="Persistent volume claims; the site makes three.")
+    objects: int = Field(
+        default=100,
+        ge=20,
+        description="Objects of each other kind: Deployments and their ReplicaSets, StatefulSets, NetworkPolicies, and so on.",
+    )
+    ephemeral_storage: Quantity = Field(default="200Gi", description="Scratch space on nodes, requested and at most.")
 
 
 class ContainerConfig(Settings):
@@ -110,10 +135,17 @@ class VoConfig(Settings):
         default=ContainerConfig(cpu="500m", memory="512Mi"), description="What a container gets that asks for nothing."
     )
     container_max: ContainerConfig | None = Field(default=None, description="The most one container may ask for.")
+    scratch_max: Quantity = Field(
+        default="20Gi", description="The most scratch space on a node that one container, or one emptyDir, may have."
+    )
     users: tuple[UserConfig, ...] = Field(default=(), description="Its members who have a namespace of their own.")
     egress: tuple[Cidr, ...] = Field(
         default=(), description="Networks outside the cluster that the VO's pods may connect to; none by default."
     )
+
+
+_VARIABLE = r"\$([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})"
+_REST = rf"([A-Za-z0-9_/.+-]|{_VARIABLE})*"
 
 
 class HpcBackendConfig(Settings):
@@ -131,19 +163,44 @@ class HpcBackendConfig(Settings):
     )
     scratch: str = Field(
         default="$HOME",
-        pattern=r"^[A-Za-z0-9$/_.{}~-]+$",
-        description="Folder there for jobs' files; variables are read there ($SCRATCH).",
+        pattern=rf"^(~(/{_REST})?|(/|{_VARIABLE}){_REST})$",
+        max_length=1024,
+        description="Folder there for jobs' files, by its whole path; `~` and variables ($SCRATCH) are looked up there.",
     )
     datalake: str = Field(
-        default="", description="Where the VO's DATALAKE is mounted there; {vo} stands for the VO. Empty: nowhere."
+        default="",
+        pattern=r"^(/[^\x00-\x1f]*)?$",
+        max_length=1024,
+        description="Where the VO's DATALAKE is mounted there; {vo} stands for the VO. Empty: nowhere.",
     )
     slurmrestd: str = Field(
         default="",
         pattern=r"^(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?$",
         description="URL of Slurm's REST daemon, where jobs are to go by it and only files by SSH (SFTP); empty: all by SSH.",
     )
+    networks: tuple[Cidr, ...] = Field(
+        default=(),
+        description="Networks its login node and REST daemon are in, which the connector may reach; "
+        "may be left out where both are named by their addresses.",
+    )
     max_jobs: int = Field(default=1000, ge=1, le=100_000, description="Most jobs of a VO in Slurm at a time; others wait here.")
     poll_seconds: float = Field(default=2, ge=0.2, le=600, description="Shortest time between two looks at its queue.")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> HpcBackendConfig:
+        if not self.networks and None in self._addresses():
+            raise ValueError("networks: say in which networks the centre is, since a policy cannot let through a host by its name")
+        return self
+
+    def _addresses(self) -> list[str | None]:
+        """The network of each of its hosts alone; None for a host that is given by name."""
+        hosts = [self.endpoint, *([self.slurmrestd.removeprefix("https://")] if self.slurmrestd else [])]
+        return [_own_network(host.partition(":")[0]) for host in hosts]
+
+    @property
+    def reached(self) -> list[str]:
+        """The networks that the connector may reach."""
+        return [*self.networks] or sorted({network for network in self._addresses() if network})
 
     @property
     def ports(self) -> set[int]:
@@ -152,12 +209,26 @@ class HpcBackendConfig(Settings):
         return {int(self.endpoint.partition(":")[2] or 22), *rest}
 
     def data(self, vo: str) -> dict[str, str]:
-        """Its config map in a VO's namespace (the paper's figure 7)."""
+        """Its config map in a VO's namespace (the paper's figure 7), for people to read: no program believes it."""
         return {
             "ENDPOINT": self.endpoint, "partition": self.partition, "account": self.account, "scratch": self.scratch,
             "datalake": self.datalake.replace("{vo}", vo), "max_jobs": str(self.max_jobs), "poll_seconds": f"{self.poll_seconds:g}",
             **({"slurmrestd": self.slurmrestd} if self.slurmrestd else {}),
         }  # fmt: skip
+
+    def for_connector(self, vo: str) -> dict[str, str | int | float]:
+        """What a VO's connector is told of it (services/hpc_connector, domain.Backend)."""
+        return {
+            "name": self.name,
+            "endpoint": self.endpoint,
+            "partition": self.partition,
+            "account": self.account,
+            "scratch": self.scratch,
+            "datalake": self.datalake.replace("{vo}", vo),
+            "slurmrestd": self.slurmrestd,
+            "max_jobs": self.max_jobs,
+            "poll_s": self.poll_seconds,
+        }
 
 
 class HpcConfig(Settings):
@@ -165,6 +236,20 @@ class HpcConfig(Settings):
 
     image: str = Field(default="localhost/primage/hpc-connector:1", description="Image of the connector (images/hpc-connector).")
     backends: tuple[HpcBackendConfig, ...] = Field(default=(), description="HPC centres.")
+
+
+class NetworkConfig(Settings):
+    """What pods of a site may reach."""
+
+    api_servers: tuple[Cidr, ...] = Field(
+        default=(),
+        description="Networks the API servers are in. Pods that hold a token of it (the HPC connector, a queue's scaler) reach "
+        "them, and no others. Empty: none does.",
+    )
+    api_port: int = Field(default=6443, ge=1, le=65535, description="Port the API servers listen on there.")
+    machines: tuple[Cidr, ...] = Field(
+        default=(), description="Networks of the site's own machines; a VO's `egress` never opens them, however wide it is."
+    )
 
 
 class SiteConfig(Settings):
@@ -180,6 +265,7 @@ class SiteConfig(Settings):
         description="Host of the nearest Oneprovider, given to jobs as ONECLIENT_PROVIDER_HOST; empty where there is none.",
     )
     volumes: VolumesConfig = Field(description="The shared volumes.")
+    network: NetworkConfig = Field(default=NetworkConfig(), description="What pods may reach.")
     priority_classes: tuple[PriorityClassConfig, ...] = Field(default=(), description="Priorities jobs may have.")
     hpc: HpcConfig = Field(default=HpcConfig(), description="HPC centres that jobs may be carried to.")
     vos: tuple[VoConfig, ...] = Field(min_length=1, description="The VOs it serves.")
@@ -202,6 +288,15 @@ class SiteConfig(Settings):
             for vo in backend.vos
             if vo not in served
         ]
+        problems += [
+            f"vos: the egress {cidr} of {vo.name} lies among the site's own machines ({machines})"
+            for vo in self.vos
+            for cidr in vo.egress
+            for machines in self.network.machines
+            if inside(cidr, machines)
+        ]
+        if self.hpc.backends and not self.network.api_servers:
+            problems.append("network.api_servers: is needed where there are HPC backends, whose connector reads jobs there")
         if sum(c.default for c in self.priority_classes) > 1:
             problems.append("priority_classes: more than one is the default")
         if problems:

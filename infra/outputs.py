@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-
 from infra.config import SiteConfig
-from primage.clients.cluster import kubeconfig_path
-from primage.contract import SiteOutputs, UserOutputs, VoOutputs
+from primage.contract import HpcOutputs, SiteOutputs, UserOutputs, VoOutputs
+from primage.engine.connection import connection_of
 from primage.names import namespace_for
 
 
 def site_outputs(site: str, config: SiteConfig) -> SiteOutputs:
-    """Names the programs choose, so that they are known before anything is made.
-
-    PRIMAGE_KUBECONFIG stands in for the settings' kubeconfig: `make site KUBECONFIG=…` runs a site on a cluster of yours.
-    """
+    """Names the programs choose, so that they are known before anything is made."""
+    connection = connection_of(config.cluster)
     return SiteOutputs(
         site=site,
-        kubeconfig=os.environ.get("PRIMAGE_KUBECONFIG") or kubeconfig_path(config.cluster.kubeconfig),
-        context=config.cluster.context,
+        kubeconfig=connection.kubeconfig,
+        context=connection.context,
         mount_point=config.mount_point,
         vos={
             vo.name: VoOutputs(
@@ -29,4 +25,5 @@ def site_outputs(site: str, config: SiteConfig) -> SiteOutputs:
             )
             for vo in config.vos
         },
+        hpc={b.name: HpcOutputs(endpoint=b.endpoint, slurmrestd=b.slurmrestd) for b in config.hpc.backends},
     )

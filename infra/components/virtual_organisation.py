@@ -5,11 +5,22 @@ from __future__ import annotations
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from infra.config import VoConfig
+from infra.components.network_policies import NetworkPolicies
+from infra.config import NetworkConfig, QuotaConfig
 from infra.tenants import Tenant
 from primage import names
+from primage.quantities import parse_quantity
 
 POD_SECURITY = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+SCRATCH_DEFAULT = "2Gi"
+"""Scratch space of a container that asks for none."""
+OTHER_KINDS = (
+    "replicationcontrollers", "serviceaccounts", "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps",
+    "horizontalpodautoscalers.autoscaling", "ingresses.networking.k8s.io", "networkpolicies.networking.k8s.io",
+    "poddisruptionbudgets.policy", "leases.coordination.k8s.io", "resourceclaims.resource.k8s.io",
+    "resourceclaimtemplates.resource.k8s.io",
+)  # fmt: skip
+"""What role `edit` may make besides what QuotaConfig names."""
 
 
 class VirtualOrganisation(pulumi.ComponentResource):
@@ -25,6 +36,7 @@ class VirtualOrganisation(pulumi.ComponentResource):
         *,
         mount_point: str,
         oneprovider: str,
+        network: NetworkConfig,
         protect: bool,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -34,8 +46,14 @@ class VirtualOrganisation(pulumi.ComponentResource):
             f"{name}-namespace",
             metadata={
                 "name": tenant.namespace,
-                "labels": {**self._labels, **POD_SECURITY},
+                "labels": {
+                    **self._labels,
+                    **POD_SECURITY,
+                    names.LABEL_UID: str(tenant.uid),
+                    names.LABEL_GID: str(vo.gid),
+                },
                 "annotations": {
+                    names.ANNOTATION_SCRATCH: vo.scratch_max,
                     "primage.eu/vo-name": vo.name,
                     **({"primage.eu/user-name": tenant.user.name} if tenant.user else {}),
                 },
@@ -45,7 +63,7 @@ class VirtualOrganisation(pulumi.ComponentResource):
         self.namespace = space.metadata.name
         inside = pulumi.ResourceOptions(parent=self, depends_on=[space])
         self._limits(name, tenant, inside)
-        self._network(name, vo, inside)
+        NetworkPolicies(f"{name}-network", tenant, network, namespace=self.namespace, opts=inside)
         kubernetes.core.v1.ConfigMap(
             f"{name}-config",
             metadata=self._metadata(names.CONFIG_MAP),
@@ -58,52 +76,41 @@ class VirtualOrganisation(pulumi.ComponentResource):
         return {"name": name, "namespace": self.namespace, "labels": self._labels}
 
     def _limits(self, name: str, tenant: Tenant, opts: pulumi.ResourceOptions) -> None:
-        vo, quota = tenant.vo, tenant.quota
+        vo = tenant.vo
         kubernetes.core.v1.ResourceQuota(
-            f"{name}-quota",
-            metadata=self._metadata("vo"),
-            spec={
-                "hard": {
-                    "requests.cpu": quota.cpu,
-                    "limits.cpu": quota.cpu,
-                    "requests.memory": quota.memory,
-                    "limits.memory": quota.memory,
-                    "requests.nvidia.com/gpu": str(quota.gpu),
-                    "requests.ephemeral-storage": quota.ephemeral_storage,
-                    "pods": str(quota.pods),
-                    "count/jobs.batch": str(quota.jobs),
-                    # The paper's templates opened node ports; routes go through the gateway instead.
-                    "services.nodeports": "0",
-                    "services.loadbalancers": "0",
-                }
-            },
-            opts=opts,
+            f"{name}-quota", metadata=self._metadata("vo"), spec={"hard": _hard(tenant.quota)}, opts=opts
         )
         default = {"cpu": vo.container_default.cpu, "memory": vo.container_default.memory}
-        limit: dict[str, object] = {
+        largest = {"cpu": vo.container_max.cpu, "memory": vo.container_max.memory} if vo.container_max else {}
+        limit = {
             "type": "Container",
-            "default": {**default, "ephemeral-storage": "2Gi"},
+            "default": {**default, "ephemeral-storage": min(SCRATCH_DEFAULT, vo.scratch_max, key=parse_quantity)},
             "defaultRequest": {**default, "ephemeral-storage": "100Mi"},
+            "max": {**largest, "ephemeral-storage": vo.scratch_max},
         }
-        if vo.container_max:
-            limit["max"] = {"cpu": vo.container_max.cpu, "memory": vo.container_max.memory}
         kubernetes.core.v1.LimitRange(f"{name}-limits", metadata=self._metadata("vo"), spec={"limits": [limit]}, opts=opts)
 
-    def _network(self, name: str, vo: VoConfig, opts: pulumi.ResourceOptions) -> None:
-        def policy(label: str, spec: dict[str, object]) -> None:
-            kubernetes.networking.v1.NetworkPolicy(
-                f"{name}-{label}", metadata=self._metadata(label), spec={"podSelector": {}, **spec}, opts=opts
-            )
 
-        policy("default-deny", {"policyTypes": ["Ingress", "Egress"]})
-        dns_ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-        system = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
-        policy("allow-dns", {"policyTypes": ["Egress"], "egress": [{"to": [system], "ports": dns_ports}]})
-        own: list[dict[str, object]] = [{"podSelector": {}}]
-        policy("allow-own-namespace", {"policyTypes": ["Egress"], "egress": [{"to": own}]})
-        # Queues and the like are reached by those their own policy names, not by everybody in the namespace.
-        open_ones = {"matchExpressions": [{"key": names.LABEL_PRIVATE, "operator": "DoesNotExist"}]}
-        policy("accept-own-namespace", {"podSelector": open_ones, "policyTypes": ["Ingress"], "ingress": [{"from": own}]})
-        if vo.egress:
-            blocks = [{"ipBlock": {"cidr": cidr}} for cidr in vo.egress]
-            policy("allow-egress", {"policyTypes": ["Egress"], "egress": [{"to": blocks}]})
+def _hard(quota: QuotaConfig) -> dict[str, str]:
+    """A ResourceQuota's limits: what pods use, and how many objects of every kind there may be."""
+    return {
+        "requests.cpu": quota.cpu,
+        "limits.cpu": quota.cpu,
+        "requests.memory": quota.memory,
+        "limits.memory": quota.memory,
+        "requests.nvidia.com/gpu": str(quota.gpu),
+        "requests.ephemeral-storage": quota.ephemeral_storage,
+        "limits.ephemeral-storage": quota.ephemeral_storage,
+        "pods": str(quota.pods),
+        "count/pods": str(quota.pods_kept),
+        "count/jobs.batch": str(quota.jobs),
+        "count/cronjobs.batch": str(quota.cron_jobs),
+        "count/configmaps": str(quota.config_maps),
+        "count/secrets": str(quota.secrets),
+        "count/services": str(quota.services),
+        "count/persistentvolumeclaims": str(quota.claims),
+        **{f"count/{kind}": str(quota.objects) for kind in OTHER_KINDS},
+        # The paper's templates opened node ports; routes go through the gateway instead.
+        "services.nodeports": "0",
+        "services.loadbalancers": "0",
+    }

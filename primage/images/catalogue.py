@@ -15,6 +15,7 @@ MACHINE = "localhost/primage/machine:1"
 QUEUE = "localhost/primage/queue:1"
 HPC_CONNECTOR = "localhost/primage/hpc-connector:1"
 STUDY = "localhost/primage/study-histology:1"
+KUBE_ROUTER = "localhost/primage/kube-router:1"
 WEB = "localhost/primage/web:1"
 
 
@@ -89,9 +90,15 @@ def kubernetes_images(tools: Path) -> list[Image]:
     return images
 
 
-def machine_image() -> Image:
+def kube_router_image(tools: Path) -> Image:
+    """What enforces network policies and keeps pods' routes on each node (role cluster_network)."""
+    return Image(name=KUBE_ROUTER, folder="images/kube-router", files={"kube-router": tools / "kube-router"})
+
+
+def machine_image(repository: Path) -> Image:
     """The image podman machines are made from."""
-    return Image(name=MACHINE, folder="images/machine", on_nodes=False)
+    folder = "images/machine"
+    return Image(name=MACHINE, folder=folder, files={"init.sh": repository / folder / "init.sh"}, on_nodes=False)
 
 
 def base_on_nodes() -> Image:

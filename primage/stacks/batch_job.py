@@ -14,6 +14,8 @@ from primage.stacks.job_settings import BatchJobSettings
 
 GPU = "nvidia.com/gpu"
 MAX_JOB_NAME = 63
+ASK_AGAIN = {"options": [{"name": "timeout", "value": "1"}, {"name": "attempts", "value": "5"}]}
+"""A pod's `dnsConfig`: its network is closed until the site's policies have seen it, and a resolver's usual wait is 5 s."""
 NODE_DRAINED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 """Rule of a job's podFailurePolicy: a node that is drained is no failure of what ran there."""
 
@@ -57,6 +59,7 @@ def pod_spec(settings: BatchJobSettings, app: AppStack) -> dict[str, Any]:
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
         "securityContext": pod_security(app.uid, app.gid),
+        "dnsConfig": ASK_AGAIN,
         "containers": [_container(settings, app)],
         "volumes": [
             {"name": "datalake", "persistentVolumeClaim": {"claimName": names.CLAIM_DATALAKE, "readOnly": True}},

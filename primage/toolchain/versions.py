@@ -3,4 +3,5 @@
 KUBERNETES = "v1.36.3"
 ETCD = "v3.6.8"
 COREDNS = "v1.14.2"
+KUBE_ROUTER = "v2.1.0"
 PAUSE = "3.10.2"

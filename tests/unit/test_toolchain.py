@@ -1,20 +1,22 @@
+from dataclasses import replace
+
 from primage.images.catalogue import Image, kubernetes_images
 from primage.toolchain import build
 
 
 def test_output_names_are_those_go_gives():
-    names = {tool.name: build._output_name(tool) for tool in build.TOOLS}
+    names = {tool.name: tool.built_as for tool in build.KUBERNETES_TOOLS.tools}
     assert names["etcd"] == "server"
     assert names["kubeadm"] == "kubeadm"
 
 
-def test_the_cache_is_keyed_by_what_is_pinned(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "HERE", tmp_path)
+def test_the_cache_is_keyed_by_what_is_pinned(tmp_path):
+    tools = replace(build.KUBERNETES_TOOLS, folder=tmp_path)
     (tmp_path / "go.mod").write_text("a")
     (tmp_path / "go.sum").write_text("b")
-    before = build.tools_dir()
+    before = tools.directory
     (tmp_path / "go.sum").write_text("c")
-    assert build.tools_dir() != before
+    assert tools.directory != before
 
 
 def test_a_tool_on_path_in_another_version_is_not_taken(tmp_path, monkeypatch):
@@ -24,7 +26,7 @@ def test_a_tool_on_path_in_another_version_is_not_taken(tmp_path, monkeypatch):
         program = tmp_path / "kubeadm"
         program.write_text(f"#!/bin/sh\necho {version}\n")
         program.chmod(0o755)
-        assert ("kubeadm" not in {tool.name for tool in build.missing_tools()}) is taken
+        assert ("kubeadm" not in {tool.name for tool in build.KUBERNETES_TOOLS.missing()}) is taken
 
 
 def test_an_images_key_follows_its_content(repository, tmp_path):
