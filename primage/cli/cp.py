@@ -1,0 +1,52 @@
+"""`primage cp`: files in and out of HOME."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from primage.cli.output import Json, console, print_json
+
+
+def cp(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A file or folder here, or in HOME or DATALAKE.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The same; one of the two is on this machine.")],
+    json: Json = False,
+) -> None:
+    """Copy files into HOME or out of it, and out of DATALAKE; a copy that was cut off goes on where it stopped.
+
+    A place in HOME is `<vo>.<site>:private/PATH` or `<vo>.<site>:shared/PATH`, with `<member>_` before the VO for a member's;
+    in DATALAKE it is `<vo>.<site>:datalake/PATH`.
+
+    Example: `primage cp patients.csv vo.primage.eu.local:private/`
+    """
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from primage.errors import ExitCode, PrimageError
+    from primage.operations.transfer import download, parse_address, upload
+
+    here, there = parse_address(source), parse_address(target)
+    if (here is None) == (there is None):
+        raise PrimageError(
+            "one of SOURCE and TARGET must be on this machine, the other in HOME or DATALAKE",
+            todo="write e.g. `primage cp patients.csv vo.primage.eu.local:private/`",
+            code=ExitCode.USAGE,
+        )
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True, disable=json) as bar:
+        tasks = {}
+
+        def report(path: str, done: int, size: int) -> None:
+            if path not in tasks:
+                tasks[path] = bar.add_task(path[-60:], total=size)
+            bar.update(tasks[path], completed=done, visible=done < size)
+
+        copied = upload(Path(source), there, report) if there else download(here, Path(target), report) if here else []
+    if json:
+        print_json({"files": [{"path": file.path, "bytes": file.size, "already": file.already} for file in copied]})
+        return
+    new = [file for file in copied if not file.already]
+    same = len(copied) - len(new)
+    console().print(f"{len(new)} files copied ({sum(file.size for file in new)} bytes)" + f", {same} there already" * bool(same))

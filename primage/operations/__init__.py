@@ -1,0 +1,1 @@
+"""What people do with a standing site or stack, whichever engine made it."""

@@ -1,0 +1,93 @@
+"""A standing site as its own settings describe it: what it offers, and the way to its cluster.
+
+Programs choose their objects' names, so that nothing an engine keeps is needed to find them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydantic import ValidationError
+
+from primage.clients.cluster import Cluster
+from primage.contract import SiteOutputs
+from primage.errors import ExitCode, PrimageError
+from primage.paths import repository_root
+from primage.stack import StackName, load_project, stack_config
+from primage.validation import load_models, load_module, sentences
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tenant's work is: a VO's own namespace, or a member's.
+
+    Attributes:
+        uid, gid: POSIX user and group that its pods run as.
+    """
+
+    namespace: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class SiteHandle:
+    """A site to work with."""
+
+    name: str
+    outputs: SiteOutputs
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """Its API server; connected to when first asked for."""
+        return Cluster(self.outputs.kubeconfig, self.outputs.context)
+
+    def place(self, vo: str, namespace: str = "") -> Place:
+        """Where a VO's work is, or that of its member with this namespace.
+
+        Raises:
+            PrimageError: the site serves no such VO, or the VO has no such member.
+        """
+        where = f"Pulumi.{self.name}.yaml"
+        if vo not in self.outputs.vos:
+            known = ", ".join(self.outputs.vos)
+            raise PrimageError(
+                f"site {self.name} does not serve VO {vo}", where=where, todo=f"use a VO it serves: {known}", code=ExitCode.INVALID
+            )
+        served = self.outputs.vos[vo]
+        if not namespace or namespace == served.namespace:
+            return Place(served.namespace, served.uid, served.gid)
+        found = next((user for user in served.users.values() if user.namespace == namespace), None)
+        if found is None:
+            known = ", ".join(served.users) or "none"
+            raise PrimageError(
+                f"VO {vo} has no member {namespace} on site {self.name}",
+                where=where,
+                todo=f"use one it has: {known}",
+                code=ExitCode.INVALID,
+            )
+        return Place(found.namespace, found.uid, served.gid)
+
+
+def site_handle(name: str) -> SiteHandle:
+    """The site called `name`, from its settings alone.
+
+    Raises:
+        PrimageError: there is no such site, or its settings are not valid.
+    """
+    project = load_project(repository_root())
+    stack = StackName(site=name)
+    raw = stack_config(project, stack).get(f"{project.name}:site")
+    try:
+        settings = load_models(project)["site"].model_validate(raw)
+    except ValidationError as error:
+        problems = "\n  ".join(sentences(error, f"{project.name}:site"))
+        raise PrimageError(
+            f"the settings of site {name} are not valid:\n  {problems}\n",
+            where=str(project.config_file(name)),
+            todo=f"run `primage validate {name}` and correct these fields",
+            code=ExitCode.INVALID,
+        ) from error
+    outputs: SiteOutputs = load_module(project, "outputs").site_outputs(name, settings)
+    return SiteHandle(name, outputs)

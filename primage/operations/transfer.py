@@ -1,0 +1,270 @@
+"""Files in and out of HOME, and out of DATALAKE: through a small pod with the tenant's own rights.
+
+Copies go on where they were cut off, and are in place only once they are whole (SHA-256). What the pod says is data: it
+names no path outside the folder that is copied to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from primage.clients.cluster import Cluster, Object, Ref
+from primage.clients.exec_stream import exchange
+from primage.engine.embedded.waiting import wait_gone, wait_ready
+from primage.errors import ExitCode, PrimageError
+from primage.names import CLAIM_DATALAKE, CLAIM_HOME_PRIVATE, CLAIM_HOME_SHARED, LABEL_MANAGED_BY
+from primage.operations.site import Place, site_handle
+from primage.pod_security import container_security, pod_security
+from primage.stack import StackName, parse_stack_name
+
+VOLUMES = {"private": CLAIM_HOME_PRIVATE, "shared": CLAIM_HOME_SHARED, "datalake": CLAIM_DATALAKE}
+IMAGE = "localhost/primage/base:1"
+LONGEST_S = 86_400
+START_S = 120
+CHUNK = 1 << 18
+MOST_FILES = 100_000
+"""In one copy; more are better packed into an archive first."""
+
+Report = Callable[[str, int, int], None]
+"""Told of progress: the file's path, bytes done, bytes in all."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A path in a volume of a VO or of one of its members: `[<member>_]<vo>.<site>:private/results.csv`.
+
+    Attributes:
+        folder: whether it ends with a slash, and so names a folder.
+    """
+
+    stack: StackName
+    volume: str
+    path: str
+    folder: bool = False
+
+    @property
+    def in_pod(self) -> str:
+        """Where the pod has it."""
+        return str(PurePosixPath("/volumes") / self.volume / self.path)
+
+    def __str__(self) -> str:
+        return f"{self.stack.stack}:{self.volume}/{self.path}"
+
+
+def parse_address(text: str) -> Address | None:
+    """Read an address; None for a path of this machine, which has no colon or begins with `/` or `.`.
+
+    Raises:
+        PrimageError: it has a colon and is no address.
+    """
+    place, colon, path = text.partition(":")
+    if not colon or text.startswith(("/", ".")):
+        return None
+    volume, _, below = path.partition("/")
+    if volume not in VOLUMES or ".." in PurePosixPath(below).parts or "\0" in below:
+        raise PrimageError(
+            f"{text!r} names no place in HOME: after the colon comes {', '.join(f'{name}/' for name in VOLUMES)} and a path in it",
+            todo="write e.g. vo.primage.eu.local:private/results.csv; a file of this machine with a colon in its name as ./name",
+            code=ExitCode.USAGE,
+        )
+    return Address(parse_stack_name(f"home/{place}"), volume, below.strip("/"), folder=not below or below.endswith("/"))
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What became of one file: its path, its size, and whether it was there already."""
+
+    path: str
+    size: int
+    already: bool
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """A tenant's volumes, as a pod of theirs has them mounted."""
+
+    cluster: Cluster
+    pod: Ref
+
+    def ask(self, what: str, *command: str, given: Iterator[bytes] | None = None) -> Iterator[bytes]:
+        """Run the script in the pod; `what` is for the message if it fails."""
+        return exchange(self.cluster.attach(self.pod, ["python3", "-c", _script(), *command]), given or iter(()), what)
+
+    def lines(self, what: str, *command: str) -> list[dict[str, Any]]:
+        """The script's answer as documents."""
+        text = b"".join(self.ask(what, *command)).decode("utf-8", "strict")
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@contextmanager
+def volumes_of(address: Address) -> Iterator[Volumes]:
+    """A pod with the tenant's volumes, there while it is entered."""
+    site = site_handle(address.stack.site)
+    place = site.place(address.stack.vo, address.stack.namespace)
+    pod = _pod(place)
+    ref = Ref.of(pod)
+    try:
+        site.cluster.apply(pod, manager="primage-cp")
+        wait_ready(site.cluster, site.cluster.get(ref) or pod, timeout_s=START_S, report=lambda _: None)
+        yield Volumes(site.cluster, ref)
+    finally:
+        site.cluster.delete(ref)
+        wait_gone(site.cluster, ref, timeout_s=30, report=lambda _: None)
+
+
+def upload(source: Path, target: Address, report: Report) -> list[Copied]:
+    """Copy a file, or a folder with all in it, into HOME. A target that ends with `/` or is a folder receives it inside.
+
+    Raises:
+        PrimageError: nothing is at `source`, the target is DATALAKE, or the copy fails.
+    """
+    if target.volume == "datalake":
+        raise PrimageError("DATALAKE is read-only", todo="copy to private/ or shared/", code=ExitCode.USAGE)
+    if not source.exists():
+        raise PrimageError(f"there is no {source}", todo="name a file or folder of this machine", code=ExitCode.USAGE)
+    with volumes_of(target) as volumes:
+        goal = PurePosixPath(target.in_pod)
+        found = volumes.lines(f"looking at {target}", "look", str(goal), str(goal))
+        if target.folder or any(item.get("folder") for item in found):
+            goal /= source.resolve().name
+        files = [source] if source.is_file() else [p for p in sorted(source.rglob("*")) if p.is_file() and not p.is_symlink()]
+        pairs = [(path, goal if path == source else goal / path.relative_to(source).as_posix()) for path in files]
+        return [_send(volumes, path, place, report) for path, place in pairs]
+
+
+def _send(volumes: Volumes, source: Path, target: PurePosixPath, report: Report) -> Copied:
+    size, whole = source.stat().st_size, _digest(source)
+    shown = str(target.relative_to("/volumes"))
+    part = str(target.with_name(f".{target.name}.part"))
+    there = {item["what"]: item for item in volumes.lines(f"looking at {shown}", "look", str(target), part)}
+    if there.get("target", {}).get("sha256") == whole:
+        report(shown, size, size)
+        return Copied(shown, size, already=True)
+    begun = there.get("part", {})
+    offset = int(begun.get("size", 0))
+    if offset > size or _digest(source, offset) != begun.get("sha256"):
+        offset = 0
+
+    def pieces() -> Iterator[bytes]:
+        done = offset
+        with source.open("rb") as stream:
+            stream.seek(offset)
+            while done < size and (data := stream.read(min(CHUNK, size - done))):
+                yield data
+                done += len(data)
+                report(shown, done, size)
+
+    command = ("write", str(target), part, str(offset), str(size), whole)
+    b"".join(volumes.ask(f"writing {shown}", *command, given=pieces()))
+    report(shown, size, size)
+    return Copied(shown, size, already=False)
+
+
+def download(source: Address, target: Path, report: Report) -> list[Copied]:
+    """Copy a file, or a folder with all in it, to this machine. A target that is a folder receives it inside.
+
+    Raises:
+        PrimageError: nothing is at `source`, or the copy fails.
+    """
+    with volumes_of(source) as volumes:
+        listed = volumes.lines(f"listing {source}", "list", source.in_pod)
+        goal = target / (PurePosixPath(source.in_pod).name) if target.is_dir() else target
+        found = [_Remote.of(item) for item in listed[: MOST_FILES + 1]]
+        if len(found) > MOST_FILES:
+            raise PrimageError(f"{source} holds more than {MOST_FILES} files", todo="pack them into an archive first")
+        return [_receive(volumes, source, file, goal / file.path if file.path else goal, report) for file in found]
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """A file as the pod describes it, checked: its path stays below the folder that is copied."""
+
+    path: str
+    size: int
+    sha256: str
+
+    @staticmethod
+    def of(item: dict[str, Any]) -> _Remote:
+        path, size, sha256 = item.get("path"), item.get("size"), item.get("sha256")
+        fits = isinstance(path, str) and isinstance(size, int) and isinstance(sha256, str) and size >= 0
+        if not fits or PurePosixPath(str(path)).is_absolute() or ".." in PurePosixPath(str(path)).parts or "\0" in str(path):
+            raise PrimageError(f"a file's description from the pod cannot be used: {str(item)[:200]!r}")
+        return _Remote(str(path), int(str(size)), str(sha256))
+
+
+def _receive(volumes: Volumes, source: Address, file: _Remote, target: Path, report: Report) -> Copied:
+    if target.is_file() and not target.is_symlink() and target.stat().st_size == file.size and _digest(target) == file.sha256:
+        report(str(target), file.size, file.size)
+        return Copied(str(target), file.size, already=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    if part.is_symlink():
+        part.unlink()
+    offset = part.stat().st_size if part.is_file() and part.stat().st_size <= file.size else 0
+    remote = str(PurePosixPath(source.in_pod) / file.path) if file.path else source.in_pod
+    with part.open("r+b" if offset else "wb") as stream:
+        stream.seek(offset)
+        for data in volumes.ask(f"reading {file.path or source}", "read", remote, str(offset)):
+            offset += len(data)
+            if offset > file.size:
+                raise PrimageError(f"{file.path or source} grew while it was copied", todo="copy it when nobody writes to it")
+            stream.write(data)
+            report(str(target), offset, file.size)
+    if _digest(part) != file.sha256:
+        part.unlink()
+        raise PrimageError(f"{file.path or source} did not arrive whole, or changed meanwhile", todo="run the same command again")
+    part.replace(target)
+    return Copied(str(target), file.size, already=False)
+
+
+def _digest(path: Path, size: int | None = None) -> str:
+    """SHA-256 of a file, or of its first `size` bytes."""
+    found, left = hashlib.sha256(), path.stat().st_size if size is None else size
+    with path.open("rb") as stream:
+        while left and (data := stream.read(min(1 << 20, left))):
+            found.update(data)
+            left -= len(data)
+    return found.hexdigest()
+
+
+@cache
+def _script() -> str:
+    return (resources.files("primage.operations") / "files_in_pod.py").read_text(encoding="utf-8")
+
+
+def _pod(place: Place) -> Object:
+    amounts = {"cpu": "50m", "memory": "64Mi"}
+    mounts = [{"name": name, "mountPath": f"/volumes/{name}", "readOnly": name == "datalake"} for name in VOLUMES]
+    claims = [
+        {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": name == "datalake"}}
+        for name, claim in VOLUMES.items()
+    ]
+    container = {
+        "name": "files",
+        "image": IMAGE,
+        "command": ["sleep", str(LONGEST_S)],
+        "volumeMounts": mounts,
+        "resources": {"requests": amounts, "limits": amounts},
+        "securityContext": container_security(),
+    }
+    metadata = {"name": f"cp-{secrets.token_hex(4)}", "namespace": place.namespace, "labels": {LABEL_MANAGED_BY: "primage"}}
+    spec = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "activeDeadlineSeconds": LONGEST_S,
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": pod_security(place.uid, place.gid),
+        "containers": [container],
+        "volumes": claims,
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
