@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from primage.errors import ExitCode, PrimageError
 from primage.names import MAX_LABEL, namespace_for
 from primage.paths import repository_root
+from primage.projects.loader import read_yaml
 
 _SITE = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _VO = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
@@ -115,7 +114,7 @@ class Project:
 def load_project(folder: Path) -> Project:
     """Read a project's `Pulumi.yaml`."""
     path = folder / "Pulumi.yaml"
-    document = _read_yaml(path)
+    document = read_yaml(path)
     if not isinstance(document, dict) or "name" not in document:
         raise PrimageError("a Pulumi project needs a name", where=str(path), code=ExitCode.INVALID)
     return Project(folder=folder, name=str(document["name"]), program=folder / str(document.get("main", ".")))
@@ -156,16 +155,8 @@ def stack_config(project: Project, name: StackName) -> dict[str, Any]:
             f"stack {name} has no configuration", where=str(path),
             todo=f"write that file from one of its neighbours ({known})", code=ExitCode.INVALID,
         )  # fmt: skip
-    document = _read_yaml(path)
+    document = read_yaml(path)
     config = document.get("config", {}) if isinstance(document, dict) else None
     if not isinstance(config, dict):
         raise PrimageError("a stack's file is a mapping with `config:`", where=str(path), code=ExitCode.INVALID)
     return config
-
-
-def _read_yaml(path: Path) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  # a safe loader, in C where there is one
-    except yaml.YAMLError as error:
-        raise PrimageError(f"not valid YAML: {error}", where=str(path), code=ExitCode.INVALID) from error

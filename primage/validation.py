@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from primage.errors import PrimageError
 from primage.names import SITE_PROJECT, namespace_for
+from primage.projects.loader import read_yaml
 from primage.stack import Project, all_projects, parse_stack_name
 
 
@@ -71,11 +71,9 @@ def validate_repository(repository: Path, sites: Iterable[str] = ()) -> tuple[li
 def _read(path: Path, repository: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
     where = str(path.relative_to(repository))
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506  # a safe loader, see below
-    except yaml.YAMLError as error:
-        return None, [Problem(where, "", f"not valid YAML: {' '.join(str(error).split())}")]
-    except UnicodeDecodeError:
-        return None, [Problem(where, "", "not valid UTF-8")]
+        document = read_yaml(path)
+    except PrimageError as error:
+        return None, [Problem(where, "", error.what)]
     if not isinstance(document, dict):
         return None, [Problem(where, "", "must be a mapping with `config:`")]
     known = {"config", "secretsprovider", "encryptionsalt", "encryptedkey", "environment"}
@@ -87,23 +85,30 @@ def _read(path: Path, repository: Path) -> tuple[dict[str, Any] | None, list[Pro
 
 
 def _check(project: Project, config: dict[str, Any], where: str) -> Iterator[Problem]:
+    for field, message in setting_problems(project, config):
+        yield Problem(where, field, message)
+
+
+def setting_problems(project: Project, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a stack's `config:` does not have right, by the project's own models: field and message."""
+    if not (project.program / "config.py").is_file():
+        return
     models = load_models(project)
     for key in config:
         prefix, _, setting = str(key).partition(":")
         if prefix == project.name and setting not in models:
-            yield Problem(where, str(key), f"unknown setting; the project has {', '.join(models)}")
+            yield str(key), f"unknown setting; the project has {', '.join(models)}"
         elif prefix != project.name and prefix not in {"kubernetes", "pulumi", "azure-native"}:
-            yield Problem(where, str(key), f"belongs to no provider used here, nor to project {project.name}")
+            yield str(key), f"belongs to no provider used here, nor to project {project.name}"
     for setting, model in models.items():
         key = f"{project.name}:{setting}"
         if key not in config:
-            yield Problem(where, key, "is missing")
+            yield key, "is missing"
             continue
         try:
             model.model_validate(config[key])
         except ValidationError as error:
-            for field, message in _details(error, key):
-                yield Problem(where, field, message)
+            yield from _details(error, key)
 
 
 def _references(
@@ -140,16 +145,36 @@ def _members(site: dict[str, Any], vo: str) -> list[str]:
 
 def load_models(project: Project) -> dict[str, type[BaseModel]]:
     """`MODELS` of a project's `config.py`."""
-    path = project.program / "config.py"
-    spec = importlib.util.spec_from_file_location(f"primage_config_{project.name.replace('-', '_')}", path)
-    if spec is None or spec.loader is None:
-        raise PrimageError(f"project {project.name} has no config.py", where=str(path))
+    models: dict[str, type[BaseModel]] = load_module(project, "config").MODELS
+    return models
+
+
+def load_module(project: Project, name: str) -> ModuleType:
+    """A module of a project's program, loaded by path: this package imports no program."""
+    path = project.program / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"primage_{name}_{project.name.replace('-', '_')}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise PrimageError(f"project {project.name} has no {name}.py", where=str(path))
     module: ModuleType = importlib.util.module_from_spec(spec)
     # pydantic looks a model's annotations up in its module, by name.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    models: dict[str, type[BaseModel]] = module.MODELS
-    return models
+    return module
+
+
+_WORDS = {
+    "extra_forbidden": "unknown key",
+    "missing": "is missing",
+    "string_type": "must be text; put it in quotes",
+    "tuple_type": "must be a list, such as [one, two]",
+    "dict_type": "must be a mapping, such as {NAME: value}",
+    "model_type": "must be a mapping from settings to values",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+}
+"""Pydantic's kinds of complaint in the words of the files they are about."""
 
 
 def _details(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
@@ -160,13 +185,9 @@ def _details(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
         # A list whose only entry is wrong is also "too short" to pydantic; the entry's own problem says it all.
         if item["type"] == "too_short" and any(len(place) > depth and place[:depth] == item["loc"] for place in places):
             continue
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            message = "unknown key"
-        elif item["type"] == "missing":
-            message = "is missing"
+        message = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
         given = item.get("input")
-        if isinstance(given, str | int | float | bool) and item["type"] not in {"missing", "value_error"}:
+        if isinstance(given, str | int | float | bool) and item["type"] not in {"missing", "value_error", "extra_forbidden"}:
             message += f" (given: {given!r})"
         yield root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]), message
 
@@ -174,26 +195,3 @@ def _details(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
 def sentences(error: ValidationError, root: str) -> list[str]:
     """A model's complaints, each as `path: what is wrong`."""
     return [f"{field}: {message}" for field, message in _details(error, root)]
-
-
-_LOADER: list[Any] = []
-
-
-def _loader() -> Any:
-    """YAML's safe loader, in C where there is one, refusing a key given twice (YAML 1.2, 3.2.1.3)."""
-    if _LOADER:
-        return _LOADER[0]
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    class Strict(base):  # type: ignore[misc]  # the base is chosen when this runs
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen: set[Any] = set()
-            for key_node, _ in node.value:
-                key = self.construct_object(key_node, deep=True)
-                if isinstance(key, str | int) and key in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-                seen.add(key if isinstance(key, str | int) else str(key))
-            return super().construct_mapping(node, deep)
-
-    _LOADER.append(Strict)
-    return Strict

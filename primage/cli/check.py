@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from primage.cli.output import Json, console, print_json
+from primage.cli.output import Json, console, line, print_json
 from primage.errors import ExitCode
 
 
@@ -15,14 +15,16 @@ def check(site: Annotated[str, typer.Argument(metavar="SITE", help="The site.")]
 
     Example: `primage check local`
     """
+    from rich.text import Text
+
     from primage.checks import Check, run_checks
 
     out = console()
 
     def show(done: Check) -> None:
         if not json:
-            mark = "[green]✓[/]" if done.ok else "[red]✗[/]"
-            out.print(f"{mark} {done.name}: [dim]{done.detail} ({done.seconds} s)[/]")
+            mark = ("✓", "green") if done.ok else ("✗", "red")
+            out.print(Text.assemble(mark, f" {line(done.name)}: ", (f"{done.detail} ({done.seconds} s)", "dim")))
 
     checks = run_checks(site, show)
     ok = all(item.ok for item in checks)

@@ -44,4 +44,4 @@ def login(
     if json:
         print_json({"site": site, "vo": vo, "member": member, "backend": backend, "user": user, "said": said.splitlines()})
     else:
-        console().print(f"{member or vo} logs in at {backend} as {user}: {', '.join(said.splitlines())}", markup=False)
+        console().print(f"{member or vo} logs in at {backend} as {user}: {', '.join(said.splitlines())}")

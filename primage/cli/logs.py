@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from primage.cli.output import plain
 from primage.stack import parse_stack_name
 
 
@@ -23,7 +24,7 @@ def logs(
     jobs = jobs_of(parse_stack_name(stack))
     for cluster, job in jobs:
         if len(jobs) > 1:
-            print(f"== {job.name}")
+            print(f"== {plain(job.name)}")
         for piece in read(cluster, job, follow=follow):
-            sys.stdout.write(piece)
+            sys.stdout.write(plain(piece) if sys.stdout.isatty() else piece)
             sys.stdout.flush()

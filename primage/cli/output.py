@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,11 +34,47 @@ _MARKS = {
 }
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console that leaves text alone where it is no terminal."""
-    from rich.console import Console
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+"""Unicode's categories of what a terminal obeys or does not show: control and format characters, halves, foreign line ends."""
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+def plain(text: str) -> str:
+    """The text as a terminal may have it, over as many lines as it has: what it would obey is spelled out (`\\x1b`).
+
+    Names, labels, messages, arguments and logs may be anybody's, and everything that is printed goes through here.
+    """
+    return "".join(_shown(letter) for letter in text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def line(text: str) -> str:
+    """The same on one line: nobody's text looks like a line of ours."""
+    return plain("".join(_spelled(letter) if letter in "\r\n" else letter for letter in text))
+
+
+def _shown(letter: str) -> str:
+    seen = letter in "\t\n" or unicodedata.category(letter) not in _UNSEEN
+    return letter if seen else _spelled(letter)
+
+
+def _spelled(letter: str) -> str:
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that leaves text alone where it is no terminal, prints nothing that a terminal would obey, and takes no markup.
+
+    What is coloured is a `Text`: in a string, `[red]` may be anybody's word.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Plain(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(plain(segment.text), segment.style)
+
+    return Plain(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def print_json(document: Any) -> None:
@@ -50,30 +87,35 @@ def report_error(error: PrimageError, *, as_json: bool) -> None:
     if as_json:
         print_json({"error": error.as_dict()})
     else:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {plain(str(error))}", file=sys.stderr)
 
 
 def print_result(result: Result, *, done: str) -> None:
     """The changes, field by field, and a summary line."""
-    from rich.markup import escape
+    from rich.text import Text
 
     out = console()
     for change in result.changes:
         if change.action is Action.SAME:
             continue
         mark, style = _MARKS[change.action]
-        out.print(f"[{style}]{mark} {escape(change.label)}[/]" + (f"  ({escape(change.reason)})" if change.reason else ""))
+        said = f"  ({line(change.reason)})" if change.reason else ""
+        out.print(Text.assemble((f"{mark} {line(change.label)}", style), said))
+        if change.refused:
+            out.print(f"    `up` will refuse all of this: it {line(change.refused)}", style="red")
         for item in change.fields:
-            out.print(f"    {escape(item.path)}: {escape(_short(item.before))} → {escape(_short(item.after))}")
+            out.print(f"    {line(item.path)}: {_short(item.before)} → {_short(item.after)}")
     counts = result.counts()
     same = counts.pop(Action.SAME.value, 0)
     what = ", ".join(f"{number} to {name}" for name, number in counts.items()) or "nothing to change"
     out.print(f"{done} {result.stack}: {what}, {same} the same ({result.seconds:.1f} s)")
+    if refused := result.refused():
+        out.print(f"`up` will refuse, and change nothing, as long as {len(refused)} of these are asked for; see above")
 
 
 def _short(value: Any) -> str:
     text = "(none)" if value is None else json.dumps(value, default=str) if not isinstance(value, str) else value
-    return text if len(text) <= 100 else text[:97] + "…"
+    return line(text if len(text) <= 100 else text[:97] + "…")
 
 
 @contextmanager
@@ -89,19 +131,24 @@ def progress(*, quiet: bool) -> Iterator[Listener]:
         started = time.monotonic()
 
         def tell(event: Event) -> None:
-            line = f"{event.state}" + (f": {event.detail}" if event.detail else "")
+            said = line(event.state + (f": {event.detail}" if event.detail else ""))
             with lock:
                 now = time.monotonic()
                 # Two reasons may take turns for as long as an object waits.
-                if now - told.get((event.label, line), -REPEAT_S) >= REPEAT_S:
-                    told[event.label, line] = now
-                    out.print(f"{time.monotonic() - started:6.1f} s  {event.label}  {line}", markup=False)
+                if now - told.get((event.label, said), -REPEAT_S) >= REPEAT_S:
+                    told[event.label, said] = now
+                    out.print(f"{time.monotonic() - started:6.1f} s  {line(event.label)}  {said}")
 
         yield tell
         return
     from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("[dim]{task.fields[detail]}"), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[detail]}", style="dim", markup=False),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=out, transient=True) as bar:
         tasks: dict[str, TaskID] = {}
         guard = threading.Lock()
@@ -109,9 +156,9 @@ def progress(*, quiet: bool) -> Iterator[Listener]:
         def show(event: Event) -> None:
             with guard:
                 if event.label not in tasks:
-                    tasks[event.label] = bar.add_task(event.label, total=1, detail="")
+                    tasks[event.label] = bar.add_task(line(event.label), total=1, detail="")
                 ended = event.state in {"ready", "deleted", "failed"}
-                detail = event.state + (f": {event.detail}" if event.detail else "")
+                detail = line(event.state + (f": {event.detail}" if event.detail else ""))
                 bar.update(tasks[event.label], detail=detail[:110], completed=1 if ended else 0, visible=not ended)
 
         yield show

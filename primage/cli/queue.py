@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from primage.cli.output import Json, console, print_json
+from primage.cli.output import Json, console, line, print_json
 from primage.stack import parse_stack_name
 
 app = typer.Typer(no_args_is_help=True, help="The queue of a high-throughput application.")
@@ -78,9 +78,9 @@ def dead(stack: Stack, json: Json = False) -> None:
         return
     screen = console()
     for letter in letters:
-        screen.print(f"{letter['argument'][:200]}: {letter['error']}, after {letter['tries']} tries", markup=False)
-        for line in letter["tail"].splitlines()[-5:]:
-            screen.print(f"    {line}", markup=False)
+        screen.print(f"{line(letter['argument'][:200])}: {line(letter['error'][:500])}, after {letter['tries']} tries")
+        for written in letter["tail"].splitlines()[-5:]:
+            screen.print(f"    {line(written)}")
     screen.print(f"{len(letters)} dead" if letters else "no argument failed for good")
 
 

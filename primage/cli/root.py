@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from primage.cli import check, hpc, logs, queue, session, site, stacks, study, validate, why
+from primage.cli import check, cp, hpc, logs, queue, session, site, stacks, study, validate, why
 from primage.cli.output import report_error
 from primage.errors import ExitCode, PrimageError
 
@@ -32,6 +32,7 @@ app.command("render")(stacks.render)
 app.command("outputs")(stacks.outputs)
 app.command("status")(stacks.status)
 app.command("logs")(logs.logs)
+app.command("cp")(cp.cp)
 app.command("open")(session.open_session)
 app.command("scale")(queue.scale)
 app.command("check")(check.check)

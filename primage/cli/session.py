@@ -52,7 +52,7 @@ def open_session(
             print_json({"url": url})
         else:
             words = "Whoever has this address is let in. Ctrl-C closes the way to it."
-            console().print(f"{stack} is open at\n\n  {url}\n\n{words}", markup=False)
+            console().print(f"{stack} is open at\n\n  {url}\n\n{words}")
         with _browser(url, wanted=browser and not json):
             while not session.ended():
                 time.sleep(LOOK_EVERY_S)

@@ -1,16 +1,42 @@
-"""`primage site local up|status|down`."""
+"""`primage site new`, `primage site local up|status|down`."""
 
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
 import typer
 
 from primage.cli.output import Json, console, print_json
 
-app = typer.Typer(no_args_is_help=True, help="Sites on this machine.")
+app = typer.Typer(no_args_is_help=True, help="Sites: a new one's file, and the local site.")
 local = typer.Typer(no_args_is_help=True, help="The local site: a whole site on this machine, in podman machines.")
 app.add_typer(local, name="local")
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the site: lower-case letters, digits and dashes.")],
+    vo: Annotated[str, typer.Option(help="The first VO it serves, as the identity provider has it.")] = "vo.example.org",
+    gid: Annotated[int, typer.Option(help="POSIX group of the VO's folders, the same on every site.")] = 20001,
+    kind: Annotated[str, typer.Option(help="local, on-premises or public-cloud.")] = "on-premises",
+    kubeconfig: Annotated[str, typer.Option(help="Kubeconfig of its operators; empty for KUBECONFIG or ~/.kube/config.")] = "",
+    datalake: Annotated[str, typer.Option(help="Folder on every node for images.")] = "/srv/primage/datalake",
+    home: Annotated[str, typer.Option(help="Folder on every node for people's files.")] = "/srv/primage/home",
+    json: Json = False,
+) -> None:
+    """Write the file of a new site, valid as it stands.
+
+    Example: `primage site new mysite --vo vo.primage.eu --gid 20001 --kubeconfig /etc/primage/mysite.kubeconfig`
+    """
+    from primage.operations.new_site import NewSite, write_site
+    from primage.paths import repository_root
+
+    path = write_site(repository_root(), NewSite(name, vo, gid, kind, kubeconfig, datalake, home))
+    if json:
+        print_json({"site": name, "file": str(path)})
+    else:
+        console().print(f"Wrote {path.name}. Next: read it, then `primage preview {name}` and `primage up {name}`.")
 
 
 @local.command()

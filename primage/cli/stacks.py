@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from primage.cli.output import Json, console, print_json, print_result, progress
+from primage.cli.output import Json, console, line, print_json, print_result, progress
 from primage.engine.engine import EngineKind, Options, choose_engine
 from primage.engine.settings import parse_override
 from primage.stack import parse_stack_name
@@ -121,7 +121,7 @@ def outputs(
     else:
         import yaml
 
-        console().print(yaml.safe_dump(found, sort_keys=True).rstrip(), markup=False)
+        console().print(yaml.safe_dump(found, sort_keys=True).rstrip())
 
 
 def status(stack: Stack, json: Json = False) -> None:
@@ -139,5 +139,5 @@ def status(stack: Stack, json: Json = False) -> None:
         return
     table = Table("object", "state", "detail", box=None)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(line, row))
     console().print(table if rows else f"{stack} owns nothing: it is not up")

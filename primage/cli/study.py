@@ -57,7 +57,7 @@ def _show(done: Study, out: Path) -> None:
     from primage.study_page import cell
 
     screen = console()
-    screen.print((out / "classification-report.txt").read_text(), markup=False)
+    screen.print((out / "classification-report.txt").read_text())
     report = done.report
     screen.print(
         f"{report['patches']} patches: accuracy {report['accuracy']}, sensitivity {report['sensitivity']}, "
@@ -72,4 +72,4 @@ def _show(done: Study, out: Path) -> None:
     screen.print(table)
     screen.print(f"Table 3 of the paper and here; HTC with 4 consumers in the paper, {done.consumers} here\n")
     for path in done.files:
-        screen.print(str(path), markup=False)
+        screen.print(str(path))

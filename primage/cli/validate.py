@@ -30,8 +30,11 @@ def validate(
     else:
         out = console()
         for problem in problems:
-            out.print(str(problem), markup=False)
-        verdict = f"{len(problems)} problems in" if problems else "no problem in"
-        out.print(f"{verdict} {len(checked)} stack files ({seconds:.2f} s)")
+            out.print(str(problem))
+        out.print(f"{_count(len(problems), 'problem')} in {_count(len(checked), 'stack file')} ({seconds:.2f} s)")
     if problems:
         raise typer.Exit(int(ExitCode.INVALID))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"

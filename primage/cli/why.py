@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from primage.cli.output import Json, console, print_json
+from primage.cli.output import Json, console, line, print_json
 
 
 def why(
@@ -26,6 +26,6 @@ def why(
         print_json({"thing": thing, "answers": [answer.__dict__ for answer in answers]})
         return
     for answer in answers:
-        console().print(f"{answer.object}: {answer.state}" + (f": {answer.reason}" if answer.reason else ""), markup=False)
+        console().print(line(f"{answer.object}: {answer.state}" + (f": {answer.reason}" if answer.reason else "")))
         if answer.todo:
-            console().print(f"  Next: {answer.todo}", markup=False)
+            console().print(f"  Next: {line(answer.todo)}")

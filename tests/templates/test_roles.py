@@ -1,5 +1,6 @@
 """Roles say the same in their argument specs and their defaults, and playbooks are hosts plus roles."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,27 +60,35 @@ def test_playbooks_pass_the_syntax_check(playbook):
     assert done.returncode == 0, done.stderr
 
 
+FRONT = "front: {ansible_host: 192.0.2.11}"
+
+
 @pytest.mark.parametrize(
-    ("inventory", "words"),
+    ("pattern", "instead", "words"),
     [
-        ("[control_plane]\n[workers]\nw1\n", "has 0 hosts and must have one"),
-        ("[control_plane]\na\nb\n[workers]\n", "has 2 hosts and must have one"),
-        ("[control_plane]\na\n[workers]\na\n", "a is in control_plane"),
-        ("[control_plane]\nFront_1\n[workers]\n", "Front_1 cannot be a node name"),
+        ("^$", "", "ok="),
+        ("(?m)^ *(pod_subnet|kubeconfig_file): .*$", "", "does not set pod_subnet, kubeconfig_file"),
+        ("(?m)^ *site: .*$", "", "does not set site"),
+        ("(?m)^ *tools_directory: .*$", "", "does not set tools_directory"),
+        ("(?m)v1[.]36[.]3$", "1.36", "write a full version"),
+        (FRONT, "", "has 0 hosts and must have one"),
+        (FRONT, f"{FRONT}\n            second: {{ansible_host: 192.0.2.14}}", "has 2 hosts and must have one"),
+        ("worker-1: ", "front: ", "front is in control_plane"),
+        ("worker-1: ", "Worker_1: ", "Worker_1 cannot be a node name"),
+        ("    cluster:", "    others:", "must hold the groups"),
     ],
 )
-def test_a_bad_inventory_is_refused_before_anything_is_touched(tmp_path, inventory, words):
-    (tmp_path / "hosts").write_text(f"{inventory}[all:vars]\nkubernetes_version=v1.36.3\n")
-    (tmp_path / "play.yml").write_text(
-        "- hosts: localhost\n  connection: local\n  gather_facts: false\n  roles:\n    - role: validate_inventory\n"
-        "      validate_inventory_control_plane: \"{{ groups['control_plane'] }}\"\n"
-        "      validate_inventory_workers: \"{{ groups['workers'] }}\"\n      validate_inventory_version: v1.36.3\n"
-    )
+def test_an_inventory_is_checked_before_a_machine_is_touched(tmp_path, pattern, instead, words):
+    text = (ROOT / "playbooks/inventories/example.yml").read_text()
+    (tmp_path / "mysite.yml").write_text(re.sub(pattern, instead, text))
     program = Path(sys.executable).with_name("ansible-playbook")
-    done = subprocess.run(
-        [program, "-i", tmp_path / "hosts", tmp_path / "play.yml"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-        env={"PATH": "/usr/bin:/bin", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "HOME": str(tmp_path)},
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert words in " ".join(done.stdout.split())
+    command = [program, "-i", tmp_path / "mysite.yml", "playbooks/create-cluster.yml", "--tags", "validate_inventory"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert words in " ".join(done.stdout.split()), done.stdout
+    assert (done.returncode == 0) == (words == "ok=")
+
+
+def test_the_how_to_shows_the_example_inventory():
+    shown = (ROOT / "docs/how-to/make-a-cluster.md").read_text()
+    for line in (ROOT / "playbooks/inventories/example.yml").read_text().splitlines()[2:]:
+        assert line.strip() in shown

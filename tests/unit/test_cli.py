@@ -1,10 +1,14 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from primage.cli.root import app
 from primage.errors import ExitCode, PrimageError
 
 
@@ -15,14 +19,21 @@ def primage(*arguments, **environment):
     )  # fmt: skip
 
 
-COMMANDS = ["validate", "preview", "up", "destroy", "render", "outputs", "status", "check", "study", "why"]
+def commands(group, *path):
+    """Every command of the command line, as its own words: a new one is tested by being there."""
+    for name, command in sorted(group.commands.items()):
+        yield from commands(command, *path, name) if hasattr(command, "commands") else [(*path, name)]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "site local up", "site local status", "site local down"])
-def test_help_shows_an_example(command):
-    done = primage(*command.split(), "--help")
-    assert done.returncode == 0
-    assert "Example" in done.stdout
+ROOT = typer.main.get_command(app)
+COMMANDS = list(commands(ROOT))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_of_every_command_shows_an_example_of_it(path):
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*path, "--help"])
+    assert done.exit_code == 0
+    assert re.search(rf"Example: .*primage {' '.join(path)}\b", done.output)
 
 
 def test_help_lists_every_command_without_importing_pulumi():
@@ -36,8 +47,15 @@ except SystemExit:
     print("LOADED", [name for name in ("pulumi", "kubernetes", "pydantic") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert all(command in done.stdout for command in COMMANDS)
+    listed = set(re.findall(r"^\W+([a-z]+) ", done.stdout, re.MULTILINE))
+    assert set(ROOT.commands) <= listed
     assert "LOADED []" in done.stdout
+
+
+def test_the_reference_has_every_command(repository):
+    reference = (repository / "docs/reference/commands.md").read_text()
+    for path in COMMANDS:
+        assert f"primage {' '.join(path)}" in reference
 
 
 def test_an_error_is_one_paragraph_and_a_code():

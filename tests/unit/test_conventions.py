@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,9 @@ from primage.toolchain import build, versions
 
 PATH = re.compile(r"`((?:[A-Za-z0-9_.<>*-]+/)+[A-Za-z0-9_.*-]*|[A-Z][A-Za-z]*\.(?:md|toml|yaml)|Makefile)`")
 OUTSIDE = (
+    "private/",
+    "shared/",
+    "datalake/",
     "/",
     "~",
     "http",
@@ -23,6 +27,7 @@ OUTSIDE = (
     "HOME/",
     "jobs/",
     "organization/",
+    "primage.eu/",
 )
 
 
@@ -88,19 +93,29 @@ def test_versions_are_the_pinned_ones(repository):
     assert f"go.etcd.io/etcd/server/v3 {versions.ETCD} " in pins
     assert f"github.com/coredns/coredns {versions.COREDNS} " in pins
     assert set(re.findall(r"^\t(\S+)$", pins.split("tool (")[1].split(")")[0], re.MULTILINE)) == {
-        tool.package for tool in build.TOOLS
+        tool.package for tool in build.KUBERNETES_TOOLS.tools
     }
+    router = (repository / "primage/toolchain/kube_router/go.mod").read_text()
+    assert f"github.com/cloudnativelabs/kube-router/v2 {versions.KUBE_ROUTER} " in router
+    assert re.findall(r"^tool (\S+)$", router, re.MULTILINE) == [tool.package for tool in build.KUBE_ROUTER_TOOLS.tools]
     assert versions.KUBERNETES in (repository / "playbooks/inventories/local.yml").read_text()
     assert versions.PAUSE in (repository / "roles/container_runtime/defaults/main.yml").read_text()
 
 
-REQUIREMENTS = [
-    "requirements.txt", "requirements-dev.txt", "requirements-bench.txt", "apps/study-histology/requirements.txt",
-    "services/htc_queue/requirements.txt",
-]  # fmt: skip
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = [str(path.relative_to(ROOT)) for path in tracked(ROOT, "*requirements*.txt")]
 
 
-@pytest.mark.parametrize("name", REQUIREMENTS)
+def test_every_lock_of_what_is_installed_is_known():
+    """Whatever a Makefile, a role or an image installs from is among those that are looked at below."""
+    named = set()
+    for path in tracked(ROOT, "*Makefile", "*Containerfile", "primage/*.py", "roles/*.yml", "playbooks/*.yml", "*.sh", ".ci/*"):
+        named |= set(re.findall(r"[\w./-]*requirements[\w-]*\.txt", path.read_text()))
+    assert {"requirements.txt", "requirements-dev.txt"} <= named
+    assert all(any(lock.endswith(name.lstrip("./")) for lock in LOCKS) for name in named)
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_requirements_are_locked_by_hash_and_name_no_index(repository, name):
     text = (repository / name).read_text()
     assert "--hash=sha256:" in text

@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from primage.contract import SiteOutputs
 from primage.engine.embedded.engine import EmbeddedEngine
@@ -18,12 +20,16 @@ def site():
     return EmbeddedEngine().render(parse_stack_name("local"), Options())
 
 
+def stack_settings(site):
+    return yaml.safe_load(Path(f"Pulumi.{site}.yaml").read_text())["config"]["primage:site"]
+
+
 def kinds(objects, namespace):
     return sorted(o["kind"] for o in objects if o["metadata"].get("namespace") == namespace)
 
 
 def test_each_vo_has_its_baseline(site):
-    wanted = ["ConfigMap", "LimitRange", *["NetworkPolicy"] * 4, *["PersistentVolumeClaim"] * 3, "ResourceQuota"]
+    wanted = ["ConfigMap", "LimitRange", *["NetworkPolicy"] * 5, *["PersistentVolumeClaim"] * 3, "ResourceQuota"]
     wanted += ["ConfigMap", "Deployment", "NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"]  # its way to HPC
     for namespace in ("vo-dot-primage-dot-eu", "member1-at-primage-dot-eu"):
         assert kinds(site, namespace) == sorted(wanted)
@@ -32,6 +38,68 @@ def test_each_vo_has_its_baseline(site):
 
 def test_every_object_can_be_traced_to_its_site(site):
     assert all(o["metadata"]["labels"]["primage.eu/site"] == "local" for o in site)
+
+
+def test_a_namespace_says_who_its_pods_are(site):
+    spaces = {o["metadata"]["name"]: o["metadata"] for o in site if o["kind"] == "Namespace"}
+    named = {name: (m["labels"].get("primage.eu/uid"), m["labels"].get("primage.eu/gid")) for name, m in spaces.items()}
+    assert named["member1-at-primage-dot-eu"] == ("40001", "20001")
+    assert named["vo-dot-primage-dot-eu"] == ("10001", "20001")
+    assert named["primage-system"] == (None, None), "no tenant's, so no policy of tenants holds there"
+
+
+def test_what_the_site_made_is_marked_and_what_apps_make_is_not(site):
+    assert all(o["metadata"]["labels"]["primage.eu/made-by"] == "site" for o in site)
+    apps = EmbeddedEngine().render(parse_stack_name("htc/vo.primage.eu.local"), Options())
+    templates = [o["spec"]["template"] for o in [*site, *apps] if "template" in o.get("spec", {})]
+    assert templates
+    assert not any("primage.eu/made-by" in item["metadata"]["labels"] for item in [*apps, *templates] if "metadata" in item)
+
+
+def test_every_policy_holds_for_tenants_alone_and_refuses_what_it_cannot_decide(site):
+    policies = {o["metadata"]["name"]: o["spec"] for o in site if o["kind"] == "ValidatingAdmissionPolicy"}
+    bindings = {o["spec"]["policyName"]: o["spec"] for o in site if o["kind"] == "ValidatingAdmissionPolicyBinding"}
+    assert len(policies) == 8
+    assert policies.keys() == bindings.keys()
+    for name, spec in policies.items():
+        selector = spec["matchConstraints"]["namespaceSelector"]
+        assert selector == {"matchExpressions": [{"key": "primage.eu/vo", "operator": "Exists"}]}
+        assert {rule["scope"] for rule in spec["matchConstraints"]["resourceRules"]} == {"Namespaced"}
+        assert spec["failurePolicy"] == "Fail"
+        assert bindings[name]["validationActions"] == ["Deny"]
+        # Kubernetes says nothing but "failed expression" to who is refused by a rule without one.
+        assert all(rule["message"].strip() for rule in spec["validations"])
+
+
+def folders_of(site):
+    maps = [o for o in site if o["kind"] == "ConfigMap" and o["metadata"]["namespace"] == "primage-system"]
+    return {o["metadata"]["labels"]["app.kubernetes.io/instance"]: (o["metadata"]["name"], o["data"]["folders.json"]) for o in maps}
+
+
+def test_a_new_member_is_another_job_for_their_vo_alone(site):
+    vos = [dict(vo) for vo in stack_settings("local")["vos"]]
+    vos[0]["users"] = [*vos[0]["users"], {"name": "new@primage.eu", "uid": 40009}]
+    before, after = (
+        folders_of(site),
+        folders_of(EmbeddedEngine().render(parse_stack_name("local"), Options(overrides={"site.vos": vos}))),
+    )
+    assert after["training-dot-primage-dot-eu"] == before["training-dot-primage-dot-eu"]
+    assert after["vo-dot-primage-dot-eu"][0] != before["vo-dot-primage-dot-eu"][0]
+    assert ["vo.primage.eu", "private", "new@primage.eu"] in [f["path"] for f in json.loads(after["vo-dot-primage-dot-eu"][1])]
+
+
+def test_folders_are_as_ever(site):
+    """Owner, group and mode of every folder, as sites have them on their file systems."""
+    wanted = json.loads(folders_of(site)["vo-dot-primage-dot-eu"][1])
+    assert [("/".join([f["volume"], *f["path"]]), f["uid"], f["gid"], f"{f['mode']:o}") for f in wanted] == [
+        ("datalake/vo.primage.eu", 0, 20001, "2750"),
+        ("home/vo.primage.eu", 0, 20001, "2750"),
+        ("home/vo.primage.eu/shared", 0, 20001, "2770"),
+        ("home/vo.primage.eu/private", 0, 20001, "2750"),
+        ("home/vo.primage.eu/private/vo.primage.eu", 0, 20001, "2770"),
+        ("home/vo.primage.eu/private/member1@primage.eu", 40001, 40001, "2770"),
+        ("home/vo.primage.eu/private/member2@primage.eu", 40002, 40002, "2770"),
+    ]
 
 
 def test_outputs_are_the_contract():
@@ -69,7 +137,7 @@ def test_bad_settings_name_every_field():
     options = Options(overrides={"job.cpu": "lots", "job.colour": "blue", "job.env": {"HOME": "/"}})
     with pytest.raises(PrimageError) as caught:
         EmbeddedEngine().render(parse_stack_name("batch/vo.primage.eu.local"), options)
-    for words in ("primage-batch:job.cpu: 'lots' is no quantity", "primage-batch:job.colour: unknown key"):
+    for words in ("primage-batch:job.cpu: 'lots' is not a valid quantity", "primage-batch:job.colour: unknown key"):
         assert words in caught.value.what
 
 

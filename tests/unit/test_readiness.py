@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from primage.engine.embedded.readiness import State, explain_pods, require_known_wait, verdict
+from primage.engine.embedded.readiness import State, explain_pods, explain_quota, require_known_wait, verdict
 from primage.errors import PrimageError
 
 
@@ -108,3 +110,27 @@ def test_what_ready_means_may_be_said_by_an_annotation(obj, state):
 def test_a_wait_only_pulumi_knows_is_refused(wait):
     with pytest.raises(PrimageError, match="which this engine does not know"):
         require_known_wait(session(wait))
+
+
+USED_UP = 'pods "x" is forbidden: exceeded quota: vo, requested: requests.cpu=1, used: requests.cpu=8, limited: requests.cpu=8'
+NEVER = (
+    "exceeded quota: vo, requested: pods=1,requests.nvidia.com/gpu=1, used: pods=0,requests.nvidia.com/gpu=0, "
+    "limited: pods=10,requests.nvidia.com/gpu=0"
+)
+
+
+def test_a_quota_that_is_used_up_is_waited_for():
+    assert explain_quota(USED_UP).state is State.WAITING
+
+
+def test_what_a_quota_can_never_give_fails_at_once_with_both_numbers():
+    found = explain_quota(NEVER)
+    assert found.state is State.FAILED
+    assert "1 of requests.nvidia.com/gpu" in found.detail
+    assert "is 0 in all" in found.detail
+
+
+@given(st.text(max_size=200))
+def test_no_message_of_a_quota_breaks_the_explanation(text):
+    for message in (text, f"requested: {text}, used: {text}, limited: {text}"):
+        assert explain_quota(message).state in {State.WAITING, State.FAILED}

@@ -38,3 +38,14 @@ def test_an_encrypted_value_needs_the_pulumi_cli(tmp_path):
     (tmp_path / "Pulumi.s.yaml").write_text("config:\n  p:token:\n    secure: AAAB\n")
     with pytest.raises(PrimageError, match="encrypted"):
         effective_config(load_project(tmp_path), parse_stack_name("s"), {})
+
+
+def test_a_number_on_the_command_line_is_a_quantity(repository):
+    config = effective_config(load_project(repository / "apps/batch"), NAME, dict([parse_override("job.cpu=2")]))
+    assert config["primage-batch:job"]["cpu"] == 2
+
+
+def test_what_is_wrong_on_the_command_line_is_not_blamed_on_the_file(repository):
+    with pytest.raises(PrimageError, match=r"job\.args: must be a list, such as") as refused:
+        effective_config(load_project(repository / "apps/batch"), NAME, dict([parse_override("job.args=ls")]))
+    assert refused.value.where == "the command line (--config)"

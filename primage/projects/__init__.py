@@ -1,0 +1,1 @@
+"""Pulumi projects, their stack files, and checking both offline."""
