@@ -47,7 +47,7 @@ lint: $(VENV)/dev ## Check style, types, layers, YAML, roles, shell scripts
 	PYTHONPATH=services/htc_queue:services/hpc_connector $(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
-	$(BIN)/shellcheck --shell=bash .ci/run services/*/bin/* services/*/*/remote/*.sh
+	$(BIN)/shellcheck --shell=bash .ci/run services/*/bin/* services/*/*/remote/*.sh images/*/*.sh roles/*/files/*.sh
 
 .PHONY: format
 format: $(VENV)/dev ## Rewrite Python files in the house format

@@ -26,6 +26,8 @@ CLAIM_HOME_SHARED = "home-shared"
 LABEL_VO = "primage.eu/vo"
 LABEL_USER = "primage.eu/user"
 LABEL_SITE = "primage.eu/site"
+LABEL_STACK = "primage.eu/stack"
+"""Which stack an object is part of (`stack_label`): an engine deletes nothing that does not carry its own."""
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_APP = "app.kubernetes.io/name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
@@ -33,11 +35,38 @@ LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_QUEUE = "primage.eu/queue"
 LABEL_PRIVATE = "primage.eu/private"
 """On pods that others of the same namespace must not reach unless a policy of their own says so."""
+LABEL_API_ACCESS = "primage.eu/api-access"
+"""`"true"` on pods that hold a token of the Kubernetes API: the only ones its server is open to."""
+LABEL_MADE_BY = "primage.eu/made-by"
+MADE_BY_SITE = "site"
+"""Value of LABEL_MADE_BY on what the site program made; admission keeps such objects from tenants' hands."""
+LABEL_UID = "primage.eu/uid"
+LABEL_GID = "primage.eu/gid"
+"""On a tenant's namespace: the one POSIX user and group its pods run as."""
+ANNOTATION_SCRATCH = "primage.eu/scratch-max"
+"""On a tenant's namespace: the most scratch space on a node that one container may use."""
+
+SYSTEM_NAMESPACE = "primage-system"
+"""Where the site's own Jobs run; no tenant has rights in it."""
+HPC_CONNECTOR = "hpc-connector"
+"""The connector in a tenant's namespace: its Deployment, service account and pods."""
 
 VO_UID = 10001
 """User the jobs of a VO's own namespace run as; what they may touch is decided by the VO's group."""
 MAX_LABEL = 63
 _PLAIN_IDENTITY = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*(?:@[a-z0-9]+(?:\.[a-z0-9]+)*)?")
+
+
+def stack_label(stack: str) -> str:
+    """The value of `LABEL_STACK` for a stack's full name (`batch/vo.primage.eu.local--trial`).
+
+    A label holds 63 characters and no slash; a longer name keeps its beginning and 40 bits of its SHA-256.
+    """
+    spelled = stack.replace("/", "_")
+    if len(spelled) <= MAX_LABEL:
+        return spelled
+    digest = hashlib.sha256(stack.encode()).hexdigest()[:10]
+    return f"{spelled[: MAX_LABEL - len(digest) - 2].rstrip('-_.')}--{digest}"
 
 
 def namespace_for(identity: str) -> str:

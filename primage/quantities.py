@@ -15,7 +15,7 @@ _FACTORS = {
 
 
 class InvalidQuantityError(ValueError):
-    """The text is no quantity."""
+    """The text is not a valid quantity."""
 
 
 def parse_quantity(text: str) -> Decimal:
@@ -26,7 +26,7 @@ def parse_quantity(text: str) -> Decimal:
     """
     match = _PATTERN.fullmatch(str(text))
     if not match:
-        raise InvalidQuantityError(f"{text!r} is no quantity; write one such as 2, 500m, 4Gi or 3.6Ti")
+        raise InvalidQuantityError(f"{text!r} is not a valid quantity; write one such as 2, 500m, 4Gi or 3.6Ti")
     number, unit = match.group(1), match.group(2) or ""
     if unit[:1] in {"e", "E"} and len(unit) > 1 and unit not in _FACTORS:
         return Decimal(number) * Decimal(10) ** int(unit[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import shutil
@@ -10,6 +11,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -25,6 +27,7 @@ from primage.engine.engine import Options
 from primage.errors import PrimageError
 from primage.images.catalogue import STUDY_REQUIREMENTS
 from primage.images.wheels import unpack_wheels
+from primage.logs import jobs_of
 from primage.paths import local_site_dir, log_dir, repository_root
 from primage.process import run_logged
 from primage.stack import StackName
@@ -53,6 +56,8 @@ RESULTS = (
     "model.keras",
 )  # fmt: skip
 MOST_LINES = 200_000
+MOST_BYTES = 500 * 1024 * 1024
+"""Of all results together, unpacked."""
 LOCAL_TIMEOUT_S = 1800
 Column = dict[str, float | None]
 """Seconds by row of Table 3; None where there is no such thing."""
@@ -113,8 +118,7 @@ class StudyRun:
         return Study(report, table, study.consumers, [*study.files, page])
 
     def _cluster(self) -> Cluster:
-        site = self._engine.outputs(StackName(self.site))["site"]
-        return Cluster(str(site["kubeconfig"]), str(site["context"]))
+        return self._engine.cluster_of(StackName(self.site))
 
     def _stack(self, stage: str) -> StackName:
         return StackName(site=self.site, app="study-histology", vo=self.vo, run=stage)
@@ -238,13 +242,29 @@ def _fetch(engine: EmbeddedEngine, cluster: Cluster, study: StackName, folder: s
     engine.destroy(stack, fetching)
     try:
         engine.up(stack, fetching)
-        ref = Ref("batch/v1", "Job", str(engine.outputs(stack)["job"]), str(engine.outputs(stack)["namespace"]))
+        ((_, ref),) = jobs_of(stack)
         lines = cluster.logs(ref.namespace, pods_of(cluster, ref)[-1]["metadata"]["name"], tail=MOST_LINES).split()
     finally:
         engine.destroy(stack, fetching)
     if not lines or lines[-1] != "END":
         raise PrimageError("the results did not arrive whole", todo="run `primage study` again: the study itself is done")
-    out.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode("".join(lines[:-1])))) as archive:
-        archive.extractall(out, filter="data")
+    _unpack("".join(lines[:-1]), out)
     return [out / name for name in RESULTS]
+
+
+def _unpack(text: str, out: Path) -> None:
+    """The results and nothing else: whoever may write logs in the namespace may have written this."""
+    out.mkdir(parents=True, exist_ok=True)
+    left, missing = MOST_BYTES, set(RESULTS)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(text, validate=True)), mode="r:gz") as archive:
+            for member in archive:
+                left -= member.size
+                if member.name not in missing or not member.isreg() or left < 0:
+                    raise PrimageError(f"{member.name[:100]!r} is none of the study's results, or too large", where=str(out))
+                missing.remove(member.name)
+                archive.extract(member, out, filter="data")
+    except (ValueError, EOFError, zlib.error, tarfile.TarError, gzip.BadGzipFile) as error:
+        raise PrimageError(f"what came is no archive of results: {error}", todo="run `primage study` again") from error
+    if missing:
+        raise PrimageError(f"of the study's results are missing: {', '.join(sorted(missing))}", todo="run `primage study` again")

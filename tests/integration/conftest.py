@@ -52,6 +52,8 @@ HEAD = """
 import os
 import pulumi
 import pulumi_kubernetes as kubernetes
+from primage.stacks.labels import label_everything
+label_everything(stack='tiny', site='tiny')
 provider = kubernetes.Provider('cluster', kubeconfig=os.environ['TEST_KUBECONFIG'])
 opts = pulumi.ResourceOptions(provider=provider)
 N = {namespace!r}
@@ -78,7 +80,8 @@ def program(
     (repository / "infra").mkdir(parents=True)
     runtime = {"name": "python", "options": {"virtualenv": sys.prefix}}
     (repository / "Pulumi.yaml").write_text(json.dumps({"name": "primage", "main": "infra/", "runtime": runtime}))
-    (repository / "Pulumi.tiny.yaml").write_text("config: {}\n")
+    settings = {"cluster": {"kubeconfig": kubeconfig}, "protect": False}
+    (repository / "Pulumi.tiny.yaml").write_text(json.dumps({"config": {"primage:site": settings}}))
     monkeypatch.setenv("PRIMAGE_REPOSITORY", str(repository))
     monkeypatch.setenv("PRIMAGE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TEST_KUBECONFIG", os.environ.get("TEST_KUBECONFIG", kubeconfig))

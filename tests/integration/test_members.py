@@ -21,8 +21,8 @@ try:
         for line in (b"PING", b"AUTH queue guess", b"XLEN arguments"):
             queue.sendall(line + b"\\r\\n")
             print(queue.recv(100).decode().split()[0])
-except TimeoutError:
-    print("-POLICY -POLICY -POLICY")
+except (TimeoutError, ConnectionRefusedError):
+    print("-POLICY")
 """
 
 
@@ -69,7 +69,7 @@ def test_a_members_queue_is_closed_to_the_others(says, cluster):
         assert cluster.get(Ref("v1", "Secret", "secrets-queue", ONE_SPACE))
         for whose in (f"{OTHER}_", ""):
             said = says(whose, "python3", "-c", KNOCK, QUEUE).split()
-            assert said in (["-NOAUTH", "-WRONGPASS", "-NOAUTH"], ["-POLICY"] * 3), said
+            assert said == ["-POLICY"], f"the network is to keep {whose or 'the VO'} from it, before any password is asked for"
     finally:
         engine.destroy(stack, Options())
 

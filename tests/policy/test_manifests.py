@@ -1,11 +1,18 @@
 """Rules every object of every program keeps, checked on what the programs render."""
 
+import ast
+from functools import cache
+
 import pytest
 
 from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.embedded.session import Session
 from primage.engine.engine import Options
 from primage.paths import repository_root
 from primage.stack import all_projects, parse_stack_name
+
+SCALING = {"htc.parallelism": 1, "htc.scaling": {"minimum": 0, "maximum": 5}}
+"""Settings that no stack of the repository has, and that make objects of their own."""
 
 
 def all_stacks():
@@ -15,15 +22,53 @@ def all_stacks():
     return names
 
 
-@pytest.fixture(scope="module", params=all_stacks())
+PROGRAMS = {**{name: {} for name in all_stacks()}, "htc/vo.primage.eu.local--scaling": SCALING}
+
+
+@cache
+def rendered(name):
+    """What a program declares: its objects, and the types of everything it registers."""
+    types, register = set(), Session.register
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "register", lambda self, found: types.add(found.type) or register(self, found))
+        return EmbeddedEngine().render(parse_stack_name(name), Options(overrides=PROGRAMS[name])), types
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
 def objects(request):
-    return EmbeddedEngine().render(parse_stack_name(request.param), Options())
+    return rendered(request.param)[0]
 
 
-def pods(objects):
+def component_types():
+    """Every class of the repository that groups or makes resources, by its name."""
+    found = set()
+    for folder in ("primage", "infra", "apps"):
+        for path in (repository_root() / folder).rglob("*.py"):
+            bases = {
+                node.name: {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.ClassDef)
+            }
+            found |= {name for name, parents in bases.items() if parents & {"ComponentResource", "GeneratedSecret"}}
+    return found
+
+
+def test_the_rules_are_checked_on_every_type_of_component():
+    """A component that no program here declares would keep no rule: give PROGRAMS one that does."""
+    declared = {part for name in PROGRAMS for kind in rendered(name)[1] for part in kind.replace("/", ":").split(":")}
+    known = component_types()
+    assert {"QueueScaler", "Queue", "HpcConnector", "QueueCredentials"} <= known
+    assert known <= declared
+
+
+SYSTEM = "primage-system"
+"""Where the site's own Jobs run, which no tenant has rights in."""
+
+
+def pods(objects, *, system=False):
     for obj in objects:
         spec = obj.get("spec", {})
-        if obj["kind"] in {"Job", "Deployment", "StatefulSet", "DaemonSet"}:
+        if obj["kind"] in {"Job", "Deployment", "StatefulSet", "DaemonSet"} and (obj["metadata"]["namespace"] == SYSTEM) is system:
             yield spec["template"]["spec"]
 
 
@@ -44,13 +89,40 @@ def test_pods_pass_pod_security_restricted(objects):
             assert not context.get("privileged")
 
 
-CONTROLLERS = {"hpc-connector"}
-"""Service accounts with rights of their own, in roles that name what they may do."""
+def test_the_sites_own_jobs_are_root_with_no_more_rights_than_they_use(objects):
+    for pod in pods(objects, system=True):
+        assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+        assert pod["automountServiceAccountToken"] is False
+        assert not any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC"))
+        for container in containers(pod):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]},
+            }
 
 
-def test_pods_have_no_token_of_the_api_but_controllers(objects):
-    for pod in pods(objects):
-        assert pod["automountServiceAccountToken"] is (pod.get("serviceAccountName") in CONTROLLERS)
+def test_pods_have_no_token_of_the_api_but_those_with_a_role_that_says_what_for(objects):
+    bound = {
+        (subject["namespace"], subject["name"])
+        for binding in objects
+        if binding["kind"] == "RoleBinding"
+        for subject in binding["subjects"]
+    }
+    for obj in objects:
+        for pod in pods([obj]):
+            account = (obj["metadata"].get("namespace"), pod.get("serviceAccountName"))
+            assert pod["automountServiceAccountToken"] is (account in bound)
+
+
+def test_a_scaler_may_look_at_and_change_one_job(objects):
+    for obj in objects:
+        name = obj["metadata"]["name"]
+        if obj["kind"] == "Role" and name.endswith("-scaler"):
+            job = f"{name.removesuffix('-queue-scaler')}-consumers"
+            rule = {"apiGroups": ["batch"], "resources": ["jobs"], "resourceNames": [job], "verbs": ["get", "patch"]}
+            assert obj["rules"] == [rule]
+            assert any(other["kind"] == "Job" and other["metadata"]["name"] == job for other in objects)
 
 
 def test_no_role_may_everything(objects):
@@ -103,7 +175,8 @@ def test_namespaces_are_closed_by_default(objects):
     spaces = [obj for obj in objects if obj["kind"] == "Namespace"]
     for space in spaces:
         name = space["metadata"]["name"]
-        assert space["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+        level = "privileged" if name == SYSTEM else "restricted"
+        assert space["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == level
         policies = [o for o in objects if o["kind"] == "NetworkPolicy" and o["metadata"]["namespace"] == name]
         denied = next(policy for policy in policies if policy["metadata"]["name"] == "default-deny")
         assert denied["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -112,3 +185,31 @@ def test_namespaces_are_closed_by_default(objects):
 def test_names_fit_kubernetes(objects):
     for obj in objects:
         assert len(obj["metadata"]["name"]) <= 63
+
+
+def test_quotas_bound_every_kind_of_object_a_member_may_make(objects):
+    for obj in objects:
+        if obj["kind"] == "ResourceQuota":
+            hard = obj["spec"]["hard"]
+            assert {f"count/{kind}{group}" for group, kinds in MAKEABLE.items() for kind in kinds.split()} <= hard.keys()
+            assert {"limits.ephemeral-storage", "requests.ephemeral-storage"} <= hard.keys()
+
+
+MAKEABLE = {
+    "": "configmaps persistentvolumeclaims pods replicationcontrollers secrets serviceaccounts services",
+    ".apps": "daemonsets deployments replicasets statefulsets",
+    ".autoscaling": "horizontalpodautoscalers",
+    ".batch": "cronjobs jobs",
+    ".coordination.k8s.io": "leases",
+    ".networking.k8s.io": "ingresses networkpolicies",
+    ".policy": "poddisruptionbudgets",
+    ".resource.k8s.io": "resourceclaims resourceclaimtemplates",
+}
+"""What Kubernetes 1.36's role `edit` may create, apart from events, which no quota counts."""
+
+
+def test_scratch_space_has_an_end(objects):
+    for obj in objects:
+        if obj["kind"] == "LimitRange":
+            (limit,) = obj["spec"]["limits"]
+            assert {"default", "defaultRequest", "max"} <= {key for key in limit if "ephemeral-storage" in limit[key]}
