@@ -91,6 +91,17 @@ def test_an_output_that_is_not_what_was_named_fails_the_job_and_the_rest_is_home
     until("their folders are gone", lambda: not any(shared.centre.work(uid).exists() for uid in uids.values()))
 
 
+def test_jobs_that_bring_files_of_the_same_content_into_one_folder_do_not_disturb_each_other(shared):
+    names = [f"same-{number}" for number in range(12)]
+    for name in names:
+        shared.api.job(name, f"mkdir same; head -c 3000000 /dev/zero | tee same/{name}-a > same/{name}-b", outputs=["same"])
+    for name in names:
+        shared.ends(name)
+    assert {path.name: path.stat().st_size for path in (shared.home / "same").iterdir()} == {
+        f"{name}-{half}": 3000000 for name in names for half in "ab"
+    }
+
+
 def test_an_output_with_bytes_that_are_no_text_comes_back(shared):
     shared.api.job("latin", "mkdir latin; echo x > latin/$'caf\\xe9'", outputs=["latin"])
     shared.ends("latin")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import re
 import shlex
@@ -255,12 +256,11 @@ class Connection(ABC):
                     raise RefusedError("OutputMissing", f"{readable(path, 200)!r} is in none of the outputs the job names")
                 if await asyncio.to_thread(home.digest, path) == digest:
                     continue
-                await self._take_one(f"{folder}/{path}", path, digest, home)
+                await self._take_one(f"{folder}/{path}", path, part_of(request.uid, path, digest), digest, home)
         except (OSError, asyncssh.Error) as error:
             raise self._lost(error) from error
 
-    async def _take_one(self, source: str, path: str, digest: str, home: Home) -> None:
-        part = part_of(path, digest)
+    async def _take_one(self, source: str, path: str, part: str, digest: str, home: Home) -> None:
         for _ in range(FETCHES):
             await self._download(source, part, home)
             if await asyncio.to_thread(home.digest, part) == digest:
@@ -344,9 +344,13 @@ def sums_of(text: str) -> dict[str, str]:
     return found
 
 
-def part_of(path: str, digest: str) -> str:
-    """Where a file is kept while it is on its way, beside its place: as short as any name may be."""
-    return str(PurePosixPath(path).with_name(f".{digest[:16]}.part"))
+def part_of(uid: str, path: str, digest: str) -> str:
+    """Where a file of a job is kept while it is on its way, beside its place, under a name that is always short.
+
+    Jobs share HOME, and often bring files of the same content into one folder at the same time: no two may share a part.
+    """
+    name = hashlib.sha256("\0".join((uid, path, digest)).encode(errors="surrogateescape")).hexdigest()[:32]
+    return str(PurePosixPath(path).with_name(f".{name}.part"))
 
 
 def number_of(text: str) -> str:

@@ -141,11 +141,12 @@ class RestAccount(Connection):
         async with self._filing() as files:
             for path, digest in wanted.items():
                 parent = str(PurePosixPath(f"{folder}/{path}").parent)
-                target, part, above = map(bytes_of, (f"{folder}/{path}", f"{folder}/{part_of(path, digest)}", parent))
+                coming = f"{folder}/{part_of(request.uid, path, digest)}"
+                target, part, above = map(bytes_of, (f"{folder}/{path}", coming, parent))
                 size = await asyncio.to_thread(home.size, path)
                 if not (await files.exists(target) and await files.getsize(target) == size):
                     await files.makedirs(above, exist_ok=True)
-                    await self._upload(files, home, path, f"{folder}/{part_of(path, digest)}")
+                    await self._upload(files, home, path, coming)
                     await files.posix_rename(part, target)
             await self._put(files, f"{work}/inputs", "".join(map(_sum_line, wanted, wanted.values())), 0o600)
 

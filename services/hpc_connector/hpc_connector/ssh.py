@@ -102,12 +102,12 @@ class Account(Connection):
         try:
             for path, digest in wanted.items():
                 if there.get(path) != digest:
-                    await self._bring_one(home, path, digest, folder)
+                    await self._bring_one(home, path, part_of(request.uid, path, digest), digest, folder)
         except (OSError, asyncssh.Error) as error:
             raise self._lost(error) from error
 
-    async def _bring_one(self, home: Home, path: str, digest: str, folder: str) -> None:
-        files, part = await self._sftp(), part_of(path, digest)
+    async def _bring_one(self, home: Home, path: str, part: str, digest: str, folder: str) -> None:
+        files = await self._sftp()
         target, at = bytes_of(f"{folder}/{path}"), bytes_of(f"{folder}/{part}")
         await files.makedirs(bytes_of(str(PurePosixPath(f"{folder}/{path}").parent)), exist_ok=True)
         await self._upload(files, home, path, f"{folder}/{part}")
