@@ -17,7 +17,7 @@ from pathlib import Path
 from primage.errors import ExitCode, PrimageError
 from primage.paths import cache_dir
 from primage.process import capture, run_logged
-from primage.toolchain.versions import KUBE_ROUTER, KUBERNETES
+from primage.toolchain.versions import KUBE_ROUTER, KUBERNETES, PULUMI, PULUMI_KUBERNETES
 
 HERE = Path(__file__).parent
 BUILD_TIMEOUT_S = 45 * 60
@@ -39,6 +39,15 @@ class Tool:
 
 
 @dataclass(frozen=True)
+class ModuleFile:
+    """A script that a Go module of a set holds, wanted beside its binaries; Go's checksums cover it too."""
+
+    name: str
+    module: str
+    path: str
+
+
+@dataclass(frozen=True)
 class ToolSet:
     """The binaries of one go.mod.
 
@@ -48,6 +57,7 @@ class ToolSet:
         version: of what they are built from, with its leading v.
         variables: values linked into them, by variable.
         packages: compiled from an empty Go cache, counted; only the progress bar reads it.
+        scripts: taken from its modules as they are.
     """
 
     title: str
@@ -56,11 +66,13 @@ class ToolSet:
     tools: tuple[Tool, ...]
     variables: tuple[tuple[str, str], ...]
     packages: int
+    scripts: tuple[ModuleFile, ...] = ()
 
     @property
     def directory(self) -> Path:
-        """The cache folder of these sources: changes with any pinned checksum."""
-        pinned = (self.folder / "go.mod").read_bytes() + (self.folder / "go.sum").read_bytes()
+        """The cache folder of these sources: changes with any pinned checksum, and with any source beside them."""
+        files = (self.folder / "go.mod", self.folder / "go.sum", *sorted(self.folder.glob("*.go")))
+        pinned = b"".join(path.read_bytes() for path in files)
         return cache_dir() / "tools" / f"{self.version}-{hashlib.sha256(pinned).hexdigest()[:12]}"
 
     def missing(self) -> list[Tool]:
@@ -86,14 +98,20 @@ class ToolSet:
             PrimageError: Go is missing or too old, a source cannot be fetched, or the compiler fails.
         """
         missing = self.missing()
-        if not missing:
-            return self.directory
-        if shutil.which("go") is None:
+        absent = [script for script in self.scripts if not (self.directory / script.name).is_file()]
+        if (missing or absent) and shutil.which("go") is None:
             raise PrimageError(
                 f"Go is not on PATH, and {self.title}'s tools are not built yet",
                 todo="install Go 1.26 or later, then run the same command again",
                 code=ExitCode.UNSUPPORTED,
             )
+        if missing:
+            self._compile(missing, log, on_progress)
+        for script in absent:
+            _install(self._module_folder(script.module) / script.path, self.directory / script.name)
+        return self.directory
+
+    def _compile(self, missing: list[Tool], log: Path, on_progress: Callable[[float, str], None]) -> None:
         staging = self.directory.with_name(f"{self.directory.name}.{os.getpid()}.building")
         staging.mkdir(parents=True, exist_ok=True)
         seen = 0
@@ -118,7 +136,12 @@ class ToolSet:
                 _install(staging / tool.built_as, self.directory / tool.name)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        return self.directory
+
+    def _module_folder(self, module: str) -> Path:
+        """Where Go keeps a module's files; fetched when they are not there."""
+        flags = {"GOFLAGS": "-mod=readonly"}
+        capture(["go", "-C", str(self.folder), "mod", "download", module], timeout_s=BUILD_TIMEOUT_S, env=flags)
+        return Path(capture(["go", "-C", str(self.folder), "list", "-m", "-f", "{{.Dir}}", module], env=flags).strip())
 
     def _take_from_path(self, tool: Tool) -> bool:
         """Copy a binary of exactly the pinned version from PATH into the cache; True when there was one."""
@@ -166,6 +189,28 @@ KUBE_ROUTER_TOOLS = ToolSet(
     tools=(Tool("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),),
     variables=(("github.com/cloudnativelabs/kube-router/v2/pkg/version.Version", KUBE_ROUTER),),
     packages=1200,
+)
+_PULUMI_SDK = "github.com/pulumi/pulumi/sdk/v3"
+PULUMI_TOOLS = ToolSet(
+    title="Pulumi",
+    folder=HERE / "pulumi_cli",
+    version=PULUMI,
+    tools=(Tool("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"),),
+    variables=((f"{_PULUMI_SDK}/go/common/version.Version", PULUMI),),
+    packages=2600,
+    scripts=(
+        ModuleFile("pulumi-language-python-exec", _PULUMI_SDK, "python/cmd/pulumi-language-python-exec"),
+        ModuleFile("pulumi-resource-pulumi-python", _PULUMI_SDK, "python/dist/pulumi-resource-pulumi-python"),
+    ),
+)
+"""Pulumi's own engine, for tests; operators of real sites install it from Pulumi. Its language hosts are not served as modules."""
+PULUMI_KUBERNETES_TOOLS = ToolSet(
+    title="Pulumi's Kubernetes provider",
+    folder=HERE / "pulumi_kubernetes",
+    version=PULUMI_KUBERNETES,
+    tools=(Tool("pulumi-resource-kubernetes", "primage/toolchain/pulumi-resource-kubernetes"),),
+    variables=(("main.version", PULUMI_KUBERNETES.removeprefix("v")),),
+    packages=1750,
 )
 
 

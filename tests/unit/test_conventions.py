@@ -98,6 +98,9 @@ def test_versions_are_the_pinned_ones(repository):
     router = (repository / "primage/toolchain/kube_router/go.mod").read_text()
     assert f"github.com/cloudnativelabs/kube-router/v2 {versions.KUBE_ROUTER} " in router
     assert re.findall(r"^tool (\S+)$", router, re.MULTILINE) == [tool.package for tool in build.KUBE_ROUTER_TOOLS.tools]
+    assert f"github.com/pulumi/pulumi/sdk/v3 {versions.PULUMI}" in (build.PULUMI_TOOLS.folder / "go.mod").read_text()
+    requirements = (repository / "requirements.txt").read_text()
+    assert f"\npulumi-kubernetes=={versions.PULUMI_KUBERNETES.removeprefix('v')} " in requirements
     assert versions.KUBERNETES in (repository / "playbooks/inventories/local.yml").read_text()
     assert versions.PAUSE in (repository / "roles/container_runtime/defaults/main.yml").read_text()
 

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 from primage.images.catalogue import Image, kubernetes_images
@@ -10,13 +11,26 @@ def test_output_names_are_those_go_gives():
     assert names["kubeadm"] == "kubeadm"
 
 
-def test_the_cache_is_keyed_by_what_is_pinned(tmp_path):
+def test_the_cache_is_keyed_by_what_is_pinned_and_by_the_sources_beside_it(tmp_path):
     tools = replace(build.KUBERNETES_TOOLS, folder=tmp_path)
     (tmp_path / "go.mod").write_text("a")
     (tmp_path / "go.sum").write_text("b")
-    before = tools.directory
+    keys = {tools.directory}
     (tmp_path / "go.sum").write_text("c")
-    assert tools.directory != before
+    keys.add(tools.directory)
+    (tmp_path / "main.go").write_text("d")
+    keys.add(tools.directory)
+    assert len(keys) == 3
+
+
+def test_a_script_of_a_module_is_taken_beside_the_binaries(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIMAGE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "module/bin").mkdir(parents=True)
+    (tmp_path / "module/bin/script").write_text("#!/bin/sh\n")
+    monkeypatch.setattr(build.ToolSet, "_module_folder", lambda *_: tmp_path / "module")
+    tools = replace(build.PULUMI_TOOLS, tools=(), scripts=(build.ModuleFile("script", "m", "bin/script"),))
+    folder = tools.build(tmp_path / "log", lambda *_: None)
+    assert os.access(folder / "script", os.X_OK)
 
 
 def test_a_tool_on_path_in_another_version_is_not_taken(tmp_path, monkeypatch):
