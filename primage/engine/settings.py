@@ -23,7 +23,7 @@ def effective_config(project: Project, name: StackName, overrides: Mapping[str, 
     # A run may bring all its settings itself; its base need not have a file then.
     config = {} if name.run and overrides and not path.exists() else copy.deepcopy(stack_config(project, name))
     for key, value in config.items():
-        if isinstance(value, dict) and set(value) == {"secure"}:
+        if _is_cipher(value):
             raise PrimageError(
                 f"{key} is encrypted, and only the Pulumi CLI can decrypt it",
                 where=str(path),
@@ -44,6 +44,15 @@ def effective_config(project: Project, name: StackName, overrides: Mapping[str, 
         target[rest[-1]] = value
     _require_valid(project, name, config, overrides)
     return config
+
+
+def holds_ciphers(config: Any) -> bool:
+    """Whether a `config:` has values that only the Pulumi CLI can decrypt."""
+    return isinstance(config, dict) and any(_is_cipher(value) for value in config.values())
+
+
+def _is_cipher(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"secure"}
 
 
 def _require_valid(project: Project, name: StackName, config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:

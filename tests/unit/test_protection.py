@@ -1,7 +1,6 @@
 """What settings protect, through either engine, on plain data."""
 
 import io
-from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +8,7 @@ from primage.engine import protection
 from primage.engine.changes import Action, Change, Result
 from primage.engine.engine import Options
 from primage.engine.pulumi_cli import PulumiEngine
+from primage.engine.pulumi_command import Workspace
 from primage.errors import PrimageError
 from primage.stack import StackName, project_of
 
@@ -78,34 +78,23 @@ def test_every_object_in_the_way_is_named_up_to_ten():
     assert caught.value.where == "the state"
 
 
-class Stack:
-    """A stack of the Automation API whose every operation goes through the same steps."""
-
-    def __init__(self, *steps):
-        self.steps = steps
-        self.done = []
-
-    def __getattr__(self, verb):
-        def operate(on_event):
-            self.done.append(verb)
-            for op, kind, name in self.steps:
-                state = SimpleNamespace(inputs={"metadata": {"name": name}})
-                metadata = SimpleNamespace(
-                    op=op, urn=URN.format(kind, name), type=f"kubernetes:core/v1:{kind}", new=None, old=state, detailed_diff=None
-                )
-                on_event(SimpleNamespace(resource_pre_event=SimpleNamespace(metadata=metadata), res_outputs_event=None))
-            return SimpleNamespace(outputs={})
-
-        return operate
-
-
 def pulumi(monkeypatch, *steps):
-    stack = Stack(*steps)
-    monkeypatch.setattr(PulumiEngine, "_stack", lambda *_: stack)
-    return PulumiEngine(), stack
+    """Pulumi's engine, each of whose commands goes through the same steps; and the commands that were given."""
+    done = []
+
+    def follow(_self, *arguments, on_event, on_tick):
+        done.append(" ".join(part for part in arguments[:2] if part in {"preview", "up", "destroy", "--preview-only"}))
+        for op, kind, name in steps:
+            state = {"inputs": {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}}
+            step = {"op": op, "urn": URN.format(kind, name), "type": f"kubernetes:core/v1:{kind}", "old": state, "new": None}
+            on_event({"resourcePreEvent": {"metadata": step}})
+
+    monkeypatch.setattr(Workspace, "follow", follow)
+    monkeypatch.setattr(Workspace, "run", lambda *_, **__: '{"deployment": {}}')
+    return PulumiEngine(), done
 
 
-@pytest.mark.parametrize(("verb", "looked"), [("up", "preview"), ("destroy", "preview_destroy")])
+@pytest.mark.parametrize(("verb", "looked"), [("up", "preview"), ("destroy", "destroy --preview-only")])
 @pytest.mark.parametrize(
     "steps",
     [
@@ -116,21 +105,21 @@ def pulumi(monkeypatch, *steps):
 )
 def test_pulumis_engine_is_not_started_where_it_would_delete_what_is_protected(site, monkeypatch, verb, looked, steps):
     site("config: {'primage:site': {}}")
-    engine, stack = pulumi(monkeypatch, *steps)
+    engine, done = pulumi(monkeypatch, *steps)
     assert engine.preview(StackName("local"), Options()).refused()
-    stack.done.clear()
+    done.clear()
     with pytest.raises(PrimageError, match="is protected"):
         getattr(engine, verb)(StackName("local"), Options())
-    assert stack.done == [looked]
+    assert done == [looked]
 
 
-@pytest.mark.parametrize(("verb", "looked"), [("up", "preview"), ("destroy", "preview_destroy")])
+@pytest.mark.parametrize(("verb", "looked"), [("up", "preview"), ("destroy", "destroy --preview-only")])
 def test_pulumis_engine_does_what_is_not_protected(site, monkeypatch, verb, looked):
     site("config: {'primage:site': {protect: false}}")
-    engine, stack = pulumi(monkeypatch, ("delete", "Namespace", "vo"))
+    engine, done = pulumi(monkeypatch, ("delete", "Namespace", "vo"))
     (change,) = getattr(engine, verb)(StackName("local"), Options()).changes
     assert (change.label, change.action, change.refused) == ("Namespace vo", Action.DELETE, "")
-    assert stack.done == [looked, verb]
+    assert done == [looked, verb]
 
 
 def test_a_preview_says_per_object_what_up_will_refuse(monkeypatch):
