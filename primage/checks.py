@@ -18,6 +18,7 @@ from primage.contract import SiteOutputs
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.engine import Options
 from primage.errors import PrimageError
+from primage.operations.site import site_handle
 from primage.queue import StackQueue
 from primage.stack import StackName
 from primage.stacks.htc_settings import QUEUE_IMAGE
@@ -57,14 +58,9 @@ class Check:
 
 def run_checks(site: str, on_check: Callable[[Check], None]) -> list[Check]:
     """All checks of a site, in the order a person would look; `on_check` is told of each as it ends."""
-    engine = EmbeddedEngine()
-    found = engine.outputs(StackName(site)).get("site")
-    if not found:
-        raise PrimageError(f"site {site} is not up", todo=f"run `primage up {site}` (`make site` for the local one)")
-    outputs = SiteOutputs.model_validate(found)
-    cluster = engine.cluster_of(StackName(site))
+    handle = site_handle(site)
     done = []
-    for name, check in _checks(outputs, cluster, engine):
+    for name, check in _checks(handle.outputs, handle.cluster, EmbeddedEngine()):
         started = time.monotonic()
         try:
             ok, detail = check()

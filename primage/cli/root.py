@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from primage.cli import check, cp, hpc, logs, queue, session, site, stacks, study, validate, why
+from primage.cli import check, cp, hpc, logs, move, queue, session, site, stacks, study, validate, why
 from primage.cli.output import report_error
 from primage.errors import ExitCode, PrimageError
 
@@ -28,6 +28,7 @@ app.command("validate")(validate.validate)
 app.command("preview")(stacks.preview)
 app.command("up")(stacks.up)
 app.command("destroy")(stacks.destroy)
+app.command("move")(move.move)
 app.command("render")(stacks.render)
 app.command("outputs")(stacks.outputs)
 app.command("status")(stacks.status)

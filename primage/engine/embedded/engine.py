@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from primage.clients.cluster import Cluster, Object
-from primage.engine import protection
+from primage.engine import moved, protection
 from primage.engine.changes import Action, Change, Result
 from primage.engine.connection import Connection, site_connection
 from primage.engine.embedded.objects import MASK
@@ -45,7 +45,7 @@ class EmbeddedEngine:
         """Run the program against server-side dry runs."""
         started = time.monotonic()
         project = project_of(name)
-        store = self._store(name, project)
+        store = self.store(name)
         state = store.load()
         remover = self._remover(name, project, options, may_move=True)
         planned = self._run(Mode.PLAN, name, project, options, state, remover)
@@ -56,7 +56,7 @@ class EmbeddedEngine:
         """Plan, then apply what differs, then remove what left the program."""
         started = time.monotonic()
         project = project_of(name)
-        store = self._store(name, project)
+        store = self.store(name)
         with store.lock():
             state = store.load()
             remover = self._remover(name, project, options, may_move=True)
@@ -79,7 +79,7 @@ class EmbeddedEngine:
         """Remove what the state lists, dependants first; the program is not run."""
         started = time.monotonic()
         project = project_of(name)
-        store = self._store(name, project)
+        store = self.store(name)
         with store.lock():
             state = store.load()
             remover = self._remover(name, project, options)
@@ -91,7 +91,7 @@ class EmbeddedEngine:
 
     def outputs(self, name: StackName) -> dict[str, Any]:
         """Outputs of the last `up`."""
-        state = self._store(name, project_of(name)).load()
+        state = self.store(name).load()
         return {**state.outputs, **dict.fromkeys(state.secret_outputs, MASK)}
 
     def render(self, name: StackName, options: Options) -> list[Object]:
@@ -125,7 +125,7 @@ class EmbeddedEngine:
 
     def owned(self, name: StackName) -> list[tuple[Entry, Cluster | None]]:
         """What the stack owns, in dependency order, each object with the cluster it is on."""
-        entries = sorted(self._store(name, project_of(name)).load().resources.values(), key=lambda e: e.order)
+        entries = sorted(self.store(name).load().resources.values(), key=lambda e: e.order)
         cluster = self.cluster_of(name) if entries else None
         return [(entry, cluster if entry.ref else None) for entry in entries]
 
@@ -164,7 +164,7 @@ class EmbeddedEngine:
             state=state,
             store=store,
             connect=self._connect,
-            read_outputs=lambda full: self._read_outputs(full, offline=mode is Mode.RENDER),
+            read_outputs=lambda full: self.read_outputs(full, offline=mode is Mode.RENDER),
             listener=options.listener,
             plan=certain,
             timeout_s=options.timeout_s,
@@ -219,9 +219,15 @@ class EmbeddedEngine:
                 )
         return connection
 
-    def _store(self, name: StackName, project: Project) -> StateStore:
+    def store(self, name: StackName) -> StateStore:
+        """Where a stack's state is kept.
+
+        Raises:
+            PrimageError: Pulumi's engine has the stack.
+        """
+        moved.require_here(name)
         if not name.run:
-            return FileStore(state_dir() / project.name / f"{name.stack}.json", name)
+            return FileStore(state_dir() / project_of(name).name / f"{name.stack}.json", name)
         return SecretStore(self.cluster_of(name), name)
 
     def _remover(self, name: StackName, project: Project, options: Options, *, may_move: bool = False) -> Remover:
@@ -234,15 +240,19 @@ class EmbeddedEngine:
             timeout_s=options.timeout_s,
         )
 
-    def _read_outputs(self, full_name: str, *, offline: bool) -> tuple[dict[str, Any], list[str]]:
-        """Outputs of a stack by its full name (`organization/project/stack`)."""
+    def read_outputs(self, full_name: str, *, offline: bool = False) -> tuple[dict[str, Any], list[str]]:
+        """Outputs of a stack by its full name (`organization/project/stack`), and which of them are secret.
+
+        Args:
+            offline: work them out from the program; so it is, too, where Pulumi's engine has the stack.
+        """
         _, _, rest = full_name.partition("/")
         project_name, _, stack = rest.partition("/")
         project = next((p for p in all_projects(repository_root()) if p.name == project_name), None)
         if project is None:
             raise PrimageError(f"the program refers to stack {full_name}, and no project here is called {project_name}")
         name = parse_stack_name(stack if project_name == SITE_PROJECT else f"{project.folder.name}/{stack}")
-        if offline:
+        if offline or moved.aside(name).exists():
             return _offline_outputs_of(name), []
         state = FileStore(state_dir() / project_name / f"{stack}.json", name).load()
         if not state.outputs:

@@ -36,8 +36,11 @@ class Registration:
         type: type token, such as `kubernetes:core/v1:Namespace`.
         custom: False for components, which group others and are nothing themselves.
         inputs: its properties.
-        dependencies: URNs it comes after.
+        parent: URN of the component or stack that it belongs to.
+        dependencies: URNs it comes after, its parent's among them.
+        by_property: which of them each property came from.
         provider: URN of its provider, empty for the default one.
+        version: of its provider, as the SDK asks for it.
         timeout_s: `custom_timeouts.create`, or 0.
     """
 
@@ -46,8 +49,11 @@ class Registration:
     name: str
     custom: bool
     inputs: Decoded
+    parent: str
     dependencies: tuple[str, ...]
+    by_property: dict[str, list[str]]
     provider: str
+    version: str
     protect: bool
     retain: bool
     ignore_changes: tuple[str, ...]
@@ -248,6 +254,9 @@ def _registration(urn: str, request: Any) -> Registration:
         name=request.name,
         custom=request.custom,
         inputs=decode(request.object),
+        parent=request.parent,
+        by_property={key: list(of.urns) for key, of in request.propertyDependencies.items()},
+        version=request.version,
         dependencies=tuple(dict.fromkeys([*request.dependencies, *([request.parent] if request.parent else [])])),
         provider=request.provider.rsplit("::", 1)[0] if request.provider else "",
         protect=request.protect,

@@ -150,14 +150,14 @@ class Session:
             self.objects[registration.urn] = masked(obj, hidden)
         if self.mode is Mode.RENDER:
             self._note(registration, Ref.of(obj), Action.CREATE)
-            return _properties(obj, preview=True)
+            return properties_of(obj, preview=True)
         kubeconfig, context = self._provider(registration)
         cluster = self.connect(kubeconfig, context)
         if self.mode is Mode.PLAN:
             change = self._plan(registration, obj, cluster, hidden)
             with self._guard:
                 self.changes[registration.urn] = change
-            return _properties(obj, preview=True)
+            return properties_of(obj, preview=True)
         return self._apply(registration, obj, cluster, hidden)
 
     def _plan(self, registration: Registration, obj: Object, cluster: Cluster, hidden: frozenset[Path]) -> Change:
@@ -208,7 +208,7 @@ class Session:
         entry = self.state.resources.get(urn)
         if change.action is Action.SAME and entry and entry.status is Status.READY:
             self._save_entry(registration, ref, obj, hidden, Status.READY, write=False)
-            return _properties(cluster.get(ref) or obj)
+            return properties_of(cluster.get(ref) or obj)
         if change.action is Action.REPLACE:
             protected = registration.protect or bool(entry and entry.protect) or ref.kind in self.protected
             self._refuse_protected(protected, ref, "replaced")
@@ -233,7 +233,7 @@ class Session:
             self.timings[str(ref)] = timing
         self._save_entry(registration, ref, obj, hidden, Status.READY)
         self._say(ref, "ready")
-        return _properties(applied)
+        return properties_of(applied)
 
     def _send(self, obj: Object, cluster: Cluster, registration: Registration) -> Object:
         wanted = obj
@@ -375,7 +375,7 @@ def _object(registration: Registration) -> Object:
     Raises:
         PrimageError: it has no name of its own: names the engine makes up would be new on every machine.
     """
-    obj = {key: value for key, value in registration.inputs.value.items() if value is not None and key != "status"}
+    obj = {key: value for key, value in without_nulls(registration.inputs.value).items() if key != "status"}
     name = obj.get("metadata", {}).get("name")
     if not name:
         raise PrimageError(
@@ -390,7 +390,12 @@ def _object(registration: Registration) -> Object:
     return obj
 
 
-def _properties(obj: Object, *, preview: bool = False) -> Registered:
+def without_nulls(given: dict[str, Any]) -> dict[str, Any]:
+    """Properties that were left out on the way come as None."""
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def properties_of(obj: Object, *, preview: bool = False) -> Registered:
     """What the program sees of an object: its id as Pulumi forms it, and its fields."""
     ref = Ref.of(obj)
     bare = {**obj, "metadata": {k: v for k, v in obj["metadata"].items() if k != "managedFields"}}

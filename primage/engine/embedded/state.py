@@ -325,6 +325,9 @@ class StateStore(Protocol):
     def save(self, state: StackState) -> None:
         """Replace it, whole or not at all."""
 
+    def text(self, state: StackState) -> bytes:
+        """The state as it is kept."""
+
     def remove(self) -> None:
         """Forget the stack."""
 
@@ -375,6 +378,10 @@ class FileStore:
                 where=self.where,
                 todo="free space or mend the folder's rights, then run the same command again",
             ) from error
+
+    def text(self, state: StackState) -> bytes:
+        """The state as it is kept."""
+        return self._form.write(state)
 
     def remove(self) -> None:
         """Forget the stack."""
@@ -444,6 +451,10 @@ class SecretStore:
                 todo="another run may be changing the same stack: wait for it, then try again",
             ) from refusal
         self._version = saved["metadata"]["resourceVersion"]
+
+    def text(self, state: StackState) -> bytes:
+        """The state as it is kept."""
+        return self._form.write(state)
 
     def remove(self) -> None:
         """Forget the run."""
