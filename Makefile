@@ -37,6 +37,10 @@ test: $(VENV)/dev ## Run every test; starts the local site when it is not up, an
 test-unit: $(VENV)/dev ## Run the tests that need no root and no site (under a minute)
 	$(BIN)/pytest -n 2 tests/unit tests/templates tests/policy
 
+.PHONY: test-pulumi
+test-pulumi: $(VENV)/dev ## Run every program through Pulumi's own engine and compare; needs root, and the local site, as `make test`
+	$(BIN)/pytest -m pulumi tests/integration
+
 .PHONY: lint
 lint: $(VENV)/dev ## Check style, types, layers, YAML, roles, shell scripts
 	$(BIN)/ruff check --no-cache .

@@ -1,0 +1,74 @@
+"""The site program through both engines, from nothing: on a control plane of its own, so that the local site stands."""
+
+import subprocess
+
+import pytest
+from both_engines import Primage, owned, require_same
+from control_plane import control_plane
+
+from primage.clients.cluster import Cluster, Ref
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.embedded.objects import managers_of
+from primage.engine.engine import Options
+from primage.names import CONFIG_MAP
+from primage.stack import StackName
+from primage.toolchain.build import KUBERNETES_TOOLS
+
+SITE = "local"
+ELSEWHERE = ("--config", "site.mount_point=/elsewhere")
+SPACE = "vo-dot-primage-dot-eu"
+
+
+@pytest.fixture(scope="module")
+def kinds():
+    objects = EmbeddedEngine().render(StackName(SITE), Options())
+    return sorted({(obj["apiVersion"], obj["kind"]) for obj in objects})
+
+
+@pytest.fixture(scope="module")
+def empty_site(pulumi_environment, tmp_path_factory):
+    """`primage` for a site on an empty control plane, and the cluster."""
+    folder = tmp_path_factory.mktemp("control-plane")
+    with control_plane(KUBERNETES_TOOLS.build(folder / "build.log", lambda *_: None), folder) as kubeconfig:
+        here = {**pulumi_environment(), "PRIMAGE_KUBECONFIG": kubeconfig, "PRIMAGE_HOME": str(folder / "home")}
+        yield Primage(here), Cluster(kubeconfig)
+
+
+def committed():
+    return subprocess.run(["git", "status", "--porcelain", "--", "*.yaml"], capture_output=True, text=True, check=True).stdout
+
+
+def test_both_engines_make_the_same_site_and_one_takes_over_the_others(empty_site, kinds):
+    primage, cluster = empty_site
+    before = committed()
+
+    def objects():
+        return owned(cluster, SITE, kinds)
+
+    assert primage("preview", SITE, "--engine", "pulumi")["counts"].keys() == {"create"}
+    assert primage("outputs", SITE, "--engine", "pulumi") == {}
+    primage("up", SITE, "--engine", "pulumi")
+    pulumis = objects()
+    assert primage("preview", SITE, "--engine", "pulumi")["changes"] == []
+    primage("destroy", SITE, "--engine", "pulumi")
+    assert objects() == {}
+
+    made = primage("up", SITE, "--engine", "embedded")
+    ours = objects()
+    assert made["counts"] == {"create": len(ours)}
+    require_same("site", ours, pulumis)
+
+    moved = primage("move", SITE, "--to", "pulumi")
+    assert moved["objects"] == len(ours)
+    assert objects() == ours, "a move touches nothing"
+    assert primage("preview", SITE, "--engine", "pulumi")["counts"] == {"same": len(ours)}
+    assert primage("outputs", SITE, "--engine", "pulumi") == made["outputs"]
+
+    changed = primage("up", SITE, "--engine", "pulumi", *ELSEWHERE)
+    assert {change["action"] for change in changed["changes"]} == {"update"}
+    config = cluster.get(Ref("v1", "ConfigMap", CONFIG_MAP, SPACE))
+    assert config["data"]["primage.storage"] == "/elsewhere"
+    assert managers_of(config) == [f"primage:primage/{SITE}"], "the same manager goes on, so that nothing is a conflict"
+    primage("destroy", SITE, "--engine", "pulumi")
+    assert objects() == {}
+    assert committed() == before
