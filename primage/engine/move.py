@@ -67,16 +67,20 @@ def move_to_pulumi(name: StackName, options: Options) -> Moved:
     with store.lock(), workspace(name, options.overrides) as here:
         state = store.load()
         _require_finished(name, state)
-        _require_new(here, name)
+        exists = _require_empty(here, name)
         recorder = _record(name, project, options, state, engine)
         options.listener(Event(str(name), "recorded", f"{len(recorder.resources)} resources"))
-        run(here, name, "stack", "init", "--no-select")
+        if not exists:
+            run(here, name, "stack", "init", "--no-select")
+        empty = run(here, name, "stack", "export")
         try:
-            _import(here, name, recorder.resources)
+            _import(here, name, filled(empty, recorder.resources))
             options.listener(Event(str(name), "imported"))
             _require_same(PulumiEngine().preview_in(here, name, options)[0], name)
         except BaseException:
-            here.run("stack", "rm", "--yes", "--force")
+            _import(here, name, empty)
+            if not exists:
+                run(here, name, "stack", "rm", "--yes")
             raise
         path = aside(name)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -98,23 +102,27 @@ def _require_finished(name: StackName, state: StackState) -> None:
         )
 
 
-def _require_new(here: Workspace, name: StackName) -> None:
-    """Refuse a stack that Pulumi's backend has already, and an app whose site it does not have."""
+def _require_empty(here: Workspace, name: StackName) -> bool:
+    """Refuse a stack of which Pulumi's backend has resources, and an app whose site it does not have; whether it has the stack."""
     try:
-        known = json.loads(here.run("stack", "export"))["deployment"].get("resources")
+        known = json.loads(run(here, name, "stack", "export"))["deployment"].get("resources") or []
+        exists = True
     except NoSuchStack:
-        known = None
-    if known is not None:
+        known, exists = [], False
+    if known:
         raise PrimageError(
             f"Pulumi's backend has a stack {name.stack} of this project already, with {len(known)} resources",
             todo=f"destroy it there (`primage destroy {name} --engine pulumi`), or `pulumi login` to another backend",
         )
-    if not name.app:
-        return
-    site = StackName(name.site)
+    if name.app:
+        _require_site(StackName(name.site), name)
+    return exists
+
+
+def _require_site(site: StackName, name: StackName) -> None:
     with workspace(site) as there:
         try:
-            there.run("stack", "output", "--json")
+            run(there, site, "stack", "output", "--json")
         except NoSuchStack as error:
             raise PrimageError(
                 f"{name} reads what its site offers from the site's stack, and site {site} is not moved yet",
@@ -136,13 +144,17 @@ def _record(name: StackName, project: Project, options: Options, state: StackSta
     return recorder
 
 
-def _import(here: Workspace, name: StackName, resources: list[dict[str, Any]]) -> None:
-    """Fill the new stack; its empty deployment says how secrets are to be encrypted."""
-    document = json.loads(run(here, name, "stack", "export"))
+def filled(empty: str, resources: list[dict[str, Any]]) -> str:
+    """An empty deployment, which says how secrets are encrypted, with these resources."""
+    document = json.loads(empty)
     document["deployment"]["resources"] = resources
+    return json.dumps(document)
+
+
+def _import(here: Workspace, name: StackName, deployment: str) -> None:
     file = here.folder / "deployment.json"
     file.touch(mode=0o600)
-    file.write_text(json.dumps(document))
+    file.write_text(deployment)
     run(here, name, "stack", "import", "--file", str(file))
     file.unlink()
 
@@ -238,7 +250,7 @@ class Recorder:
         texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in inputs.items()}
         id_ = str(uuid.uuid4())
         properties = {**texts, "version": registration.version}
-        urn = self._note(registration, properties, id=id_, outputs=properties)
+        urn = self._note(registration, {**properties, "__internal": {}}, id=id_, outputs=properties)
         self._providers[registration.urn] = f"{urn}::{id_}"
         return Registered(id_, inputs)
 

@@ -129,20 +129,25 @@ def _cluster(name: StackName) -> Cluster:
 
 
 def run(here: Workspace, name: StackName, *arguments: str) -> str:
-    """Standard output of a short command on the stack; its failure in a person's words."""
+    """Standard output of a short command on the stack.
+
+    Raises:
+        NoSuchStack: the backend has no such stack.
+        PrimageError: any other failure, in a person's words.
+    """
     try:
         return here.run(*arguments)
+    except NoSuchStack:
+        raise
     except CommandFailed as failed:
         raise told(name, failed) from failed
 
 
 def _outputs(here: Workspace, name: StackName) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(here.run("stack", "output", "--json"))
+        found: dict[str, Any] = json.loads(run(here, name, "stack", "output", "--json"))
     except NoSuchStack:
         return {}
-    except CommandFailed as failed:
-        raise told(name, failed) from failed
     return found
 
 
@@ -150,14 +155,12 @@ def _copy_site(site: StackName, backend: Path) -> None:
     """An app's program reads its site's outputs: the site's stack goes along to the backend of a preview."""
     with workspace(site) as here:
         try:
-            exported = here.run("stack", "export")
+            exported = run(here, site, "stack", "export")
         except NoSuchStack as error:
             raise PrimageError(
                 f"site {site} was not brought up by Pulumi's engine, which reads there what the site offers",
                 todo=f"run `primage move {site} --to pulumi`, or bring this stack up by the site's own engine (--engine embedded)",
             ) from error
-        except CommandFailed as failed:
-            raise told(site, failed) from failed
         there = elsewhere(here, backend)
         file = here.folder / "site.json"
         file.touch(mode=0o600)

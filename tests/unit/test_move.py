@@ -64,7 +64,7 @@ def pulumi(tmp_path):
 
 
 def imported(calls):
-    (call,) = [call for call in calls if call["arguments"][1] == "import"]
+    call = next(call for call in calls if call["arguments"][1] == "import")
     return {resource["urn"].partition("::")[2]: resource for resource in json.loads(call["file"])["deployment"]["resources"]}
 
 
