@@ -69,6 +69,10 @@ bench: $(VENV)/bench ## Measure on the standing local site and write bench/resul
 docs: $(VENV)/runtime ## Write docs/reference anew from the code
 	$(BIN)/python docs/generate.py
 
+.PHONY: study-docs
+study-docs: $(VENV)/runtime ## Run the study and write its figures into README and the tutorial
+	$(BIN)/python docs/study_run.py
+
 .PHONY: lock
 lock: $(VENV)/dev ## Lock the requirements anew
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.txt pyproject.toml

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import hpc_figures
 import queue_figures
+import study_figures
 
 from primage.clients.cluster import Cluster, Ref
 from primage.engine.embedded.engine import EmbeddedEngine
@@ -122,6 +123,7 @@ def main() -> None:
         **job_figures(),
         **queue_figures.figures(),
         **hpc_figures.figures(),
+        **study_figures.figures(),
         "site_warm_s": round(seconds([primage, "site", "local", "up"]) + seconds([primage, "study"]), 1),
         "site_cold_s": before.get("figures", {}).get("site_cold_s"),
     }

@@ -6,17 +6,20 @@ import base64
 import gzip
 import io
 import json
+import os
 import shutil
 import sys
 import tarfile
 import tempfile
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from primage.clients.cluster import Cluster, Ref
 from primage.contract import SiteOutputs
@@ -32,16 +35,10 @@ from primage.paths import local_site_dir, log_dir, repository_root
 from primage.process import run_logged
 from primage.stack import StackName
 from primage.study_page import write_json, write_page
+from primage.study_table import PAPER_TABLE_3, Column, Process, Seen, processes_of, speedup_of, table_of
 
-PAPER_TABLE_3: dict[str, dict[str, int | None]] = {
-    "container creation": {"local": 3, "batch": 3, "HTC": 3},
-    "file transfers": {"local": None, "batch": 7, "HTC": 16},
-    "queue creation": {"local": None, "batch": None, "HTC": 5},
-    "execution": {"local": 140, "batch": 140, "HTC": 43},
-    "total": {"local": 143, "batch": 150, "HTC": 64},
-}
-"""Seconds, as printed in the paper; its HTC column adds to 67."""
-ROWS = tuple(PAPER_TABLE_3)
+MOMENTS = "moments.json"
+"""What was seen of the stages when they ran, among the results: an interrupted study goes on with it."""
 STAGES = ("train", "batch", "htc", "report")
 RESULTS = (
     "report.json",
@@ -54,13 +51,14 @@ RESULTS = (
     "timings-prepare.json",
     "timings-predict.json",
     "model.keras",
-)  # fmt: skip
+    "model.onnx",
+)
 MOST_LINES = 200_000
 MOST_BYTES = 500 * 1024 * 1024
 """Of all results together, unpacked."""
 LOCAL_TIMEOUT_S = 1800
-Column = dict[str, float | None]
-"""Seconds by row of Table 3; None where there is no such thing."""
+MOST_CONSUMERS = 4
+"""The paper's; on the local site no more than this machine has cores, since each keeps one busy."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +69,20 @@ class Study:
         report: the study's own report (accuracy, sensitivity, specificity, confusion matrix, …).
         seconds: Table 3's columns (local, batch, HTC) as measured here.
         consumers: of the HTC column.
+        shares: how many partitions each of them dealt with.
         files: what was brought here.
     """
 
     report: dict[str, Any]
     seconds: dict[str, Column]
     consumers: int
+    shares: list[int]
     files: list[Path]
+
+    @property
+    def speedup(self) -> dict[str, float]:
+        """How many times faster HTC was than one batch job, in execution and in total."""
+        return speedup_of(self.seconds)
 
 
 @dataclass
@@ -94,37 +99,37 @@ class StudyRun:
 
     def __post_init__(self) -> None:
         self._engine = EmbeddedEngine()
-        self._measured: dict[str, Column] = _read(self.out / "measured.json")
+        self._seen = _read_seen(self.out / MOMENTS)
+        if "consumers" not in self.settings:
+            self.settings = {**self.settings, "consumers": _consumers(self.site)}
 
     def run(self, *, again: bool) -> Study:
         """Every stage that is not done yet, then the results."""
         if again:
             for stage in reversed(STAGES):
                 self._engine.destroy(self._stack(stage), self.options)
-            self._measured = {}
+            self._seen = {}
         self.out.mkdir(parents=True, exist_ok=True)
         self._up("train", hpc=self.train_on if self.train_on is not None else self._own_backend())
-        self._measure("batch", self._up("batch"))
-        self._measure("HTC", self._up("htc"))
+        self._note_job("batch", self._up("batch"))
+        self._note_job("HTC", self._up("htc"))
         self._local()
         self._up("report")
         folder = str(self._engine.outputs(self._stack("report"))["out"])
         files = _fetch(self._engine, self._cluster(), self._stack("report"), folder, self.out, self.options)
         report = json.loads((self.out / "report.json").read_text())
-        table = {name: self._measured.get(name, dict.fromkeys(ROWS)) for name in ("local", "batch", "HTC")}
-        write_json(self.out / "table3.json", {"paper": PAPER_TABLE_3, "ours": table, "consumers": self._consumers()})
-        study = Study(report, table, self._consumers(), [*files, self.out / "table3.json"])
-        page = write_page(study, self.out / "study.html", PAPER_TABLE_3)
-        return Study(report, table, study.consumers, [*study.files, page])
+        processes = processes_of(report)
+        table, consumers = table_of(self._seen, processes), self.settings["consumers"]
+        write_json(self.out / "table3.json", {"paper": PAPER_TABLE_3, "ours": table, "consumers": consumers})
+        shares = [process.partitions for process in processes["HTC"]]
+        study = Study(report, table, consumers, shares, [*files, self.out / "table3.json"])
+        return replace(study, files=[*study.files, write_page(study, self.out / "study.html")])
 
     def _cluster(self) -> Cluster:
         return self._engine.cluster_of(StackName(self.site))
 
     def _stack(self, stage: str) -> StackName:
         return StackName(site=self.site, app="study-histology", vo=self.vo, run=stage)
-
-    def _consumers(self) -> int:
-        return int(self.settings.get("consumers", 4))
 
     def _own_backend(self) -> str:
         site = SiteOutputs.model_validate(self._engine.outputs(StackName(self.site))["site"])
@@ -139,56 +144,51 @@ class StudyRun:
         options = Options(overrides=overrides, listener=self.options.listener, timeout_s=self.options.timeout_s)
         return self._engine.up(self._stack(stage), options)
 
-    def _measure(self, column: str, result: Result) -> None:
-        """Note what this run of the stage took; a stage that ran earlier keeps what was noted then."""
+    def _note_job(self, column: str, result: Result) -> None:
+        """Note when this run of the stage began and ended; a stage that ran earlier keeps what was noted then."""
         outputs = result.outputs
         job = Ref("batch/v1", "Job", str(outputs["job"]), str(outputs["namespace"]))
         timing = result.timings.get(str(job))
         if not timing:
             return
         queue = result.timings.get(f"StatefulSet {job.namespace}/{outputs.get('queue')}-queue")
-        cluster = self._cluster()
-        began, ended = _containers(cluster, job)
-        submitted = _submitted(cluster, job, timing["submitted"])
         waited = queue["ready"] - queue["submitted"] if queue else None
-        seconds = {
-            "container creation": max(0.0, began - submitted),
-            # Everything is read from and written to the shared volume: no file is transferred before or after.
-            "file transfers": 0.0,
-            "queue creation": waited,
-            "execution": ended - began,
-            "total": timing["ready"] - submitted + (waited or 0.0),
-        }
-        self._note(column, {name: None if value is None else round(value, 1) for name, value in seconds.items()})
+        submitted = _submitted(self._cluster(), job, timing["submitted"])
+        self._note(column, Seen(submitted=submitted, ended=timing["ready"], queue=waited))
 
-    def _note(self, column: str, seconds: Column) -> None:
-        self._measured[column] = seconds
-        write_json(self.out / "measured.json", self._measured)
+    def _note(self, column: str, seen: Seen) -> None:
+        self._seen[column] = seen
+        write_json(self.out / MOMENTS, {name: each.model_dump() for name, each in self._seen.items()})
 
     def _local(self) -> None:
         """The same test by the same code as a plain process of this machine, where this machine has the site's HOME."""
         folder = str(self._engine.outputs(self._stack("train"))["out"])
         home = local_site_dir() / "shared" / "home" / self.vo / "private" / self.vo / folder
-        if self.site != "local" or not home.is_dir() or "local" in self._measured:
+        if self.site != "local" or not home.is_dir() or "local" in self._seen:
             return
         libraries = unpack_wheels(repository_root() / STUDY_REQUIREMENTS, log_dir() / "study-local.log")
         package = repository_root() / "apps" / "study-histology" / "package"
         with tempfile.TemporaryDirectory(prefix="primage-study-") as copy:
-            for part in ("data", "partitions", "model.keras"):
+            for part in ("data", "partitions", "model.onnx"):
                 source = home / part
                 (shutil.copytree if source.is_dir() else shutil.copy2)(source, Path(copy) / part)
             self.options.listener(Event("Process on this machine", "creating"))
-            run = partial(
-                run_logged, env={"PYTHONPATH": f"{libraries}:{package}", "PYTHONDONTWRITEBYTECODE": ""},
-                log=log_dir() / "study-local.log", timeout_s=LOCAL_TIMEOUT_S,
-            )  # fmt: skip
-            run([sys.executable, "-c", "import study_histology.model, keras"])  # the images have their libraries compiled too
-            started = time.monotonic()
+            environment = {"PYTHONPATH": f"{libraries}:{package}", "PYTHONDONTWRITEBYTECODE": ""}
+            run = partial(run_logged, env=environment, log=log_dir() / "study-local.log", timeout_s=LOCAL_TIMEOUT_S)
+            # The images have their libraries compiled too.
+            run([sys.executable, "-c", "import study_histology.predict, onnxruntime"])
+            started = time.time()
             run([sys.executable, "-m", "study_histology", "--out", copy, "predict", "--results", "predictions-local"])
-            seconds = round(time.monotonic() - started, 1)
-            _require_same(Path(copy) / "predictions-local", home / "predictions-htc")
+            ended = time.time()
+            made = Path(copy) / "predictions-local"
+            _require_same(made, home / "predictions-htc")
+            processes = tuple(Process.model_validate_json(path.read_text()) for path in made.glob("process-*.json"))
         self.options.listener(Event("Process on this machine", "ready"))
-        self._note("local", {**dict.fromkeys(ROWS), "execution": seconds, "total": seconds})
+        self._note("local", Seen(submitted=started, ended=ended, processes=processes))
+
+
+def _consumers(site: str) -> int:
+    return min(MOST_CONSUMERS, os.cpu_count() or 1) if site == "local" else MOST_CONSUMERS
 
 
 def _require_same(ours: Path, theirs: Path) -> None:
@@ -207,26 +207,11 @@ def _submitted(cluster: Cluster, job: Ref, sent: float) -> float:
     return created if created < sent - 1 else sent
 
 
-def _containers(cluster: Cluster, job: Ref) -> tuple[float, float]:
-    """When the first container of a job started and the last one ended, epoch seconds (Kubernetes tells whole ones)."""
-    ended = [
-        container["state"]["terminated"]
-        for pod in pods_of(cluster, job)
-        for container in pod.get("status", {}).get("containerStatuses") or []
-        if "terminated" in container.get("state", {})
-    ]
-    times = [[datetime.fromisoformat(item[key]).timestamp() for item in ended] for key in ("startedAt", "finishedAt")]
-    if not ended:
-        raise PrimageError(f"{job} has no pods any more, so it cannot be measured", todo="run `primage study --again`")
-    return min(times[0]), max(times[1])
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _read_seen(path: Path) -> dict[str, Seen]:
     try:
-        found = json.loads(path.read_text())
+        return TypeAdapter(dict[str, Seen]).validate_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _fetch(engine: EmbeddedEngine, cluster: Cluster, study: StackName, folder: str, out: Path, options: Options) -> list[Path]:

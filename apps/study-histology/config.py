@@ -60,14 +60,21 @@ class StudySettings(Settings):
     hpc_software: str = Field(
         default="/opt/primage/study-histology", description="Folder on the HPC machine with the study's `activate` script."
     )
-    partitions: int = Field(default=16, ge=1, le=1000, description="CSV files the test part is cut into.")
-    stride: int = Field(default=4, ge=1, le=50, description="Pixels between windows of the tissue, for training.")
-    test_stride: int = Field(default=2, ge=1, le=50, description="The same for testing.")
+    partitions: int = Field(
+        default=128,
+        ge=1,
+        le=1000,
+        description="CSV files the test part is cut into; many more than consumers, so that all of them end together.",
+    )
+    stride: int = Field(default=5, ge=1, le=50, description="Pixels between windows of the tissue, for training.")
+    test_stride: int = Field(default=1, ge=1, le=50, description="The same for testing.")
     consumers: int = Field(default=4, ge=1, le=1000, description="Consumers of stage htc; the paper's table has 4.")
-    consumer_cpu: Quantity = Field(default="450m", description="Processor cores of one consumer.")
-    consumer_memory: Quantity = Field(default="1Gi", description="Main memory of one consumer.")
-    cpu: Quantity = Field(default="1500m", description="Processor cores of a batch job.")
-    memory: Quantity = Field(default="3Gi", description="Main memory of a batch job.")
+    test_cpu: Quantity = Field(
+        default="1", description="Processor cores of a process that tests, be it the batch job or a consumer; it uses one."
+    )
+    test_memory: Quantity = Field(default="512Mi", description="Main memory of a process that tests.")
+    cpu: Quantity = Field(default="1500m", description="Processor cores of the jobs that train and report.")
+    memory: Quantity = Field(default="3Gi", description="Main memory of the jobs that train and report.")
     deadline_seconds: int = Field(default=3600, ge=60, description="Seconds after which the job is ended.")
 
     def job(self, mount_point: str) -> BatchJobSettings:
@@ -81,16 +88,18 @@ class StudySettings(Settings):
             name=self.name,
             image=self.image,
             args=(*options, "--steps", *STEPS[self.stage]),
-            cpu=self.cpu,
-            memory=self.memory,
+            cpu=self.test_cpu if self.stage is Stage.BATCH else self.cpu,
+            memory=self.test_memory if self.stage is Stage.BATCH else self.memory,
             deadline_seconds=self.deadline_seconds,
         )
 
     def _cutting(self) -> list[str]:
         return [
-            f"--epochs={self.epochs}", f"--partitions={self.partitions}",
-            f"--stride={self.stride}", f"--test-stride={self.test_stride}",
-        ]  # fmt: skip
+            f"--epochs={self.epochs}",
+            f"--partitions={self.partitions}",
+            f"--stride={self.stride}",
+            f"--test-stride={self.test_stride}",
+        ]
 
     def hpc_job(self) -> HpcJobSettings:
         """Stage train on an HPC backend; what it makes comes back to HOME."""
@@ -115,10 +124,10 @@ class StudySettings(Settings):
             consumer=ConsumerSettings(
                 image=self.image,
                 bring_queue=False,
-                call="study_histology.model:predict_path",
+                call="study_histology.predict:predict_path",
                 env={"HISTOLOGY_RESULTS": RESULTS[Stage.HTC]},
-                cpu=self.consumer_cpu,
-                memory=self.consumer_memory,
+                cpu=self.test_cpu,
+                memory=self.test_memory,
             ),
             deadline_seconds=self.deadline_seconds,
         )

@@ -11,6 +11,10 @@ from primage.paths import cache_dir
 from primage.process import run_logged
 
 TIMEOUT_S = 20 * 60
+CUT = "1"
+"""Another one where other things are left out of what a requirements file pins."""
+STRIPPED_BYTES = 100 * 2**20
+"""Libraries above that size lose the names of their inner functions: of jaxlib's 350 MB they are 110."""
 
 
 def unpack_wheels(requirements: Path, log: Path) -> Path:
@@ -18,7 +22,7 @@ def unpack_wheels(requirements: Path, log: Path) -> Path:
 
     Tests that libraries ship are left out: they are a fifth of the size.
     """
-    key = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    key = hashlib.sha256(requirements.read_bytes() + CUT.encode()).hexdigest()[:12]
     target = cache_dir() / "wheels" / f"{requirements.parent.name}-{key}"
     if target.is_dir():
         return target
@@ -37,5 +41,9 @@ def unpack_wheels(requirements: Path, log: Path) -> Path:
         # numpy's and scipy's testing helpers are imported at run time; only folders of test modules go.
         if folder.is_dir() and (any(folder.glob("test_*.py")) or not any(folder.iterdir())):
             shutil.rmtree(folder)
+    if shutil.which("strip"):
+        for library in part.rglob("*.so"):
+            if library.stat().st_size > STRIPPED_BYTES:
+                run_logged(["strip", "--strip-unneeded", str(library)], log=log, timeout_s=TIMEOUT_S)
     part.rename(target)
     return target

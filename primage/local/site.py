@@ -43,6 +43,7 @@ INVENTORY = "playbooks/inventories/local.yml"
 PLAYBOOK_TIMEOUT_S = 20 * 60
 APT_TIMEOUT_S = 15 * 60
 PACKAGES = {
+    "binutils": "strip",
     "buildah": "buildah",
     "iptables": "iptables",
     "mmdebstrap": "mmdebstrap",

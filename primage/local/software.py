@@ -32,7 +32,7 @@ def stage_study(repository: Path, folder: Path, log: Path) -> None:
         key.update(path.read_bytes())
     if not (libraries / "keras" / "__pycache__").is_dir():
         environment = {"PYTHONPATH": f"{libraries}:{package.parent}", "PYTHONDONTWRITEBYTECODE": ""}
-        run_logged([sys.executable, "-c", "import study_histology.model, keras"], env=environment, log=log, timeout_s=600)
+        run_logged([sys.executable, "-c", "import study_histology.model, keras, onnx"], env=environment, log=log, timeout_s=600)
     target, stamp = folder / NAME, folder / NAME / "version"
     if stamp.exists() and stamp.read_text() == key.hexdigest():
         return

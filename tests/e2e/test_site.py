@@ -46,7 +46,7 @@ def study(tmp_path_factory):
 
 def test_the_study_is_better_than_guessing(study):
     report = study[1]["report"]
-    assert report["patches"] > 2000
+    assert report["predictions"] >= 200_000
     assert report["accuracy"] > report["majority_class_accuracy"] + 0.05
     assert report["sensitivity"] > 0.5
     assert report["specificity"] > 0.5
@@ -82,8 +82,20 @@ def test_table_3_has_every_figure_there_is(study):
         ours = document["seconds"][name]
         assert set(ours) == set(document["paper"])
         assert ours["execution"] > 0
-        assert ours["total"] >= ours["execution"] - 1, paper
-    assert document["consumers"] == 4
+        assert ours["total"] >= ours["execution"], paper
+    assert document["consumers"] == min(4, os.cpu_count())
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one core")
+def test_consumers_share_the_work_and_are_faster_than_one_job(study):
+    """Not as much as on a quiet machine, which `make bench` is for; but none stands by while another works."""
+    processes = study[1]["report"]["processes"]
+    (batch,), consumers = processes["predictions-batch"], processes["predictions-htc"]
+    assert len(consumers) == study[1]["consumers"]
+    assert sum(each["partitions"] for each in consumers) >= batch["partitions"] == 128
+    assert min(each["partitions"] for each in consumers) > 128 / len(consumers) / 2
+    assert study[1]["speedup"]["execution"] > 1.3
+    assert study[1]["speedup"]["total"] > 1.2
 
 
 def test_the_study_run_again_takes_nothing_anew(study):
@@ -106,8 +118,8 @@ import sys
 from study_histology.data import cut_tissue
 from study_histology import PATCH
 spans = {}
-for part, patches in cut_tissue(4, 2).items():
-    columns = [int(name.split(',')[0]) for name in patches.names]
+for part, patches in cut_tissue(5, 1).items():
+    columns = patches.corners[:, 1]
     spans[part] = (min(columns), max(columns) + PATCH)
 ordered = sorted(spans.values())
 assert all(left[1] <= right[0] for left, right in zip(ordered, ordered[1:])), spans
@@ -130,12 +142,15 @@ def test_predictions_equal_those_of_the_same_code_outside_the_cluster(study, tmp
     libraries = unpack_wheels(ROOT / "apps/study-histology/requirements.txt", tmp_path / "log")
     shutil.copytree(HOME, tmp_path / "copy", ignore=shutil.ignore_patterns("predictions*"))
     path = f"{libraries}:{ROOT / 'apps/study-histology/package'}"
-    command = [sys.executable, "-m", "study_histology", "--out", str(tmp_path / "copy"), "predict"]
+    # The study itself has compared all of them.
+    some = [str(tmp_path / "copy/partitions" / f"p{number}.csv") for number in (1, 40, 80, 128)]
+    command = [sys.executable, "-m", "study_histology", "--out", str(tmp_path / "copy"), "predict", *some]
     subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=True, capture_output=True, timeout=300)
     ours = {made.name: made.read_bytes() for made in (tmp_path / "copy/predictions").glob("*.npy")}
-    assert len(ours) == 16
+    assert len(ours) == len(some)
     for folder in ("predictions-batch", "predictions-htc"):
-        assert {made.name: made.read_bytes() for made in (HOME / folder).glob("*.npy")} == ours
+        assert len(list((HOME / folder).glob("*.npy"))) == 128
+        assert {name: (HOME / folder / name).read_bytes() for name in ours} == ours
 
 
 def test_run_again_nothing_changes(study):

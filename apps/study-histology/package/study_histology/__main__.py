@@ -37,7 +37,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from study_histology.model import predict
+    from study_histology.predict import predict
 
     for partition in options.partition or sorted((options.out / "partitions").glob("p*.csv")):
         print(predict(options.out, partition, options.out / options.results))
@@ -104,9 +104,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _data_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--data", type=Path, help="folder with the IDC set; without patches in it, scikit-image's tissue")
-    sub.add_argument("--partitions", type=int, default=8, help="CSV files the test part is cut into")
-    sub.add_argument("--stride", type=int, default=4, help="pixels between windows of the tissue")
-    sub.add_argument("--test-stride", type=int, default=2, help="the same in the test part")
+    sub.add_argument("--partitions", type=int, default=128, help="CSV files the test part is cut into")
+    sub.add_argument("--stride", type=int, default=5, help="pixels between windows of the tissue")
+    sub.add_argument("--test-stride", type=int, default=1, help="the same in the test part")
 
 
 def _training_options(sub: argparse.ArgumentParser) -> None:

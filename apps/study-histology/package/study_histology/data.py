@@ -5,6 +5,9 @@ IDC (Cruz-Roa et al. 2014, Janowczyk and Madabhushi 2016): PNG files `<patient>_
 Tissue: scikit-image's immunohistochemistry picture (512 x 512, DAB-stained). A window is positive when at least a fifth of
 it is stained, by colour deconvolution (Ruifrok and Johnston 2001). The model sees windows in grey, so that the label is no
 threshold of its input. The split is by region: no window of one part overlaps any of another.
+
+A part is one picture and the corners of its patches, since windows a pixel apart would be 2500 times the picture. The IDC
+set's patches are one picture too, each below the one before.
 """
 
 from __future__ import annotations
@@ -16,17 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from study_histology import PATCH
 from study_histology.files import read_json, write_json, write_whole
 
 PARTS = ("train", "validation", "test")
+SPLIT = (0.50, 0.62)
+"""Where the tissue is cut: left of the first for training, right of the second for testing, validation between them."""
 STAINED_SHARE = 0.2
 IDC_NAME = re.compile(r"(?P<patient>\w+)_idx\d+_x(?P<x>\d+)_y(?P<y>\d+)_class(?P<label>[01])\.png")
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -34,14 +41,22 @@ class Patches:
     """Patches of one part.
 
     Attributes:
-        images: shape (n, 50, 50), grey levels 0 to 255.
+        picture: what they are windows of, grey levels 0 to 255.
+        corners: shape (n, 2), the row and the column of each one's first pixel in it.
         labels: shape (n,), 0 or 1.
-        names: where each comes from: a file, or `x,y` of its window's corner.
+        names: where each comes from: a file, or `x,y` of its corner in the tissue.
     """
 
-    images: Images
+    picture: Images
+    corners: NDArray[np.int32]
     labels: Labels
     names: list[str]
+
+    def images(self, indices: Indices | slice = slice(None)) -> Images:
+        """Those patches, shape (n, 50, 50)."""
+        rows, columns = self.corners[indices].T
+        windows: Images = sliding_window_view(self.picture, (PATCH, PATCH))[rows, columns]
+        return windows
 
 
 def prepare(out: Path, source: Path | None, partitions: int, stride: int, test_stride: int) -> dict[str, object]:
@@ -78,7 +93,7 @@ def prepare(out: Path, source: Path | None, partitions: int, stride: int, test_s
 
 
 def cut_tissue(stride: int, test_stride: int) -> dict[str, Patches]:
-    """Windows of the tissue picture; its left 60 % is for training, then 15 % for validation, the rest for testing."""
+    """Windows of the tissue picture, each part's from its own region (SPLIT)."""
     from skimage import color, data, filters, util
 
     picture = data.immunohistochemistry()
@@ -86,20 +101,21 @@ def cut_tissue(stride: int, test_stride: int) -> dict[str, Patches]:
     stained = stain > filters.threshold_otsu(stain)
     grey = util.img_as_ubyte(color.rgb2gray(picture))
     width = picture.shape[1]
-    edges = (0, int(width * 0.60), int(width * 0.75), width)
+    edges = (0, *(int(width * share) for share in SPLIT), width)
     spans = zip(PARTS, edges[:-1], edges[1:], strict=True)
     strides = {"train": stride, "validation": stride, "test": test_stride}
     return {part: _windows(grey, stained, left, right, strides[part]) for part, left, right in spans}
 
 
 def _windows(grey: Images, stained: NDArray[np.bool_], left: int, right: int, stride: int) -> Patches:
-    images, labels, names = [], [], []
-    for y in range(0, grey.shape[0] - PATCH + 1, stride):
-        for x in range(left, right - PATCH + 1, stride):
-            images.append(grey[y : y + PATCH, x : x + PATCH])
-            labels.append(stained[y : y + PATCH, x : x + PATCH].mean() >= STAINED_SHARE)
-            names.append(f"{x},{y}")
-    return Patches(np.stack(images), np.array(labels, dtype=np.uint8), names)
+    down, across = np.arange(0, grey.shape[0] - PATCH + 1, stride), np.arange(left, right - PATCH + 1, stride)
+    corners = np.stack(np.meshgrid(down, across, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.int32)
+    # How much of any window is stained, by four looks at the sums of all that is above and to the left.
+    sums = np.pad(stained.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    y, x = corners.T
+    count = sums[y + PATCH, x + PATCH] - sums[y, x + PATCH] - sums[y + PATCH, x] + sums[y, x]
+    labels = (count >= STAINED_SHARE * PATCH * PATCH).astype(np.uint8)
+    return Patches(grey, corners, labels, [f"{x},{y}" for y, x in corners.tolist()])
 
 
 def read_idc(folder: Path) -> dict[str, Patches]:
@@ -122,7 +138,13 @@ def read_idc(folder: Path) -> dict[str, Patches]:
     empty = [part for part, (images, _, _) in found.items() if not images]
     if empty:
         raise ValueError(f"{folder} has too few IDC patches: nothing for {', '.join(empty)}")
-    return {part: Patches(np.stack(i), np.array(lab, dtype=np.uint8), n) for part, (i, lab, n) in found.items()}
+    return {part: _stacked(images, labels, names) for part, (images, labels, names) in found.items()}
+
+
+def _stacked(images: list[Images], labels: list[int], names: list[str]) -> Patches:
+    corners = np.zeros((len(images), 2), dtype=np.int32)
+    corners[:, 0] = PATCH * np.arange(len(images))
+    return Patches(np.concatenate(images), corners, np.array(labels, dtype=np.uint8), names)
 
 
 def _part_of(patient: str) -> str:
@@ -132,23 +154,21 @@ def _part_of(patient: str) -> str:
 
 def save(path: Path, patches: Patches) -> None:
     """One part as a compressed NumPy archive."""
-    write_whole(
-        path,
-        lambda part: np.savez_compressed(part, images=patches.images, labels=patches.labels, names=np.array(patches.names)),
-    )
+    arrays = {"picture": patches.picture, "corners": patches.corners, "labels": patches.labels, "names": np.array(patches.names)}
+    write_whole(path, lambda part: np.savez_compressed(part, **arrays))
 
 
 def load(path: Path) -> Patches:
     """Read a part back."""
     with np.load(path) as archive:
-        return Patches(archive["images"], archive["labels"], [str(name) for name in archive["names"]])
+        return Patches(archive["picture"], archive["corners"], archive["labels"], archive["names"].tolist())
 
 
 def write_partitions(folder: Path, test: Patches, count: int) -> None:
     """Cut the test part into `count` CSV files with columns index, name, label; every patch is in exactly one."""
     for number, indices in enumerate(np.array_split(np.arange(len(test.labels)), count), start=1):
 
-        def write(part: Path, rows: NDArray[np.int64] = indices) -> None:
+        def write(part: Path, rows: Indices = indices) -> None:
             with part.open("w", newline="") as stream:
                 table = csv.writer(stream)
                 table.writerow(["index", "name", "label"])
@@ -160,7 +180,7 @@ def write_partitions(folder: Path, test: Patches, count: int) -> None:
             path.unlink()
 
 
-def read_partition(path: Path) -> tuple[NDArray[np.int64], Labels]:
+def read_partition(path: Path) -> tuple[Indices, Labels]:
     """Indices into the test part and their labels."""
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -1,36 +1,43 @@
-"""The classifier: a small convolutional network in Keras, trained and applied so that equal inputs give equal outputs."""
+"""The classifier: a small convolutional network in Keras, trained and written down for those that test with it.
+
+Equal inputs give an equal classifier, to the byte, however many cores a machine has: sums are split among two threads
+everywhere. A processor without AVX2, or of another architecture, adds up in another order, and training makes much of
+little: how far two machines may then differ is ACCURACY_VARIES_BY.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("PJRT_NPROC", "2")  # threads that sums are split among, on any number of cores
 
 import numpy as np
-from numpy.typing import NDArray
 
 from study_histology import PATCH
-from study_histology.data import Images, load, read_partition
+from study_histology.data import Patches, load
+from study_histology.export import export
 from study_histology.files import read_json, write_json, write_whole
+from study_histology.machine import machine
+from study_histology.orientations import any_orientation, as_input
 
 SEED = 20221
 BATCH = 64
-"""Patches a step; also for prediction, so that results do not depend on how the test part is cut."""
+LEARNING_RATE = 1e-3
+ACCURACY_VARIES_BY = 0.02
+"""How far the accuracies of what two kinds of machine train may lie apart; docs/explanation/study.md has what was measured."""
 
 
-def as_input(images: Images) -> NDArray[np.float32]:
-    """Grey levels as numbers from 0 to 1, shape (n, 50, 50, 1)."""
-    scaled: NDArray[np.float32] = images.astype(np.float32)[..., np.newaxis] / np.float32(255)
-    return scaled
+def build(steps: int) -> Any:
+    """Three stages of convolutions, fewer and narrower than the network the paper trained on GPUs.
 
-
-def build() -> Any:
-    """Three stages of convolutions, fewer and narrower than the network the paper trained on GPUs."""
+    Args:
+        steps: of training, over which the learning rate goes down to nothing: where training stops is then no matter of luck.
+    """
     import keras
     from keras import layers
 
@@ -38,7 +45,7 @@ def build() -> Any:
     network = keras.Sequential([keras.Input((PATCH, PATCH, 1)), layers.Conv2D(16, 3, strides=2, activation="relu")])
     for width in (24, 48):
         network.add(layers.Conv2D(width, 3, activation="relu", padding="same"))
-        network.add(layers.BatchNormalization())
+        network.add(layers.BatchNormalization(momentum=0.9))
         network.add(layers.MaxPooling2D())
     for layer in (
         layers.Flatten(),
@@ -47,67 +54,53 @@ def build() -> Any:
         layers.Dense(2, activation="softmax"),
     ):
         network.add(layer)
-    network.compile(optimizer=keras.optimizers.Adam(1e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
+    network.compile(optimizer=keras.optimizers.Adam(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return network
 
 
 def train(out: Path, epochs: int) -> dict[str, Any]:
-    """Train on `data/train.npz`; write `model.keras`, `history.json` and `training-curve.png`.
+    """Train on `data/train.npz`; write `model.keras`, `model.onnx`, `history.json` and `training-curve.png`.
 
     Classes are weighted by how rare they are, as in the paper's source. Returns the history: a list per measure.
     """
     done = read_json(out / "history.json")
-    if isinstance(done, dict) and done.get("epochs") == epochs and (out / "model.keras").is_file():
+    if isinstance(done, dict) and done.get("epochs") == epochs and (out / "model.onnx").is_file():
         return done
     training, validation = load(out / "data" / "train.npz"), load(out / "data" / "validation.npz")
-    counts = np.bincount(training.labels, minlength=2)
-    weights = {label: float(counts.max() / count) for label, count in enumerate(counts)}
-    network = build()
+    network = build(epochs * -(-len(training.labels) // BATCH))
     started = time.monotonic()
-    fitted = network.fit(
-        as_input(training.images), training.labels, batch_size=BATCH, epochs=epochs, class_weight=weights, verbose=2,
-        validation_data=(as_input(validation.images), validation.labels),
-    )  # fmt: skip
-    history = {name: [round(float(v), 6) for v in values] for name, values in fitted.history.items()}
-    document = {"epochs": epochs, "seconds": round(time.monotonic() - started, 2), **history}
+    history = _fit(network, training, validation, epochs)
+    seconds = round(time.monotonic() - started, 2)
     write_whole(out / "model.keras", network.save)
+    export(network, out / "model.onnx")
     _draw(out / "training-curve.png", history)
+    document = {"epochs": epochs, "seconds": seconds, "accuracy_varies_by": ACCURACY_VARIES_BY, "machine": machine(), **history}
     write_json(out / "history.json", document)
     return document
 
 
-@lru_cache(maxsize=2)
-def _trained(out: Path) -> tuple[Any, Images]:
-    """The network and the test part, read once a process however many partitions it deals with."""
-    import keras
-
-    return keras.models.load_model(out / "model.keras"), load(out / "data" / "test.npz").images
-
-
-def predict(out: Path, partition: Path, results: Path) -> Path:
-    """Classify the test patches a partition names; write the predicted classes to folder `results` as `<name>.npy`."""
-    target = results / partition.with_suffix(".npy").name
-    if target.is_file() and target.stat().st_mtime >= (out / "model.keras").stat().st_mtime:
-        return target
-    indices, _ = read_partition(partition)
-    network, tests = _trained(out)
-    images = as_input(tests[indices])
-    # Whole batches only: a shorter last one would be another program to the compiler, and could round differently.
-    padding = -len(images) % BATCH
-    padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), np.float32)])
-    classes = network.predict(padded, batch_size=BATCH, verbose=0).argmax(axis=1)[: len(images)].astype(np.uint8)
-    write_whole(target, lambda part: np.save(part, classes))
-    return target
-
-
-def predict_path(path: str) -> None:
-    """Classify one partition, as a consumer of a queue of paths; the folders come from its place.
-
-    `<out>/partitions/p1.csv` gives `<out>/<HISTOLOGY_RESULTS>/p1.npy`.
-    """
-    partition = Path(path)
-    out = partition.parent.parent
-    print(predict(out, partition, out / os.environ["HISTOLOGY_RESULTS"]), flush=True)
+def _fit(network: Any, training: Patches, validation: Patches, epochs: int) -> dict[str, list[float]]:
+    """Every epoch sees each patch once, in an orientation drawn anew."""
+    counts = np.bincount(training.labels, minlength=2)
+    weights = {label: float(counts.max() / count) for label, count in enumerate(counts)}
+    images, checked = training.images(), (as_input(validation.images()), validation.labels)
+    draw = np.random.default_rng(SEED)
+    history: dict[str, list[float]] = {}
+    for epoch in range(epochs):
+        fitted = network.fit(
+            as_input(any_orientation(images, draw)),
+            training.labels,
+            batch_size=BATCH,
+            class_weight=weights,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            validation_data=checked,
+            verbose=2,
+        )
+        for name, values in fitted.history.items():
+            history.setdefault(name, []).extend(round(float(value), 6) for value in values)
+    return history
 
 
 def _draw(path: Path, history: dict[str, list[float]]) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from study_histology.data import read_partition
 from study_histology.files import read_json, write_json, write_whole
+from study_histology.orientations import ORIENTATIONS
+from study_histology.predict import processes
 
 CLASSES = ("negative", "positive")
 
@@ -47,6 +49,7 @@ def report(out: Path, results: Path, other: Path | None = None) -> dict[str, Any
     (negative, false_alarm), (missed, positive) = matrix.tolist()
     document = {
         "patches": len(truth),
+        "predictions": ORIENTATIONS * len(truth),
         "accuracy": round((negative + positive) / len(truth), 4),
         "sensitivity": round(positive / (positive + missed), 4),
         "specificity": round(negative / (negative + false_alarm), 4),
@@ -54,6 +57,7 @@ def report(out: Path, results: Path, other: Path | None = None) -> dict[str, Any
         "majority_class_accuracy": round(float(max(truth.mean(), 1 - truth.mean())), 4),
         "data": read_json(out / "data" / "prepared.json"),
         "training": read_json(out / "history.json"),
+        "processes": {folder.name: processes(folder) for folder in (other, results) if folder},
     }
     write_whole(out / "classification-report.txt", lambda part: part.write_text(text))
     _draw(out / "confusion-matrix.png", matrix)
