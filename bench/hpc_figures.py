@@ -19,10 +19,10 @@ import yaml
 
 from infra.config import HpcBackendConfig
 from primage.clients.cluster import Cluster, Ref
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
-from primage.images import storage
-from primage.stack import parse_stack_name
+from primage.local.images import storage
+from primage.projects.project import parse_stack_name
 
 ROOT = Path(__file__).resolve().parents[1]
 STACK = parse_stack_name("hpc/vo.primage.eu.local--bench")
@@ -96,10 +96,13 @@ def in_flight(cluster: Cluster) -> dict[str, float]:
 def _measure(folder: Path) -> dict[str, float]:
     figures = folder / "figures.json"
     environment = {
-        **os.environ, "KUBECONFIG": "/var/lib/primage/local/kubeconfig", "PRIMAGE_NAMESPACE": SPACE,
+        **os.environ,
+        "KUBECONFIG": "/var/lib/primage/local/kubeconfig",
+        "PRIMAGE_NAMESPACE": SPACE,
         "PRIMAGE_BACKENDS": _backends(),
-        "PRIMAGE_HOME": str(folder), "PRIMAGE_ALIVE": str(folder / "alive"),
-    }  # fmt: skip
+        "PRIMAGE_HOME": str(folder),
+        "PRIMAGE_ALIVE": str(folder / "alive"),
+    }
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, __file__, str(figures)], env=environment, stderr=subprocess.DEVNULL)
     try:

@@ -15,13 +15,15 @@ from pathlib import Path
 
 from htc_queue.clients import Queue
 from primage.clients.cluster import Cluster, Ref
+from primage.components.pods.security import container_security, pod_security
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.embedded.waiting import pods_of, wait_gone, wait_ready
-from primage.engine.engine import Options
-from primage.images import storage
-from primage.images.catalogue import BASE, QUEUE
+from primage.kubernetes.waiting import pods_of, wait_gone, wait_ready
+from primage.local.images import storage
+from primage.local.images.catalogue import BASE, QUEUE
+from primage.operations.site import site_handle
 from primage.process import capture
-from primage.stack import parse_stack_name
+from primage.projects.project import parse_stack_name
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMESPACE = "vo-dot-primage-dot-eu"
@@ -61,8 +63,24 @@ def redis() -> Iterator[tuple[Path, str]]:
         folder = Path(text)
         folder.chmod(0o777)
         options = ["--port", "0", "--unixsocket", "/data/s", "--unixsocketperm", "777", "--dir", "/data", "--save", ""]
-        podman("run", "-d", "--name", name, "--network", "none", "-v", f"{folder}:/data", "--entrypoint", "redis-server", QUEUE,
-               *options, "--appendonly", "yes", "--appendfsync", "always")  # fmt: skip
+        podman(
+            "run",
+            "-d",
+            "--name",
+            name,
+            "--network",
+            "none",
+            "-v",
+            f"{folder}:/data",
+            "--entrypoint",
+            "redis-server",
+            QUEUE,
+            *options,
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        )
         try:
             (folder / "tasks.py").write_text(TASKS)
             while not (folder / "s").exists():
@@ -77,9 +95,13 @@ def _rate(folder: Path, socket: str, commands: list[list[str]], push: list[str],
     done = folder / f"done-{time.monotonic_ns()}"
     done.touch()
     env = {
-        **os.environ, "BENCH_DONE": str(done), "BENCH_BROKER": f"redis+socket://{socket}", "PRIMAGE_QUEUE": f"unix://{socket}",
-        "PYTHONPATH": f"{folder}:{ROOT / 'services/htc_queue'}", "BENCH_COUNT": str(count),
-    }  # fmt: skip
+        **os.environ,
+        "BENCH_DONE": str(done),
+        "BENCH_BROKER": f"redis+socket://{socket}",
+        "PRIMAGE_QUEUE": f"unix://{socket}",
+        "PYTHONPATH": f"{folder}:{ROOT / 'services/htc_queue'}",
+        "BENCH_COUNT": str(count),
+    }
     workers = [
         subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for command in commands
     ]
@@ -110,18 +132,7 @@ def rates() -> dict[str, float]:
         "import os, tasks, redis, rq\nq = rq.Queue(connection=redis.Redis(unix_socket_path=os.environ['BENCH_BROKER'][15:]))\n"
         "for n in range(int(os.environ['BENCH_COUNT'])): q.enqueue(tasks.deal, str(n))"
     )
-    celery = [
-        str(bin_ / "celery"),
-        "-A",
-        "tasks",
-        "worker",
-        "-c",
-        str(WORKERS),
-        "--without-gossip",
-        "--without-mingle",
-        "-l",
-        "error",
-    ]
+    celery = [str(bin_ / "celery"), *f"-A tasks worker -c {WORKERS} --without-gossip --without-mingle -l error".split()]
     with redis() as (folder, socket):
         queue = Queue(f"unix://{socket}")
 
@@ -141,16 +152,16 @@ def rates() -> dict[str, float]:
 
 def indexed_job(cluster: Cluster) -> float:
     """Completions a second of an Indexed Job, four at a time."""
-    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    vo = site_handle("local").place("vo.primage.eu")
     resources = {"cpu": "50m", "memory": "16Mi"}
     container = {
-        "name": "c", "image": BASE, "command": ["true"], "securityContext": security,
+        "name": "c",
+        "image": BASE,
+        "command": ["true"],
+        "securityContext": container_security(),
         "resources": {"requests": resources, "limits": resources},
-    }  # fmt: skip
-    pod = {
-        "restartPolicy": "Never", "containers": [container],
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
-    }  # fmt: skip
+    }
+    pod = {"restartPolicy": "Never", "containers": [container], "securityContext": pod_security(vo.uid, vo.gid)}
     spec = {"completions": COMPLETIONS, "parallelism": WORKERS, "completionMode": "Indexed", "template": {"spec": pod}}
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bench-indexed", "namespace": NAMESPACE}, "spec": spec}
     started = time.monotonic()

@@ -20,10 +20,10 @@ import queue_figures
 import study_figures
 
 from primage.clients.cluster import Cluster, Ref
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.embedded.waiting import pods_of, wait_gone
-from primage.engine.engine import Options
-from primage.stack import parse_stack_name
+from primage.kubernetes.waiting import pods_of, wait_gone
+from primage.projects.project import parse_stack_name
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results.json"
@@ -55,8 +55,12 @@ def batch_job(engine: EmbeddedEngine, cluster: Cluster) -> tuple[float, float]:
     """One job of app `batch`, through the engine."""
     stack = parse_stack_name("batch/vo.primage.eu.local--bench")
     job = {
-        "name": "bench", "image": "localhost/primage/base:1", "command": ["sh", "-c", SCRIPT], "cpu": "100m", "memory": "32Mi",
-    }  # fmt: skip
+        "name": "bench",
+        "image": "localhost/primage/base:1",
+        "command": ["sh", "-c", SCRIPT],
+        "cpu": "100m",
+        "memory": "32Mi",
+    }
     result = engine.up(stack, Options(overrides={"job": job}))
     ref = Ref("batch/v1", "Job", "bench-bench", NAMESPACE)
     timing = result.timings[str(ref)]
@@ -111,27 +115,44 @@ def job_figures() -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Run everything and write the file."""
+def command_figures() -> dict[str, float]:
+    """Whole commands on a standing site."""
     primage = str(Path(sys.executable).with_name("primage"))
-    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    figures: dict[str, float | None] = {
-        "help_s": median_of(lambda: seconds([primage, "--help"])),
-        "validate_s": median_of(lambda: seconds([primage, "validate"])),
-        "preview_s": median_of(lambda: seconds([primage, "preview", "local"])),
-        "up_noop_s": median_of(lambda: seconds([primage, "up", "local"])),
-        **job_figures(),
-        **queue_figures.figures(),
-        **hpc_figures.figures(),
-        **study_figures.figures(),
-        "site_warm_s": round(seconds([primage, "site", "local", "up"]) + seconds([primage, "study"]), 1),
-        "site_cold_s": before.get("figures", {}).get("site_cold_s"),
-    }
-    RESULTS.write_text(
-        json.dumps({"measured": datetime.now(UTC).isoformat(timespec="seconds"), "figures": figures}, indent=2) + "\n"
-    )
-    for name, value in figures.items():
-        print(f"{name:34} {value}")
+    commands = {"help_s": ["--help"], "validate_s": ["validate"], "preview_s": ["preview", "local"], "up_noop_s": ["up", "local"]}
+    return {name: median_of(lambda given=given: seconds([primage, *given])) for name, given in commands.items()}
+
+
+def site_figures() -> dict[str, float]:
+    """`make site` where the site stands and the study has been run."""
+    primage = str(Path(sys.executable).with_name("primage"))
+    return {"site_warm_s": round(seconds([primage, "site", "local", "up"]) + seconds([primage, "study"]), 1)}
+
+
+PARTS: dict[str, Callable[[], dict[str, float]]] = {
+    "commands": command_figures,
+    "batch jobs": job_figures,
+    "queues": queue_figures.figures,
+    "HPC jobs": hpc_figures.figures,
+    "the study": study_figures.figures,
+    "the site": site_figures,
+}
+
+
+def main() -> None:
+    """Measure every part, or those named as arguments; each part's figures are kept as soon as it ends."""
+    chosen = sys.argv[1:] or list(PARTS)
+    if unknown := set(chosen) - set(PARTS):
+        sys.exit(f"Error: no part is called {', '.join(sorted(unknown))}. Next: name some of {', '.join(PARTS)}.")
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    figures = dict(kept.get("figures", {}))
+    for number, name in enumerate(chosen, 1):
+        print(f"Measuring {name} ({number} of {len(chosen)})", flush=True)
+        found = PARTS[name]()
+        figures.update(found)
+        measured = datetime.now(UTC).isoformat(timespec="seconds")
+        RESULTS.write_text(json.dumps({"measured": measured, "figures": figures}, indent=2) + "\n")
+        for figure, value in found.items():
+            print(f"  {figure:34} {value}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import typer
 from pydantic import BaseModel
 
 from primage.errors import ExitCode
-from primage.stack import all_projects
-from primage.validation import load_models
+from primage.projects.project import all_projects
+from primage.projects.validation import load_models
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by `make docs` from the code; edit that. -->\n\n"

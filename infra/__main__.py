@@ -13,9 +13,9 @@ from infra.config import SiteConfig
 from infra.outputs import site_outputs
 from infra.tenants import tenants, tenants_of
 from primage import names
-from primage.stacks.labels import label_everything
-from primage.stacks.provider import cluster_provider
-from primage.stacks.settings import load_settings
+from primage.components.labels import label_everything
+from primage.components.provider import cluster_provider
+from primage.components.settings import load_settings
 
 site = pulumi.get_stack()
 config = load_settings("site", SiteConfig)
@@ -34,11 +34,16 @@ PriorityClasses("priority", config.priority_classes, opts=on_site)
 system = SystemNamespace("system", opts=on_site)
 organisations = [
     VirtualOrganisation(
-        tenant.namespace, tenant, mount_point=config.mount_point, oneprovider=config.oneprovider, network=config.network,
-        protect=config.protect, opts=on_site,
+        tenant.namespace,
+        tenant,
+        mount_point=config.mount_point,
+        oneprovider=config.oneprovider,
+        network=config.network,
+        protect=config.protect,
+        opts=on_site,
     )
     for tenant in tenants(config)
-]  # fmt: skip
+]
 Admission("admission", [class_name(item) for item in config.priority_classes], opts=after(*organisations))
 folders = {
     vo.name: Folders(
@@ -49,9 +54,13 @@ folders = {
 for tenant, organisation in zip(tenants(config), organisations, strict=True):
     slug = tenant.namespace
     volumes = SharedVolumes(
-        f"{slug}-volumes", tenant, config.volumes, namespace=organisation.namespace, protect=config.protect,
+        f"{slug}-volumes",
+        tenant,
+        config.volumes,
+        namespace=organisation.namespace,
+        protect=config.protect,
         opts=after(folders[tenant.vo.name].made),
-    )  # fmt: skip
+    )
     backends = [backend for backend in config.hpc.backends if tenant.vo.name in backend.vos]
     if backends:
         HpcConnector(

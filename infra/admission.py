@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from primage import names
-from primage.stacks.hpc_settings import ANNOTATION_JOB, MANAGER
+from primage.components.jobs.hpc_settings import ANNOTATION_JOB, MANAGER
 
 HPC = "hpc.primage.eu/"
 """Prefix of the connector's annotations."""

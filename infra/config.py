@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from primage.contract import ClusterConfig, Quantity, Settings
+from primage.contract.outputs import ClusterConfig, Quantity, Settings
 from primage.names import VO_UID, namespace_for
 
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -211,10 +211,15 @@ class HpcBackendConfig(Settings):
     def data(self, vo: str) -> dict[str, str]:
         """Its config map in a VO's namespace (the paper's figure 7), for people to read: no program believes it."""
         return {
-            "ENDPOINT": self.endpoint, "partition": self.partition, "account": self.account, "scratch": self.scratch,
-            "datalake": self.datalake.replace("{vo}", vo), "max_jobs": str(self.max_jobs), "poll_seconds": f"{self.poll_seconds:g}",
+            "ENDPOINT": self.endpoint,
+            "partition": self.partition,
+            "account": self.account,
+            "scratch": self.scratch,
+            "datalake": self.datalake.replace("{vo}", vo),
+            "max_jobs": str(self.max_jobs),
+            "poll_seconds": f"{self.poll_seconds:g}",
             **({"slurmrestd": self.slurmrestd} if self.slurmrestd else {}),
-        }  # fmt: skip
+        }
 
     def for_connector(self, vo: str) -> dict[str, str | int | float]:
         """What a VO's connector is told of it (services/hpc_connector, domain.Backend)."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from infra.config import SiteConfig
-from primage.contract import HpcOutputs, SiteOutputs, UserOutputs, VoOutputs
-from primage.engine.connection import connection_of
+from primage.contract.outputs import HpcOutputs, SiteOutputs, UserOutputs, VoOutputs
 from primage.names import namespace_for
+from primage.projects.connection import connection_of
 
 
 def site_outputs(site: str, config: SiteConfig) -> SiteOutputs:

@@ -2,10 +2,10 @@
 
 import pulumi
 
-from primage.stacks.app import this_app
-from primage.stacks.batch_job import BatchJob
-from primage.stacks.job_settings import BatchJobSettings
-from primage.stacks.settings import load_settings
+from primage.components.app import this_app
+from primage.components.jobs.batch_job import BatchJob
+from primage.components.jobs.batch_settings import BatchJobSettings
+from primage.components.settings import load_settings
 
 app = this_app("batch")
 job = BatchJob(load_settings("job", BatchJobSettings), app)

@@ -1,5 +1,5 @@
 """Settings of the batch app: the schema of `primage-batch:job`."""
 
-from primage.stacks.job_settings import BatchJobSettings
+from primage.components.jobs.batch_settings import BatchJobSettings
 
 MODELS = {"job": BatchJobSettings}

@@ -2,10 +2,10 @@
 
 import pulumi
 
-from primage.stacks.app import this_app
-from primage.stacks.hpc_job import HpcJob
-from primage.stacks.hpc_settings import HpcJobSettings
-from primage.stacks.settings import load_settings
+from primage.components.app import this_app
+from primage.components.jobs.hpc_job import HpcJob
+from primage.components.jobs.hpc_settings import HpcJobSettings
+from primage.components.settings import load_settings
 
 app = this_app("hpc")
 job = HpcJob(load_settings("job", HpcJobSettings), app)

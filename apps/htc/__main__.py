@@ -2,10 +2,10 @@
 
 import pulumi
 
-from primage.stacks.app import this_app
-from primage.stacks.htc_application import HtcApplication
-from primage.stacks.htc_settings import HtcSettings
-from primage.stacks.settings import load_settings
+from primage.components.app import this_app
+from primage.components.queues.htc_application import HtcApplication
+from primage.components.queues.htc_settings import HtcSettings
+from primage.components.settings import load_settings
 
 app = this_app("htc")
 application = HtcApplication(load_settings("htc", HtcSettings), app)

@@ -2,11 +2,11 @@
 
 import pulumi
 
-from primage.stacks.app import this_app
-from primage.stacks.jupyter import jupyter
-from primage.stacks.session import Session
-from primage.stacks.session_settings import NotebookSettings
-from primage.stacks.settings import load_settings
+from primage.components.app import this_app
+from primage.components.sessions.jupyter import jupyter
+from primage.components.sessions.session import Session
+from primage.components.sessions.session_settings import NotebookSettings
+from primage.components.settings import load_settings
 
 app = this_app("notebook")
 settings = load_settings("notebook", NotebookSettings)

@@ -1,5 +1,5 @@
 """Settings of the notebook app: the schema of `primage-notebook:notebook`."""
 
-from primage.stacks.session_settings import NotebookSettings
+from primage.components.sessions.session_settings import NotebookSettings
 
 MODELS = {"notebook": NotebookSettings}

@@ -3,11 +3,11 @@
 import pulumi
 from config import Stage, StudySettings
 
-from primage.stacks.app import this_app
-from primage.stacks.batch_job import BatchJob
-from primage.stacks.hpc_job import HpcJob
-from primage.stacks.htc_application import HtcApplication
-from primage.stacks.settings import load_settings
+from primage.components.app import this_app
+from primage.components.jobs.batch_job import BatchJob
+from primage.components.jobs.hpc_job import HpcJob
+from primage.components.queues.htc_application import HtcApplication
+from primage.components.settings import load_settings
 
 app = this_app("study-histology")
 settings = load_settings("study", StudySettings)

@@ -6,10 +6,10 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from primage.contract import Quantity, Settings
-from primage.stacks.hpc_settings import HpcJobSettings
-from primage.stacks.htc_settings import ConsumerSettings, HtcSettings, ProducerSettings
-from primage.stacks.job_settings import BatchJobSettings
+from primage.components.jobs.batch_settings import BatchJobSettings
+from primage.components.jobs.hpc_settings import HpcJobSettings
+from primage.components.queues.htc_settings import ConsumerSettings, HtcSettings, ProducerSettings
+from primage.contract.outputs import Quantity, Settings
 
 
 class Stage(StrEnum):

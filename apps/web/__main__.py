@@ -2,11 +2,11 @@
 
 import pulumi
 
-from primage.stacks.app import this_app
-from primage.stacks.nginx import nginx
-from primage.stacks.session import Session
-from primage.stacks.session_settings import WebSettings
-from primage.stacks.settings import load_settings
+from primage.components.app import this_app
+from primage.components.sessions.nginx import nginx
+from primage.components.sessions.session import Session
+from primage.components.sessions.session_settings import WebSettings
+from primage.components.settings import load_settings
 
 app = this_app("web")
 settings = load_settings("web", WebSettings)

@@ -1,5 +1,5 @@
 """Settings of the web app: the schema of `primage-web:web`."""
 
-from primage.stacks.session_settings import WebSettings
+from primage.components.sessions.session_settings import WebSettings
 
 MODELS = {"web": WebSettings}

@@ -17,7 +17,7 @@ from infra.config import VoConfig, VolumesConfig
 from infra.make_folders import Folder
 from infra.tenants import Tenant
 from primage import names
-from primage.pod_security import container_security
+from primage.components.pods.security import container_security
 
 NAME = "folders"
 VOLUMES = "/volumes"

@@ -11,7 +11,7 @@ import pulumi_kubernetes as kubernetes
 from infra.config import HpcBackendConfig, HpcConfig
 from infra.tenants import Tenant
 from primage import names
-from primage.pod_security import container_security, pod_security
+from primage.components.pods.security import container_security, pod_security
 
 NAME = names.HPC_CONNECTOR
 HOME = "/home-private"
@@ -29,9 +29,15 @@ class HpcConnector(pulumi.ComponentResource):
     """
 
     def __init__(
-        self, name: str, hpc: HpcConfig, backends: Sequence[HpcBackendConfig], tenant: Tenant, *, namespace: pulumi.Input[str],
+        self,
+        name: str,
+        hpc: HpcConfig,
+        backends: Sequence[HpcBackendConfig],
+        tenant: Tenant,
+        *,
+        namespace: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__("primage:site:HpcConnector", name, {}, opts)
         self._namespace = namespace
         self._labels = {**tenant.labels, names.LABEL_APP: NAME, names.LABEL_PRIVATE: "true"}
@@ -114,11 +120,13 @@ class HpcConnector(pulumi.ComponentResource):
             "readinessProbe": {"exec": {"command": ["test", "-e", ALIVE]}, "periodSeconds": 1, "failureThreshold": 30},
             "livenessProbe": {
                 "exec": {"command": ["sh", "-c", f'test -n "$(find {ALIVE} -mmin -{SILENT_MINUTES})"']},
-                "periodSeconds": 30, "initialDelaySeconds": 60, "timeoutSeconds": 10,
+                "periodSeconds": 30,
+                "initialDelaySeconds": 60,
+                "timeoutSeconds": 10,
             },
             "securityContext": container_security(),
             "volumeMounts": [{"name": "home", "mountPath": HOME}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
-        }  # fmt: skip
+        }
         return {
             "serviceAccountName": NAME,
             "automountServiceAccountToken": True,
@@ -130,7 +138,7 @@ class HpcConnector(pulumi.ComponentResource):
                 {"name": "home", "persistentVolumeClaim": {"claimName": names.CLAIM_HOME_PRIVATE}},
                 {"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}},
             ],
-        }  # fmt: skip
+        }
 
 
 def _egress(backend: HpcBackendConfig) -> dict[str, object]:

@@ -32,9 +32,15 @@ class SharedVolumes(pulumi.ComponentResource):
     """
 
     def __init__(
-        self, name: str, tenant: Tenant, volumes: VolumesConfig, *, namespace: pulumi.Input[str], protect: bool,
+        self,
+        name: str,
+        tenant: Tenant,
+        volumes: VolumesConfig,
+        *,
+        namespace: pulumi.Input[str],
+        protect: bool,
         opts: pulumi.ResourceOptions | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__("primage:site:SharedVolumes", name, {}, opts)
         vo = tenant.vo.name
         shares = (

@@ -9,17 +9,26 @@ from infra.components.network_policies import NetworkPolicies
 from infra.config import NetworkConfig, QuotaConfig
 from infra.tenants import Tenant
 from primage import names
-from primage.quantities import parse_quantity
+from primage.contract.quantities import parse_quantity
 
 POD_SECURITY = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
 SCRATCH_DEFAULT = "2Gi"
 """Scratch space of a container that asks for none."""
 OTHER_KINDS = (
-    "replicationcontrollers", "serviceaccounts", "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps",
-    "horizontalpodautoscalers.autoscaling", "ingresses.networking.k8s.io", "networkpolicies.networking.k8s.io",
-    "poddisruptionbudgets.policy", "leases.coordination.k8s.io", "resourceclaims.resource.k8s.io",
+    "replicationcontrollers",
+    "serviceaccounts",
+    "deployments.apps",
+    "replicasets.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "horizontalpodautoscalers.autoscaling",
+    "ingresses.networking.k8s.io",
+    "networkpolicies.networking.k8s.io",
+    "poddisruptionbudgets.policy",
+    "leases.coordination.k8s.io",
+    "resourceclaims.resource.k8s.io",
     "resourceclaimtemplates.resource.k8s.io",
-)  # fmt: skip
+)
 """What role `edit` may make besides what QuotaConfig names."""
 
 

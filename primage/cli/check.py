@@ -17,7 +17,7 @@ def check(site: Annotated[str, typer.Argument(metavar="SITE", help="The site.")]
     """
     from rich.text import Text
 
-    from primage.checks import Check, run_checks
+    from primage.operations.checks import Check, run_checks
 
     out = console()
 

@@ -37,8 +37,8 @@ def login(
 
     Example: `primage hpc login cyfronet --vo vo.primage.eu --backend prometheus --user plg --key key --known-hosts hosts`
     """
-    from primage.hpc import Login
-    from primage.hpc import login as log_in
+    from primage.operations.hpc_login import Login
+    from primage.operations.hpc_login import login as log_in
 
     said = log_in(site, vo, backend, Login(user, key, known_hosts, certificate, proxy, token, authority), member=member, test=test)
     if json:

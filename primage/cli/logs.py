@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from primage.cli.output import plain
-from primage.stack import parse_stack_name
+from primage.projects.project import parse_stack_name
 
 
 def logs(
@@ -19,7 +19,7 @@ def logs(
 
     Example: `primage logs hpc/vo.primage.eu.local --follow`
     """
-    from primage.logs import jobs_of, read
+    from primage.operations.logs import jobs_of, read
 
     jobs = jobs_of(parse_stack_name(stack))
     for cluster, job in jobs:

@@ -9,9 +9,9 @@ import typer
 
 from primage.cli.output import Json, console, print_json, progress
 from primage.cli.stacks import ConfigOption, Stack
-from primage.engine.engine import EngineKind, Options, choose_engine
-from primage.engine.settings import parse_override
-from primage.stack import parse_stack_name
+from primage.engine.api import EngineKind, Options, choose_engine
+from primage.projects.overrides import parse_override
+from primage.projects.project import parse_stack_name
 
 
 class Target(StrEnum):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from primage.cli.output import Json, console, line, print_json
-from primage.stack import parse_stack_name
+from primage.projects.project import parse_stack_name
 
 app = typer.Typer(no_args_is_help=True, help="The queue of a high-throughput application.")
 Stack = Annotated[str, typer.Argument(metavar="STACK", help="A stack with a queue (htc/vo.primage.eu.local).")]
@@ -25,7 +25,7 @@ def status(
 
     Example: `primage queue status htc/vo.primage.eu.local --watch`
     """
-    from primage.queue import StackQueue
+    from primage.operations.queues import StackQueue
 
     queue = StackQueue(parse_stack_name(stack))
     standing = queue.standing()
@@ -70,7 +70,7 @@ def dead(stack: Stack, json: Json = False) -> None:
 
     Example: `primage queue dead htc/vo.primage.eu.local`
     """
-    from primage.queue import StackQueue
+    from primage.operations.queues import StackQueue
 
     letters = StackQueue(parse_stack_name(stack)).letters()
     if json:
@@ -90,7 +90,7 @@ def retry(stack: Stack, json: Json = False) -> None:
 
     Example: `primage queue retry htc/vo.primage.eu.local`
     """
-    from primage.queue import StackQueue
+    from primage.operations.queues import StackQueue
 
     moved = StackQueue(parse_stack_name(stack)).retry()
     if json:
@@ -104,7 +104,7 @@ def scale(stack: Stack, consumers: Annotated[int, typer.Argument(min=1, max=1000
 
     Example: `primage scale htc/vo.primage.eu.local 8`
     """
-    from primage.queue import StackQueue
+    from primage.operations.queues import StackQueue
 
     before = StackQueue(parse_stack_name(stack)).scale(consumers)
     print_json({"before": before, "after": consumers}) if json else console().print(f"{stack}: {before} → {consumers} consumers")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from primage.cli.output import Json, console, print_json, progress
-from primage.stack import parse_stack_name
+from primage.projects.project import parse_stack_name
 
 if TYPE_CHECKING:
     from primage.clients.port_forward import PortForward
@@ -31,9 +31,9 @@ def open_session(
 
     Example: `primage open notebook/vo.primage.eu.local`
     """
-    from primage.engine.engine import Options
+    from primage.engine.api import Options
     from primage.errors import ExitCode, PrimageError
-    from primage.session import require_answer, session_of
+    from primage.operations.sessions import require_answer, session_of
 
     with progress(quiet=json) as listener:
         session = session_of(parse_stack_name(stack), Options(listener=listener))
@@ -43,8 +43,9 @@ def open_session(
     except OSError as error:
         raise PrimageError(
             f"port {port} of this machine cannot be listened on ({error.strerror})",
-            todo="leave --port out, or give one that is free", code=ExitCode.USAGE,
-        ) from error  # fmt: skip
+            todo="leave --port out, or give one that is free",
+            code=ExitCode.USAGE,
+        ) from error
     with _until_interrupted(forward):
         url = session.url(forward.port)
         require_answer(url)

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from primage.cli.output import Json, console, line, print_json, print_result, progress
-from primage.engine.engine import EngineKind, Options, choose_engine
-from primage.engine.settings import parse_override
-from primage.stack import parse_stack_name
+from primage.engine.api import EngineKind, Options, choose_engine
+from primage.projects.overrides import parse_override
+from primage.projects.project import parse_stack_name
 
 Stack = Annotated[str, typer.Argument(metavar="STACK", help="A site (local) or an app's stack (batch/vo.primage.eu.local).")]
 EngineOption = Annotated[EngineKind, typer.Option("--engine", help="auto: the Pulumi CLI where it is installed.")]

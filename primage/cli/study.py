@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from primage.cli.output import Json, console, print_json, progress
 
 if TYPE_CHECKING:
-    from primage.study import Study
+    from primage.operations.study import Study
 
 
 def study(
@@ -37,15 +38,17 @@ def study(
 
     Example: `primage study --consumers 4 --out study-results`
     """
-    from primage.engine.engine import Options
-    from primage.study import StudyRun
-    from primage.study_table import PAPER_TABLE_3
+    from primage.engine.api import Options
+    from primage.local.software import study_libraries
+    from primage.operations.study import StudyRun
+    from primage.operations.study_table import PAPER_TABLE_3
+    from primage.paths import repository_root
 
     with progress(quiet=json) as listener:
         trainer = "" if train_on == "batch" else train_on
         options = Options(listener=listener, timeout_s=1800)
         settings = {"data": data, **({"consumers": consumers} if consumers else {})}
-        done = StudyRun(vo, site, out, options, settings, trainer).run(again=again)
+        done = StudyRun(vo, site, out, options, settings, partial(study_libraries, repository_root()), trainer).run(again=again)
     if json:
         files = [str(path) for path in done.files]
         print_json(
@@ -65,8 +68,8 @@ def study(
 def _show(done: Study, out: Path) -> None:
     from rich.table import Table
 
-    from primage.study_page import cell
-    from primage.study_table import PAPER_TABLE_3
+    from primage.operations.study_page import cell
+    from primage.operations.study_table import PAPER_TABLE_3
 
     screen = console()
     screen.print((out / "classification-report.txt").read_text())

@@ -20,7 +20,7 @@ def validate(
 
     Example: `primage validate local`
     """
-    from primage.validation import validate_repository
+    from primage.projects.validation import validate_repository
 
     started = time.monotonic()
     checked, problems = validate_repository(repository_root(), sites or ())

@@ -19,7 +19,7 @@ def why(
 
     Example: `primage why batch/vo.primage.eu.local` or `primage why job/vo-dot-primage-dot-eu/hello`
     """
-    from primage.explain import explain
+    from primage.operations.why import explain
 
     answers = explain(thing)
     if json:

@@ -297,9 +297,14 @@ class Cluster:
         self._api.update_params_for_auth(headers, arguments, ["BearerToken"], path, method, body)
         url = f"{self.server}{path}" + (f"?{urlencode(arguments)}" if arguments else "")
         send = partial(
-            self._api.rest_client.pool_manager.request, method, url, body=body, headers=headers, preload_content=not stream,
+            self._api.rest_client.pool_manager.request,
+            method,
+            url,
+            body=body,
+            headers=headers,
+            preload_content=not stream,
             timeout=urllib3.Timeout(timeout, connect=5),
-        )  # fmt: skip
+        )
         try:
             response = send()
             if response.status in _WHILE_STARTING and path != "/readyz":

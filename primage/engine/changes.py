@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+MASK = "[secret]"
+"""Stands for a value that is never shown."""
+
 
 class Action(StrEnum):
     """What happens, or would happen, to one resource."""

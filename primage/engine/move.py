@@ -16,23 +16,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from primage.clients.cluster import Cluster, Ref
-from primage.engine.changes import Event, Result
+from primage.engine.api import Options
+from primage.engine.changes import MASK, Event, Result
 from primage.engine.embedded import dynamic
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.embedded.objects import MASK
+from primage.engine.embedded.monitor import Registered, Registration, run_program
 from primage.engine.embedded.ownership import Owner, whose
-from primage.engine.embedded.program import Registered, Registration, run_program
 from primage.engine.embedded.session import properties_of, without_nulls
 from primage.engine.embedded.state import Entry, StackState, Status
 from primage.engine.embedded.values import SECRET, SIGNATURE, Decoded
 from primage.engine.embedded.values import Path as ValuePath
-from primage.engine.engine import Options
 from primage.engine.moved import aside
-from primage.engine.pulumi_cli import PulumiEngine, run
-from primage.engine.pulumi_command import NoSuchStack, Workspace, workspace
-from primage.engine.settings import effective_config
+from primage.engine.pulumi_cli.command import NoSuchStack, Workspace, workspace
+from primage.engine.pulumi_cli.engine import PulumiEngine, run
 from primage.errors import ExitCode, PrimageError
-from primage.stack import Project, StackName, project_of
+from primage.projects.overrides import effective_config
+from primage.projects.project import Project, StackName, project_of
 
 PYTHON_PROVIDER = "pulumi:providers:pulumi-python"
 BUILT_IN = "pulumi:providers:pulumi"
@@ -221,9 +220,15 @@ class Recorder:
         with self._guard:
             properties = {"name": name, "outputs": outputs, "secretOutputNames": secret}
             self._add(
-                REFERENCE, name, id=name, external=True, inputs={"name": name}, outputs=properties,
-                provider=self._default(BUILT_IN, ""), parent=self._root,
-            )  # fmt: skip
+                REFERENCE,
+                name,
+                id=name,
+                external=True,
+                inputs={"name": name},
+                outputs=properties,
+                provider=self._default(BUILT_IN, ""),
+                parent=self._root,
+            )
         return outputs, secret
 
     def outputs(self, values: Decoded) -> None:
@@ -285,9 +290,7 @@ class Recorder:
         secrets = registration.inputs.secrets
         outputs = {**properties, **kept.outputs}
         provider = self._default(PYTHON_PROVIDER, registration.version)
-        self._note(
-            registration, marked(properties, secrets), id=kept.id, outputs=marked(outputs, secrets), provider=provider
-        )  # fmt: skip
+        self._note(registration, marked(properties, secrets), id=kept.id, outputs=marked(outputs, secrets), provider=provider)
         return Registered(kept.id, outputs)
 
     # -- resources as Pulumi writes them -----------------------------------------------------------------------------
@@ -299,10 +302,16 @@ class Recorder:
         }
         guards = {"protect": registration.protect, "retainOnDelete": registration.retain}
         urn = self._add(
-            registration.type, registration.name, custom=registration.custom, inputs=inputs, dependencies=depends,
-            propertyDependencies=by_property, parent=self._urns.get(registration.parent, self._root), **more,
+            registration.type,
+            registration.name,
+            custom=registration.custom,
+            inputs=inputs,
+            dependencies=depends,
+            propertyDependencies=by_property,
+            parent=self._urns.get(registration.parent, self._root),
+            **more,
             **{key: True for key, value in guards.items() if value},
-        )  # fmt: skip
+        )
         self._urns[registration.urn] = urn
         return urn
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from primage.errors import ExitCode, PrimageError
 from primage.paths import state_dir
-from primage.stack import StackName, project_of
+from primage.projects.project import StackName, project_of
 
 
 def aside(name: StackName) -> Path:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from primage.engine.changes import Action, Change
-from primage.engine.connection import SETTINGS
 from primage.errors import PrimageError
-from primage.stack import Project, StackName, stack_config
+from primage.projects.connection import SETTINGS
+from primage.projects.project import Project, StackName, stack_config
 
 KINDS = frozenset({"Namespace", "PersistentVolume", "PersistentVolumeClaim"})
 """Kinds whose loss is the loss of what is in them."""

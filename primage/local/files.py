@@ -8,7 +8,7 @@ from pathlib import Path
 
 from primage.errors import PrimageError
 from primage.paths import home_dir, local_site_dir, log_dir, state_dir
-from primage.stack import parse_stack_name
+from primage.projects.project import parse_stack_name
 
 SITE_PROJECT = "primage"
 

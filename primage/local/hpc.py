@@ -12,14 +12,14 @@ from pathlib import Path
 import yaml
 
 from primage.clients.cluster import Cluster, Ref
-from primage.contract import SiteOutputs
+from primage.contract.outputs import SiteOutputs
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.hpc import Login, login
-from primage.images import storage
+from primage.local.images import storage
 from primage.names import LABEL_MADE_BY, MADE_BY_SITE, namespace_for
+from primage.operations.hpc_login import Login, login
 from primage.paths import local_site_dir
 from primage.process import capture
-from primage.stack import StackName
+from primage.projects.project import StackName
 
 SITE = "local"
 BACKEND = "hpc"

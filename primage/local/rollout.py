@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from primage.clients.cluster import Cluster, Object, Ref
-from primage.engine.embedded.waiting import wait_ready
-from primage.images import storage
+from primage.kubernetes.waiting import wait_ready
+from primage.local.images import storage
 from primage.names import LABEL_MANAGED_BY
 
 ANNOTATION = "primage.eu/image-key"

@@ -16,9 +16,11 @@ from typing import Any
 
 from primage.engine.changes import Event
 from primage.errors import ExitCode, PrimageError
-from primage.images import storage
-from primage.images.build import ensure_images
-from primage.images.catalogue import (
+from primage.local.cgroups import require_own_cgroups
+from primage.local.files import remove_files
+from primage.local.images import storage
+from primage.local.images.build import ensure_images
+from primage.local.images.catalogue import (
     HPC_REQUIREMENTS,
     NOTEBOOK_REQUIREMENTS,
     QUEUE_REQUIREMENTS,
@@ -29,14 +31,12 @@ from primage.images.catalogue import (
     kubernetes_images,
     machine_image,
 )
-from primage.images.wheels import unpack_wheels
-from primage.local.cgroups import require_own_cgroups
-from primage.local.files import remove_files
+from primage.local.images.wheels import unpack_wheels
 from primage.local.leftovers import remove_leftovers
 from primage.local.steps import Step, run_steps
+from primage.local.toolchain.build import KUBE_ROUTER_TOOLS, KUBERNETES_TOOLS, tools_dir
 from primage.paths import cache_dir, local_site_dir, log_dir, repository_root
 from primage.process import capture, run_logged
-from primage.toolchain.build import KUBE_ROUTER_TOOLS, KUBERNETES_TOOLS, tools_dir
 
 SITE = "local"
 INVENTORY = "playbooks/inventories/local.yml"
@@ -210,10 +210,10 @@ class LocalSite:
         return run
 
     def _site(self, log: Path, report: Report) -> None:
+        from primage.engine.api import Options
         from primage.engine.embedded.engine import EmbeddedEngine
-        from primage.engine.engine import Options
         from primage.local.rollout import roll_out
-        from primage.stack import parse_stack_name
+        from primage.projects.project import parse_stack_name
 
         with log.open("a") as stream:
 

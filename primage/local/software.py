@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from primage.images.catalogue import STUDY_REQUIREMENTS
-from primage.images.wheels import unpack_wheels
+from primage.local.images.catalogue import STUDY_REQUIREMENTS
+from primage.local.images.wheels import unpack_wheels
 from primage.process import run_logged
 
 NAME = "study-histology"
@@ -20,12 +20,17 @@ export PYTHONPATH=/opt/primage/{name}/code:/opt/primage/{name}/lib PYTHONDONTWRI
 """
 
 
+def study_libraries(repository: Path, log: Path) -> Path:
+    """The folder for PYTHONPATH that has what the study's package needs."""
+    return unpack_wheels(repository / STUDY_REQUIREMENTS, log)
+
+
 def stage_study(repository: Path, folder: Path, log: Path) -> None:
     """Put the study below `folder`, which machine hpc sees as /opt/primage; nothing is done twice.
 
     Libraries are hard links to the cache, compiled: they take no room, and go with the site.
     """
-    libraries = unpack_wheels(repository / STUDY_REQUIREMENTS, log)
+    libraries = study_libraries(repository, log)
     package = repository / PACKAGE
     key = hashlib.sha256(libraries.name.encode())
     for path in sorted(package.rglob("*.py")):

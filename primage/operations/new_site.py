@@ -71,8 +71,8 @@ def write_site(repository: Path, site: NewSite) -> Path:
     Raises:
         PrimageError: there is such a file already, or an answer is not valid.
     """
-    from primage.stack import parse_stack_name
-    from primage.validation import validate_repository
+    from primage.projects.project import parse_stack_name
+    from primage.projects.validation import validate_repository
 
     parse_stack_name(site.name)
     path = repository / f"Pulumi.{site.name}.yaml"

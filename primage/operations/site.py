@@ -11,11 +11,11 @@ from functools import cached_property
 from pydantic import ValidationError
 
 from primage.clients.cluster import Cluster
-from primage.contract import SiteOutputs
+from primage.contract.outputs import SiteOutputs
 from primage.errors import ExitCode, PrimageError
 from primage.paths import repository_root
-from primage.stack import StackName, load_project, stack_config
-from primage.validation import load_models, load_module, sentences
+from primage.projects.project import StackName, load_project, stack_config
+from primage.projects.validation import load_models, load_module, sentences
 
 
 @dataclass(frozen=True)

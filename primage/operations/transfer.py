@@ -19,12 +19,12 @@ from typing import Any
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.clients.exec_stream import exchange
-from primage.engine.embedded.waiting import wait_gone, wait_ready
+from primage.components.pods.security import container_security, pod_security
 from primage.errors import ExitCode, PrimageError
+from primage.kubernetes.waiting import wait_gone, wait_ready
 from primage.names import CLAIM_DATALAKE, CLAIM_HOME_PRIVATE, CLAIM_HOME_SHARED, LABEL_MANAGED_BY
 from primage.operations.site import Place, site_handle
-from primage.pod_security import container_security, pod_security
-from primage.stack import StackName, parse_stack_name
+from primage.projects.project import StackName, parse_stack_name
 
 VOLUMES = {"private": CLAIM_HOME_PRIVATE, "shared": CLAIM_HOME_SHARED, "datalake": CLAIM_DATALAKE}
 IMAGE = "localhost/primage/base:1"

@@ -11,18 +11,26 @@ from pathlib import Path
 import pytest
 import yaml
 
-from primage.images import storage
-from primage.images.build import ensure_images
-from primage.images.catalogue import base_on_nodes, kube_router_image, kubernetes_images, machine_image
+from primage.local.images import storage
+from primage.local.images.build import ensure_images
+from primage.local.images.catalogue import base_on_nodes, kube_router_image, kubernetes_images, machine_image
 from primage.local.site import LocalSite
-from primage.toolchain.build import KUBE_ROUTER_TOOLS, KUBERNETES_TOOLS
+from primage.local.toolchain.build import KUBE_ROUTER_TOOLS, KUBERNETES_TOOLS
 
 ROOT = Path(__file__).resolve().parents[2]
 # Each stands on those before it, on the same machines: what a role needs is there, and what it makes is not.
 ORDER = (
-    "validate_inventory", "local_machines", "shared_folders", "slurm", "container_runtime", "kubelet", "kubernetes_images",
-    "kubernetes_control_plane", "kubernetes_node", "cluster_network",
-)  # fmt: skip
+    "validate_inventory",
+    "local_machines",
+    "shared_folders",
+    "slurm",
+    "container_runtime",
+    "kubelet",
+    "kubernetes_images",
+    "kubernetes_control_plane",
+    "kubernetes_node",
+    "cluster_network",
+)
 MACHINES, CLUSTER = ORDER[: ORDER.index("kubernetes_control_plane")], ORDER[ORDER.index("kubernetes_control_plane") :]
 ROLES = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
 
@@ -157,7 +165,12 @@ def test_role_of_a_cluster(environment, role, tmp_path):
 
 def molecule(command, role, environment, folder):
     done = subprocess.run(
-        ["molecule", *command.split()], cwd=ROOT / "roles" / role,
-        env={**environment, "MOLECULE_EPHEMERAL_DIRECTORY": str(folder)}, capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+        ["molecule", *command.split()],
+        cwd=ROOT / "roles" / role,
+        env={**environment, "MOLECULE_EPHEMERAL_DIRECTORY": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]

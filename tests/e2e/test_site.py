@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from primage.clients.cluster import Cluster, Ref
-from primage.images import storage
-from primage.images.wheels import unpack_wheels
+from primage.local.images import storage
+from primage.local.images.wheels import unpack_wheels
 from primage.local.site import LocalSite
 from primage.process import capture
 

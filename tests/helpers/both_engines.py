@@ -53,9 +53,14 @@ class Primage:
     def __call__(self, *arguments: str, fails: bool = False) -> dict[str, Any]:
         """The document that a command prints."""
         done = subprocess.run(
-            [sys.executable, "-m", "primage", *arguments, "--json"], cwd=ROOT, capture_output=True, text=True, check=False,
-            env={**os.environ, **self.environment}, timeout=COMMAND_S,
-        )  # fmt: skip
+            [sys.executable, "-m", "primage", *arguments, "--json"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **self.environment},
+            timeout=COMMAND_S,
+        )
         assert (done.returncode != 0) is fails, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         document: dict[str, Any] = json.loads(done.stdout)
         return document

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused
+from primage.components.queues.queue_credentials import make_credentials
 from primage.errors import PrimageError
-from primage.stacks.queue_credentials import make_credentials
 
 START_S = 120
 ADMIN = "only-for-this-test"
@@ -40,22 +40,39 @@ def control_plane(tools: Path, folder: Path) -> Iterator[str]:
     store, members = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     commands = [
         [
-            "etcd", f"--data-dir={folder / 'etcd'}", f"--listen-client-urls={store}", f"--advertise-client-urls={store}",
-            f"--listen-peer-urls={members}", f"--initial-advertise-peer-urls={members}", f"--initial-cluster=default={members}",
+            "etcd",
+            f"--data-dir={folder / 'etcd'}",
+            f"--listen-client-urls={store}",
+            f"--advertise-client-urls={store}",
+            f"--listen-peer-urls={members}",
+            f"--initial-advertise-peer-urls={members}",
+            f"--initial-cluster=default={members}",
             "--unsafe-no-fsync",
         ],
         [
-            "kube-apiserver", f"--etcd-servers={store}", f"--secure-port={port}", "--bind-address=127.0.0.1",
-            f"--tls-cert-file={folder / 'tls.crt'}", f"--tls-private-key-file={folder / 'tls.key'}",
-            f"--token-auth-file={folder / 'tokens.csv'}", "--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24",
-            "--service-account-issuer=https://localhost", f"--service-account-signing-key-file={folder / 'tls.key'}",
-            f"--service-account-key-file={folder / 'tls.crt'}", "--endpoint-reconciler-type=none",
+            "kube-apiserver",
+            f"--etcd-servers={store}",
+            f"--secure-port={port}",
+            "--bind-address=127.0.0.1",
+            f"--tls-cert-file={folder / 'tls.crt'}",
+            f"--tls-private-key-file={folder / 'tls.key'}",
+            f"--token-auth-file={folder / 'tokens.csv'}",
+            "--authorization-mode=RBAC",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--service-account-issuer=https://localhost",
+            f"--service-account-signing-key-file={folder / 'tls.key'}",
+            f"--service-account-key-file={folder / 'tls.crt'}",
+            "--endpoint-reconciler-type=none",
         ],
         [
-            "kube-controller-manager", f"--kubeconfig={own}", "--leader-elect=false", "--secure-port=0",
-            f"--service-account-private-key-file={folder / 'tls.key'}", f"--root-ca-file={folder / 'ca.crt'}",
+            "kube-controller-manager",
+            f"--kubeconfig={own}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            f"--service-account-private-key-file={folder / 'tls.key'}",
+            f"--root-ca-file={folder / 'ca.crt'}",
         ],
-    ]  # fmt: skip
+    ]
     running: list[subprocess.Popen[bytes]] = []
     ended = threading.Event()
     try:

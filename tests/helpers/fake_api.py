@@ -51,12 +51,15 @@ class FakeApi:
         self.kubeconfig.write_text(
             json.dumps(
                 {
-                    "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {"token": "t"}}],
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "c",
+                    "users": [{"name": "u", "user": {"token": "t"}}],
                     "clusters": [{"name": "s", "cluster": {"server": server}}],
                     "contexts": [{"name": "c", "context": {"cluster": "s", "user": "u", "namespace": NAMESPACE}}],
                 }
             )
-        )  # fmt: skip
+        )
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -78,9 +81,11 @@ class FakeApi:
         container = {"name": "job", "image": "hpc.primage.eu/none", "env": more.pop("env", [])}
         annotations = more.pop("annotations", {})
         spec = {
-            "managedBy": "hpc.primage.eu/connector", "backoffLimit": 0, **more,
+            "managedBy": "hpc.primage.eu/connector",
+            "backoffLimit": 0,
+            **more,
             "template": {"metadata": {"annotations": notes}, "spec": {"restartPolicy": "Never", "containers": [container]}},
-        }  # fmt: skip
+        }
         job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"annotations": annotations}, "spec": spec, "status": {}}
         return str(self._put("jobs", name, job)["metadata"]["uid"])
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from primage.toolchain.build import tools_dir
+from primage.local.toolchain.build import tools_dir
 
 SPACE, OTHER_SPACE, VO_SPACE = "member1-at-primage-dot-eu", "member2-at-primage-dot-eu", "vo-dot-primage-dot-eu"
 ACCOUNT = "hostile"

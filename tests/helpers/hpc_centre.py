@@ -169,9 +169,16 @@ class Centre:
     async def _run(self, process: asyncssh.SSHServerProcess) -> None:
         command = process.command or "exit 1"
         child = await asyncio.create_subprocess_exec(
-            "bash", "-c", command, env=self._environment(), cwd=self.home,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+            "bash",
+            "-c",
+            command,
+            env=self._environment(),
+            cwd=self.home,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
         assert child.stdin
         assert child.stdout
         assert child.stderr

@@ -55,11 +55,17 @@ class Local:
         """Run the connector, with periods shortened; `environment` changes more."""
         self.stop_connector()
         env = {
-            **os.environ, "KUBECONFIG": str(self.api.kubeconfig), "PYTHONPATH": str(ROOT / "services/hpc_connector"),
-            "PRIMAGE_NAMESPACE": NAMESPACE, "PRIMAGE_HOME": str(self.home), "PRIMAGE_ALIVE": str(self.alive),
+            **os.environ,
+            "KUBECONFIG": str(self.api.kubeconfig),
+            "PYTHONPATH": str(ROOT / "services/hpc_connector"),
+            "PRIMAGE_NAMESPACE": NAMESPACE,
+            "PRIMAGE_HOME": str(self.home),
+            "PRIMAGE_ALIVE": str(self.alive),
             "PRIMAGE_BACKENDS": json.dumps([centre.backend(name) for name, centre in self.centres.items()]),
-            "PRIMAGE_IDLE_S": "0.5", "PRIMAGE_BEAT_S": "0.2", **environment,
-        }  # fmt: skip
+            "PRIMAGE_IDLE_S": "0.5",
+            "PRIMAGE_BEAT_S": "0.2",
+            **environment,
+        }
         with self.log.open("a") as stream:
             self.process = subprocess.Popen([sys.executable, *program], env=env, stdout=stream, stderr=stream)
 

@@ -14,8 +14,8 @@ import yaml
 
 from infra.config import HpcBackendConfig
 from primage.clients.cluster import Cluster, Ref
-from primage.engine.embedded.waiting import events_of
-from primage.images import storage
+from primage.kubernetes.waiting import events_of
+from primage.local.images import storage
 
 HERE = Path(__file__).parent
 MACHINE = "primage-local-hpc"
@@ -77,9 +77,12 @@ class Jobs:
         container = {"name": "job", "image": "hpc.primage.eu/none", "resources": resources, "env": more.pop("env", [])}
         annotations = {"hpc.primage.eu/job": name}
         spec = {
-            "managedBy": "hpc.primage.eu/connector", "backoffLimit": 2, "activeDeadlineSeconds": 600, **more,
+            "managedBy": "hpc.primage.eu/connector",
+            "backoffLimit": 2,
+            "activeDeadlineSeconds": 600,
+            **more,
             "template": {"metadata": {"annotations": annotations}, "spec": {"restartPolicy": "Never", "containers": [container]}},
-        }  # fmt: skip
+        }
         self.cluster.apply(
             {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": OTHER_VO}, "spec": spec},
             manager="test",
@@ -130,11 +133,15 @@ class Connector:
     def start(self, point: str = "never", **environment: str) -> Connector:
         self.stop()
         env = {
-            **os.environ, "KUBECONFIG": "/var/lib/primage/local/kubeconfig",
-            "PRIMAGE_NAMESPACE": OTHER_VO, "PRIMAGE_BACKENDS": backends("training.primage.eu"),
-            "PRIMAGE_HOME": str(self.home), "PRIMAGE_ALIVE": str(self.folder / "alive"),
-            "PYTHONPATH": str(HERE.parents[1] / "services/hpc_connector"), **environment,
-        }  # fmt: skip
+            **os.environ,
+            "KUBECONFIG": "/var/lib/primage/local/kubeconfig",
+            "PRIMAGE_NAMESPACE": OTHER_VO,
+            "PRIMAGE_BACKENDS": backends("training.primage.eu"),
+            "PRIMAGE_HOME": str(self.home),
+            "PRIMAGE_ALIVE": str(self.folder / "alive"),
+            "PYTHONPATH": str(HERE.parents[1] / "services/hpc_connector"),
+            **environment,
+        }
         with (self.folder / "connector.log").open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(HERE / "hpc_connector_that_dies.py"), point], env=env, stdout=log, stderr=log

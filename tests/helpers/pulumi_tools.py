@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from primage.toolchain.build import PULUMI_KUBERNETES_TOOLS, PULUMI_TOOLS
+from primage.local.toolchain.build import PULUMI_KUBERNETES_TOOLS, PULUMI_TOOLS
 
 LANGUAGE_HOST = Path(__file__).with_name("pulumi_language_python.py")
 

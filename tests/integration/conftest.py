@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from primage.clients.cluster import Cluster, Ref
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
 from primage.local.site import LocalSite
-from primage.stack import StackName, parse_stack_name
+from primage.projects.project import StackName, parse_stack_name
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "primage-engine-test"
@@ -52,7 +52,7 @@ HEAD = """
 import os
 import pulumi
 import pulumi_kubernetes as kubernetes
-from primage.stacks.labels import label_everything
+from primage.components.labels import label_everything
 label_everything(stack='tiny', site='tiny')
 provider = kubernetes.Provider('cluster', kubeconfig=os.environ['TEST_KUBECONFIG'])
 opts = pulumi.ResourceOptions(provider=provider)

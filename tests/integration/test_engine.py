@@ -12,11 +12,11 @@ import pytest
 from pulumi.dynamic import CreateResult, ResourceProvider, UpdateResult
 
 from primage.clients.cluster import Ref
+from primage.components.dynamic_providers import PROVIDERS
+from primage.engine.api import Options
 from primage.engine.changes import Action
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
 from primage.errors import PrimageError
-from primage.stacks.providers import PROVIDERS
 
 NAMESPACE = "primage-engine-test"
 CONFIG = Ref("v1", "ConfigMap", "c", NAMESPACE)
@@ -226,8 +226,8 @@ kubernetes.core.v1.ConfigMap('end', metadata=meta('end'), opts=on(done))
 KILLER = """
 import os, signal, sys
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
-from primage.stack import parse_stack_name
+from primage.engine.api import Options
+from primage.projects.project import parse_stack_name
 left = int(sys.argv[2])
 def listener(event):
     global left
@@ -280,7 +280,7 @@ def test_a_finished_job_that_was_cleaned_up_is_not_run_again(program, cluster):
 
 
 def test_a_runs_state_is_a_secret_in_its_namespace(site, cluster):
-    from primage.stack import parse_stack_name
+    from primage.projects.project import parse_stack_name
 
     engine, name = EmbeddedEngine(), parse_stack_name("batch/vo.primage.eu.local--state")
     engine.up(name, Options())

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from primage.clients.cluster import Cluster, Ref
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
 from primage.errors import ExitCode, PrimageError
-from primage.images import storage
+from primage.local.images import storage
 from primage.process import capture
 
 NAMESPACE = "primage-engine-test"
@@ -150,14 +150,18 @@ def test_a_full_disk_touches_nothing(program, cluster, tmp_path, monkeypatch):
 
 
 def test_a_quota_that_can_never_suffice_and_one_that_is_used_up_are_told(site):
-    from primage.explain import explain_object
-    from primage.stack import parse_stack_name
+    from primage.operations.why import explain_object
+    from primage.projects.project import parse_stack_name
 
     name = parse_stack_name("batch/training.primage.eu.local--quota")
     job = {
-        "name": "big", "image": "localhost/primage/base:1", "command": ["true"],
-        "cpu": "4", "memory": "64Mi", "deadline_seconds": 8,
-    }  # fmt: skip
+        "name": "big",
+        "image": "localhost/primage/base:1",
+        "command": ["true"],
+        "cpu": "4",
+        "memory": "64Mi",
+        "deadline_seconds": 8,
+    }
     engine = EmbeddedEngine()
     with pytest.raises(PrimageError, match=r"it asks for 5 of limits\.cpu, and the quota of its namespace is 4 in all"):
         engine.up(name, Options(overrides={"job": {**job, "cpu": "5"}}))

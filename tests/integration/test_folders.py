@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
 from primage.errors import PrimageError
-from primage.logs import jobs_of, read
-from primage.stack import parse_stack_name
+from primage.operations.logs import jobs_of, read
+from primage.projects.project import parse_stack_name
 
 SITE = parse_stack_name("local")
 SHARED = Path("/var/lib/primage/local/shared")

@@ -10,12 +10,12 @@ import pytest
 from hpc_machine import OTHER_VO, on_hpc, slurm_jobs, until
 
 from primage.clients.cluster import Cluster, Ref
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
 from primage.errors import PrimageError
 from primage.local.site import LocalSite
-from primage.logs import jobs_of, read
-from primage.stack import StackName, parse_stack_name
+from primage.operations.logs import jobs_of, read
+from primage.projects.project import StackName, parse_stack_name
 
 VO = "vo-dot-primage-dot-eu"
 STACK = parse_stack_name("hpc/vo.primage.eu.local--test")
@@ -252,9 +252,10 @@ def test_a_connector_may_do_its_work_and_nothing_else(cluster, verb, what, names
     user = f"system:serviceaccount:{OTHER_VO}:hpc-connector"
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{OTHER_VO}", "system:authenticated"]
     review = {
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
         "spec": {"user": user, "groups": groups, "resourceAttributes": {key: value for key, value in attributes.items() if value}},
-    }  # fmt: skip
+    }
     found = cluster._call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", None, json.dumps(review))
     assert found["status"]["allowed"] is allowed
 

@@ -15,9 +15,17 @@ SECRET = Ref("v1", "Secret", "backend-hpc", OTHER_VO)
 DEPLOYMENT = Ref("apps/v1", "Deployment", "hpc-connector", OTHER_VO)
 RUNS = 'echo run >> "$SCRATCH_FILE"; sha256sum < in/data > out.txt'
 POINTS = (
-    "before-intent", "before-staging", "after-staging", "before-sbatch", "after-sbatch", "before-recording", "before-staging-out",
-    "after-staging-out", "before-the-end", "before-tidying",
-)  # fmt: skip
+    "before-intent",
+    "before-staging",
+    "after-staging",
+    "before-sbatch",
+    "after-sbatch",
+    "before-recording",
+    "before-staging-out",
+    "after-staging-out",
+    "before-the-end",
+    "before-tidying",
+)
 REST_POINTS = ("after-staging", "after-sbatch", "before-recording", "after-staging-out", "before-tidying")
 
 

@@ -7,14 +7,14 @@ import threading
 import pytest
 
 from primage.clients.cluster import Ref
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.embedded.waiting import pods_of
-from primage.engine.engine import Options
 from primage.errors import PrimageError
-from primage.images import storage
+from primage.kubernetes.waiting import pods_of
+from primage.local.images import storage
+from primage.operations.queues import StackQueue
 from primage.process import capture
-from primage.queue import StackQueue
-from primage.stack import parse_stack_name
+from primage.projects.project import parse_stack_name
 
 VO = "vo-dot-primage-dot-eu"
 STACK = parse_stack_name("htc/vo.primage.eu.local--test")
@@ -30,9 +30,13 @@ def engine(site):
 
 def settings(arguments, script, **more):
     consumer = {
-        "image": "localhost/primage/base:1", "command": ["sh", "-c", script, "x"], "cpu": "250m", "memory": "64Mi",
-        "visibility_seconds": 3, **more.pop("consumer", {}),
-    }  # fmt: skip
+        "image": "localhost/primage/base:1",
+        "command": ["sh", "-c", script, "x"],
+        "cpu": "250m",
+        "memory": "64Mi",
+        "visibility_seconds": 3,
+        **more.pop("consumer", {}),
+    }
     producer = {"arguments": [str(a) for a in arguments], "cpu": "250m"}
     return Options(overrides={"htc": {"name": "words", "parallelism": 2, "producer": producer, "consumer": consumer, **more}})
 
@@ -119,9 +123,10 @@ def test_the_number_of_consumers_follows_the_queue_s_length(engine, cluster):
     push = "printf '%s\\n' 1 2 3 | primage-queue push; until [ -e \"$HOME/htc-gate/more\" ]; do sleep 0.2; done >&2; echo 4"
     options = settings([], 'mkdir -p "$HOME/htc-gate"; until [ -e "$HOME/htc-gate/open" ]; do sleep 0.2; done')
     options.overrides["htc"] |= {
-        "parallelism": 0, "producer": {"command": ["sh", "-c", push], "cpu": "250m"},
+        "parallelism": 0,
+        "producer": {"command": ["sh", "-c", push], "cpu": "250m"},
         "scaling": {"minimum": 0, "maximum": 3, "calm_seconds": 2},
-    }  # fmt: skip
+    }
     running = Running(options)
     queue = until(cluster, lambda q: q.standing()["running"] == 3)
     assert queue.standing()["parallelism"] == 3

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from primage.clients.cluster import Cluster
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
 from primage.errors import ExitCode, PrimageError
-from primage.images import storage
-from primage.images.catalogue import MACHINE
+from primage.local.images import storage
+from primage.local.images.catalogue import MACHINE
 from primage.process import capture
-from primage.stack import parse_stack_name
+from primage.projects.project import parse_stack_name
 
 ROOT = Path(__file__).resolve().parents[2]
 NODES = ("front", "worker-1")

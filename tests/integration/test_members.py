@@ -3,11 +3,11 @@
 import pytest
 
 from primage.clients.cluster import Ref
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
 from primage.errors import PrimageError
-from primage.logs import jobs_of, read
-from primage.stack import parse_stack_name
+from primage.operations.logs import jobs_of, read
+from primage.projects.project import parse_stack_name
 
 ONE, OTHER = "member1@primage.eu", "member2@primage.eu"
 ONE_SPACE = "member1-at-primage-dot-eu"

@@ -16,10 +16,10 @@ from redis.exceptions import NoPermissionError
 
 from htc_queue.clients import Queue
 from htc_queue.domain import Lease, Patience, QueueError, Scaling, digest
-from primage.images import storage
-from primage.images.catalogue import QUEUE
+from primage.components.queues.queue_credentials import make_credentials
+from primage.local.images import storage
+from primage.local.images.catalogue import QUEUE
 from primage.process import capture
-from primage.stacks.queue_credentials import make_credentials
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "primage-queue-test"
@@ -36,9 +36,22 @@ def server(site, tmp_path_factory):
     folder = tmp_path_factory.mktemp("redis")
     folder.chmod(0o777)
     command = [
-        "redis-server", "--port", "0", "--unixsocket", "/data/redis.sock", "--unixsocketperm", "777", "--dir", "/data",
-        "--appendonly", "yes", "--appendfsync", "always", "--save", "",
-    ]  # fmt: skip
+        "redis-server",
+        "--port",
+        "0",
+        "--unixsocket",
+        "/data/redis.sock",
+        "--unixsocketperm",
+        "777",
+        "--dir",
+        "/data",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+        "--save",
+        "",
+    ]
     subprocess.run(["podman", "rm", "-f", NAME], env={**os.environ, **storage.environment()}, capture_output=True, timeout=60)
     podman(
         "run", "-d", "--name", NAME, "--network", "none", "-v", f"{folder}:/data", "--entrypoint", command[0], QUEUE, *command[1:]
@@ -91,9 +104,16 @@ def test_each_argument_is_dealt_with_once(queue, tmp_path):
 
 
 HOSTILE = [
-    b"'; rm -rf /; echo '", b'"quoted" $(id) `id` ${HOME}', b"two\nlines\n", b"-n", b"--help", b"{}", b"\xff\xfe not text",
-    " sp\u00e4ce and \u2603".encode(), b"\\0 \\n %s *",
-]  # fmt: skip
+    b"'; rm -rf /; echo '",
+    b'"quoted" $(id) `id` ${HOME}',
+    b"two\nlines\n",
+    b"-n",
+    b"--help",
+    b"{}",
+    b"\xff\xfe not text",
+    " sp\u00e4ce and \u2603".encode(),
+    b"\\0 \\n %s *",
+]
 
 
 def test_hostile_arguments_arrive_as_they_are(queue, tmp_path):
@@ -244,8 +264,10 @@ def test_a_child_that_keeps_the_pipe_open_is_ended_and_does_not_hold_the_queue_u
     queue.close()
     started = subprocess.run(
         [sys.executable, "-m", "htc_queue", "run", *PATIENCE, "--", "sh", "-c", "sleep 300 & echo $!"],
-        capture_output=True, timeout=60, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
     assert queue.standing().done == 1
     assert not alive(int(started.stdout.split()[0])), "it may write to what others read, and nobody counts it"
 
@@ -273,9 +295,12 @@ def test_who_was_too_slow_does_not_count_twice(queue):
 
 
 HOSTILE_ENTRIES = [
-    {b"something": b"else"}, {b"argument": b""}, {b"argument": b"x", b"and": b"more"}, {b"argument": b"x" * (1024 * 1024 + 1)},
+    {b"something": b"else"},
+    {b"argument": b""},
+    {b"argument": b"x", b"and": b"more"},
+    {b"argument": b"x" * (1024 * 1024 + 1)},
     {b"": b""},
-]  # fmt: skip
+]
 HOSTILE_NUMBERS = ["", "-5", "1e9", "\u00b2", "9" * 5000, "\x1b[2J", "nan"]
 
 
@@ -387,10 +412,26 @@ def test_who_has_the_password_may_do_what_the_tool_does(login, monkeypatch, tmp_
 
 @pytest.mark.parametrize(
     "command",
-    ["DEL arguments", "SET arguments x", "XGROUP DESTROY arguments consumers", "XTRIM arguments MAXLEN 0", "RENAME arguments other",
-     "FLUSHALL", "CONFIG GET requirepass", "ACL LIST", "XADD other * a b", "GET other", "CLIENT LIST", "CLIENT PAUSE 100000",
-     "APPEND counters x", "EVAL return 0", "SUBSCRIBE x", "SHUTDOWN", "KEYS *"],
-)  # fmt: skip
+    [
+        "DEL arguments",
+        "SET arguments x",
+        "XGROUP DESTROY arguments consumers",
+        "XTRIM arguments MAXLEN 0",
+        "RENAME arguments other",
+        "FLUSHALL",
+        "CONFIG GET requirepass",
+        "ACL LIST",
+        "XADD other * a b",
+        "GET other",
+        "CLIENT LIST",
+        "CLIENT PAUSE 100000",
+        "APPEND counters x",
+        "EVAL return 0",
+        "SUBSCRIBE x",
+        "SHUTDOWN",
+        "KEYS *",
+    ],
+)
 def test_who_has_the_password_may_nothing_else(login, command):
     with pytest.raises(NoPermissionError):
         login._redis.execute_command(*command.split())
@@ -428,10 +469,20 @@ def test_a_redis_that_is_away_for_less_than_that_ends_nothing(queue, tmp_path):
     queue.push([b"a"])
     queue.close()
     worker = subprocess.Popen(
-        [sys.executable, "-m", "htc_queue", "run", "--visibility", "12", "--", "sh", "-c",
-         f"echo begun >> {tmp_path}/log; until [ -e {tmp_path}/go ]; do sleep 0.1; done"],
+        [
+            sys.executable,
+            "-m",
+            "htc_queue",
+            "run",
+            "--visibility",
+            "12",
+            "--",
+            "sh",
+            "-c",
+            f"echo begun >> {tmp_path}/log; until [ -e {tmp_path}/go ]; do sleep 0.1; done",
+        ],
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     until((tmp_path / "log").exists)
     server = frozen()
     before = queue._redis.xpending_range("arguments", "consumers", "-", "+", 1)[0]["time_since_delivered"]
@@ -454,9 +505,11 @@ def test_a_server_that_is_not_there_yet_is_waited_for_with_words(queue, tmp_path
     """As it is for a pod whose network, or whose queue's name, is a moment late."""
     place = tmp_path / "late.sock"
     late = subprocess.Popen(
-        [sys.executable, "-m", "htc_queue", "push", "a"], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "htc_queue", "push", "a"],
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         env={**os.environ, "PRIMAGE_QUEUE": f"unix://{place}"},
-    )  # fmt: skip
+    )
     assert b"waiting for the queue at unix://" in late.stderr.readline()
     place.symlink_to(queue.address.removeprefix("unix://"))
     said = late.communicate(timeout=60)[1]
@@ -512,11 +565,36 @@ class Strained:
         subprocess.run(compile_, check=True, timeout=60)
         self.set_clock(0)
         podman(
-            "run", "-d", "--name", self.NAME, "--network", "none", "-v", f"{self.disk}:/data", "-v", f"{self.clock}:/clock:ro",
-            "-e", "LD_PRELOAD=/clock/clock.so",
-            "--entrypoint", "redis-server", QUEUE, "--port", "0", "--unixsocket", "/data/redis.sock", "--unixsocketperm", "777",
-            "--dir", "/data", "--appendonly", "yes", "--appendfsync", "always", "--save", "",
-        )  # fmt: skip
+            "run",
+            "-d",
+            "--name",
+            self.NAME,
+            "--network",
+            "none",
+            "-v",
+            f"{self.disk}:/data",
+            "-v",
+            f"{self.clock}:/clock:ro",
+            "-e",
+            "LD_PRELOAD=/clock/clock.so",
+            "--entrypoint",
+            "redis-server",
+            QUEUE,
+            "--port",
+            "0",
+            "--unixsocket",
+            "/data/redis.sock",
+            "--unixsocketperm",
+            "777",
+            "--dir",
+            "/data",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+            "--save",
+            "",
+        )
 
     def set_clock(self, seconds):
         new = self.clock / "new"

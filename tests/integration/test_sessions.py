@@ -13,15 +13,15 @@ import pytest
 from hpc_machine import until
 
 from primage.clients.cluster import Ref
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.embedded.waiting import pods_of
-from primage.engine.engine import Options
 from primage.errors import PrimageError
-from primage.images import storage
+from primage.kubernetes.waiting import pods_of
+from primage.local.images import storage
+from primage.operations.sessions import session_of
 from primage.paths import state_dir
 from primage.process import capture
-from primage.session import session_of
-from primage.stack import parse_stack_name
+from primage.projects.project import parse_stack_name
 
 VO = "vo-dot-primage-dot-eu"
 HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu")

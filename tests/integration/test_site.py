@@ -5,13 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from primage.checks import run_checks
 from primage.clients.cluster import Ref
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
-from primage.images import storage
+from primage.local.images import storage
+from primage.operations.checks import run_checks
 from primage.process import capture
-from primage.stack import parse_stack_name
+from primage.projects.project import parse_stack_name
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,9 +81,13 @@ def test_one_vo_does_not_see_anothers_files(site):
         for vo, script in (("vo.primage.eu", "cat /primage/HOME/shared/theirs"), ("training.primage.eu", READ_OTHER)):
             name = parse_stack_name(f"batch/{vo}.local--isolation")
             job = {
-                "name": "look", "image": "localhost/primage/base:1", "command": ["sh", "-c", script],
-                "cpu": "50m", "memory": "32Mi", "backoff_limit": 0,
-            }  # fmt: skip
+                "name": "look",
+                "image": "localhost/primage/base:1",
+                "command": ["sh", "-c", script],
+                "cpu": "50m",
+                "memory": "32Mi",
+                "backoff_limit": 0,
+            }
             EmbeddedEngine().up(name, Options(overrides={"job": job}))
             EmbeddedEngine().destroy(name, Options())
     finally:
@@ -92,13 +96,16 @@ def test_one_vo_does_not_see_anothers_files(site):
 
 def test_another_vos_volume_cannot_be_claimed(site, cluster):
     claim = {
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
         "metadata": {"name": "thief", "namespace": "training-dot-primage-dot-eu"},
         "spec": {
-            "accessModes": ["ReadWriteMany"], "storageClassName": "", "volumeName": "vo-dot-primage-dot-eu.home-shared",
+            "accessModes": ["ReadWriteMany"],
+            "storageClassName": "",
+            "volumeName": "vo-dot-primage-dot-eu.home-shared",
             "resources": {"requests": {"storage": "1Gi"}},
         },
-    }  # fmt: skip
+    }
     cluster.apply(claim, manager="test")
     phases = [current["status"].get("phase") for current in cluster.watch(Ref.of(claim), timeout_s=6) if current]
     cluster.delete(Ref.of(claim))
@@ -120,8 +127,13 @@ def test_a_node_is_removed_and_joins_again(site, cluster):
         raise AssertionError("worker-1 did not get ready")
     name = parse_stack_name("batch/vo.primage.eu.local--rejoined")
     job = {
-        "name": "there", "image": "localhost/primage/base:1", "command": ["true"], "cpu": "50m", "memory": "32Mi",
-        "node_selector": {"kubernetes.io/hostname": "worker-1"}, "deadline_seconds": 120,
-    }  # fmt: skip
+        "name": "there",
+        "image": "localhost/primage/base:1",
+        "command": ["true"],
+        "cpu": "50m",
+        "memory": "32Mi",
+        "node_selector": {"kubernetes.io/hostname": "worker-1"},
+        "deadline_seconds": 120,
+    }
     EmbeddedEngine().up(name, Options(overrides={"job": job}))
     EmbeddedEngine().destroy(name, Options())

@@ -9,7 +9,7 @@ import pytest
 from hpc_machine import OTHER_HOME, OTHER_VO, Jobs, on_hpc, slurm_jobs, until
 
 from primage.clients.cluster import Ref
-from primage.engine.embedded.waiting import events_of
+from primage.kubernetes.waiting import events_of
 
 ACCOUNT = "vo20002"
 SECRET = Ref("v1", "Secret", "backend-hpc-rest", OTHER_VO)

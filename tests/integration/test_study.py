@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from primage.images.wheels import unpack_wheels
+from primage.local.images.wheels import unpack_wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 7

@@ -5,11 +5,11 @@ from functools import cache
 
 import pytest
 
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.session import Session
-from primage.engine.engine import Options
 from primage.paths import repository_root
-from primage.stack import all_projects, parse_stack_name
+from primage.projects.project import all_projects, parse_stack_name
 
 SCALING = {"htc.parallelism": 1, "htc.scaling": {"minimum": 0, "maximum": 5}}
 """Settings that no stack of the repository has, and that make objects of their own."""

@@ -14,9 +14,13 @@ from primage.errors import ExitCode, PrimageError
 
 def primage(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-m", "primage", *arguments], capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-m", "primage", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
         env={**os.environ, **environment},
-    )  # fmt: skip
+    )
 
 
 def commands(group, *path):

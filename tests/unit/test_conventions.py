@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from primage.toolchain import build, versions
+from primage.local.toolchain import build, versions
 
 PATH = re.compile(r"`((?:[A-Za-z0-9_.<>*-]+/)+[A-Za-z0-9_.*-]*|[A-Z][A-Za-z]*\.(?:md|toml|yaml)|Makefile)`")
 OUTSIDE = (
@@ -23,6 +23,7 @@ OUTSIDE = (
     "study-histology/vo",
     "job/",
     "pod/",
+    "pulumi.com/",
     "<app>/",
     "HOME/",
     "jobs/",
@@ -88,14 +89,14 @@ def test_make_runs_every_tier(repository):
 
 
 def test_versions_are_the_pinned_ones(repository):
-    pins = (repository / "primage/toolchain/go.mod").read_text()
+    pins = (repository / "primage/local/toolchain/go.mod").read_text()
     assert f"k8s.io/kubernetes {versions.KUBERNETES} " in pins
     assert f"go.etcd.io/etcd/server/v3 {versions.ETCD} " in pins
     assert f"github.com/coredns/coredns {versions.COREDNS} " in pins
     assert set(re.findall(r"^\t(\S+)$", pins.split("tool (")[1].split(")")[0], re.MULTILINE)) == {
         tool.package for tool in build.KUBERNETES_TOOLS.tools
     }
-    router = (repository / "primage/toolchain/kube_router/go.mod").read_text()
+    router = (repository / "primage/local/toolchain/kube_router/go.mod").read_text()
     assert f"github.com/cloudnativelabs/kube-router/v2 {versions.KUBE_ROUTER} " in router
     assert re.findall(r"^tool (\S+)$", router, re.MULTILINE) == [tool.package for tool in build.KUBE_ROUTER_TOOLS.tools]
     assert f"github.com/pulumi/pulumi/sdk/v3 {versions.PULUMI}" in (build.PULUMI_TOOLS.folder / "go.mod").read_text()
@@ -125,3 +126,8 @@ def test_requirements_are_locked_by_hash_and_name_no_index(repository, name):
     assert not re.search(r"https?://|--index|--find-links|file:/", text)
     pins = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
     assert all("==" in line for line in pins)
+
+
+def test_the_formatter_formats_everything(repository):
+    kept = "fmt: " + "skip"
+    assert [path for path in tracked(repository, "*.py") if kept in path.read_text()] == []

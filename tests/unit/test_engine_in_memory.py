@@ -10,15 +10,15 @@ import yaml
 from memory_cluster import MemoryCluster
 
 from primage.clients.cluster import Ref
+from primage.components import generated_secret
+from primage.components.dynamic_providers import PROVIDERS, QUEUE_CREDENTIALS
+from primage.engine.api import Options
 from primage.engine.changes import Action
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.state import FileStore, StackState
-from primage.engine.engine import Options
 from primage.errors import PrimageError
 from primage.paths import state_dir
-from primage.stack import StackName, parse_stack_name
-from primage.stacks import generated_secret
-from primage.stacks.providers import PROVIDERS, QUEUE_CREDENTIALS
+from primage.projects.project import StackName, parse_stack_name
 
 SPACE = "vo-dot-primage-dot-eu"
 OTHER_SPACE = "training-dot-primage-dot-eu"
@@ -178,7 +178,7 @@ def test_a_secret_named_by_a_dynamic_entry_is_looked_at_before_it_goes(cluster, 
 
 
 def test_a_session_in_another_namespace_is_not_opened(cluster, site):
-    from primage.session import session_of
+    from primage.operations.sessions import session_of
 
     engine = EmbeddedEngine()
     engine.up(NOTEBOOK, Options())
@@ -254,8 +254,8 @@ def test_a_kind_that_no_app_makes_is_refused_before_anything_is_made(cluster, si
 
 
 def test_the_registry_names_the_programs_own_classes():
-    from primage.stacks.queue_credentials import QueueCredentials
-    from primage.stacks.session_token import SessionToken
+    from primage.components.queues.queue_credentials import QueueCredentials
+    from primage.components.sessions.session_token import SessionToken
 
     assert {f"pulumi-python:{made._resource_type_name}" for made in (QueueCredentials, SessionToken)} == set(PROVIDERS)
     assert all(make() for make in PROVIDERS.values())
@@ -310,7 +310,7 @@ def test_credentials_of_a_run_that_was_killed_are_taken_over(cluster, site):
 PROGRAM = """
 import pulumi
 import pulumi_kubernetes as kubernetes
-from primage.stacks.labels import label_everything
+from primage.components.labels import label_everything
 label_everything(stack='tiny', site='tiny')
 provider = kubernetes.Provider('cluster', kubeconfig='/var/lib/primage/local/kubeconfig')
 opts = pulumi.ResourceOptions(provider=provider)

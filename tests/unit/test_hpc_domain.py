@@ -141,7 +141,7 @@ def test_no_text_of_a_persons_is_an_option(script, argument):
 
 @given(st.integers(0, 10**6), st.sampled_from(["", "m", "k", "M", "G", "Ki", "Mi", "Gi"]))
 def test_amounts_are_kubernetes_own(number, unit):
-    from primage.quantities import parse_quantity
+    from primage.contract.quantities import parse_quantity
 
     assert amount(f"{number}{unit}") == parse_quantity(f"{number}{unit}")
 
@@ -265,9 +265,18 @@ def test_every_centre_a_site_may_describe_is_one_its_connectors_take():
     site = yaml.safe_load((Path(__file__).parents[2] / "Pulumi.local.yaml").read_text())["config"]["primage:site"]
     own = [HpcBackendConfig.model_validate(backend) for backend in site["hpc"]["backends"]]
     every = HpcBackendConfig(
-        name="a", endpoint="host:22", vos=("v",), partition="p,q", account="a.b", scratch="${A}/$B/c", datalake="/d/{vo}",
-        slurmrestd="https://h:1", networks=("192.0.2.0/24",), max_jobs=7, poll_seconds=0.2,
-    )  # fmt: skip
+        name="a",
+        endpoint="host:22",
+        vos=("v",),
+        partition="p,q",
+        account="a.b",
+        scratch="${A}/$B/c",
+        datalake="/d/{vo}",
+        slurmrestd="https://h:1",
+        networks=("192.0.2.0/24",),
+        max_jobs=7,
+        poll_seconds=0.2,
+    )
     found = backends_of(json.dumps([backend.for_connector("vo.primage.eu") for backend in [*own, every]]))
     assert [backend.name for backend in found] == [*(backend.name for backend in own), "a"]
     assert found[-1] == Backend("a", "host:22", "p,q", "a.b", "${A}/$B/c", "/d/vo.primage.eu", "https://h:1", 7, 0.2)

@@ -9,15 +9,15 @@ import pytest
 from memory_cluster import MemoryCluster
 
 from primage.clients.cluster import Ref
+from primage.components import generated_secret
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.state import FileStore, StackState, Status
-from primage.engine.engine import Options
 from primage.engine.move import move_to_pulumi
 from primage.engine.moved import aside
 from primage.errors import PrimageError
 from primage.paths import state_dir
-from primage.stack import StackName, parse_stack_name
-from primage.stacks import generated_secret
+from primage.projects.project import StackName, parse_stack_name
 
 FAKE = Path(__file__).parents[1] / "helpers/fake_pulumi.py"
 HTC = parse_stack_name("htc/vo.primage.eu.local--trial")

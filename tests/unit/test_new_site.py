@@ -7,7 +7,7 @@ import pytest
 
 from primage.errors import PrimageError
 from primage.operations.new_site import NewSite, write_site
-from primage.validation import validate_repository
+from primage.projects.validation import validate_repository
 
 SITE = NewSite("second", "vo.example.org", 20003, "on-premises", "/etc/primage/second.kubeconfig", "/srv/lake", "/srv/home")
 

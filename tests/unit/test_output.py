@@ -73,7 +73,7 @@ def test_a_status_shows_what_others_wrote(monkeypatch):
 
 
 def test_a_check_shows_what_others_wrote(monkeypatch):
-    from primage import checks
+    from primage.operations import checks
 
     def run(_, tell):
         found = checks.Check("batch job", False, f"{MARKUP} {MOVES}", 0.1)
@@ -85,7 +85,7 @@ def test_a_check_shows_what_others_wrote(monkeypatch):
 
 
 def test_why_shows_what_others_wrote(monkeypatch):
-    from primage import explain
+    from primage.operations import why as explain
 
     monkeypatch.setattr(explain, "explain", lambda _: [explain.Answer("Pod a/b", "waiting", f"{MARKUP}{LINES}{MOVES}", LINES)])
     text = shown("why", "pod/a/b")
@@ -94,7 +94,7 @@ def test_why_shows_what_others_wrote(monkeypatch):
 
 
 def test_dead_letters_show_what_others_wrote(monkeypatch):
-    from primage import queue
+    from primage.operations import queues as queue
 
     letter = {"argument": LINES + MOVES, "error": MARKUP + LINES, "tail": f"{MARKUP}\n{MOVES}\n", "tries": 3, "at": 0}
 
@@ -113,8 +113,8 @@ def test_dead_letters_show_what_others_wrote(monkeypatch):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_logs_are_text_for_a_person_and_as_they_are_for_a_program(terminal, monkeypatch):
-    from primage import logs
     from primage.clients.cluster import Ref
+    from primage.operations import logs
 
     monkeypatch.setattr(logs, "jobs_of", lambda _: [(None, Ref("batch/v1", "Job", "a", "b"))])
     monkeypatch.setattr(logs, "read", lambda *_, follow: iter([f"{MOVES}\n", "10%\r20%\n"]))

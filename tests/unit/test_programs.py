@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from primage.contract import SiteOutputs
+from primage.contract.outputs import SiteOutputs
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
 from primage.errors import PrimageError
-from primage.stack import parse_stack_name
+from primage.projects.project import parse_stack_name
 
 
 @pytest.fixture(scope="module")

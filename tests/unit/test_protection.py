@@ -5,12 +5,12 @@ import io
 import pytest
 
 from primage.engine import protection
+from primage.engine.api import Options
 from primage.engine.changes import Action, Change, Result
-from primage.engine.engine import Options
-from primage.engine.pulumi_cli import PulumiEngine
-from primage.engine.pulumi_command import Workspace
+from primage.engine.pulumi_cli.command import Workspace
+from primage.engine.pulumi_cli.engine import PulumiEngine
 from primage.errors import PrimageError
-from primage.stack import StackName, project_of
+from primage.projects.project import StackName, project_of
 
 URN = "urn:pulumi:local::primage::primage:site:VirtualOrganisation$kubernetes:core/v1:{}::{}"
 APP = StackName(site="local", app="batch", vo="vo.primage.eu")

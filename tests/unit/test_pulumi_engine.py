@@ -12,14 +12,15 @@ import yaml
 from memory_cluster import MemoryCluster
 
 from primage.clients.cluster import Ref
-from primage.engine import pulumi_command, pulumi_watch
+from primage.components.dynamic_providers import QUEUE_CREDENTIALS
+from primage.engine.api import Options
 from primage.engine.changes import Action
-from primage.engine.engine import Options
-from primage.engine.pulumi_cli import PulumiEngine
+from primage.engine.pulumi_cli import command as pulumi_command
+from primage.engine.pulumi_cli import watch as pulumi_watch
+from primage.engine.pulumi_cli.engine import PulumiEngine
 from primage.errors import PrimageError
 from primage.names import stack_label
-from primage.stack import StackName, parse_stack_name
-from primage.stacks.providers import QUEUE_CREDENTIALS
+from primage.projects.project import StackName, parse_stack_name
 
 FAKE = Path(__file__).parents[1] / "helpers/fake_pulumi.py"
 BATCH = parse_stack_name("batch/vo.primage.eu.local--trial")
@@ -116,7 +117,7 @@ def test_what_a_killed_run_made_and_did_not_note_goes_with_the_stack(pulumi, mon
     for ref, labels in ((own, label), (others, {"primage.eu/stack": "local"}), (secret, label)):
         metadata = {"name": ref.name, "namespace": ref.namespace, "labels": labels}
         cluster.put({"apiVersion": "v1", "kind": ref.kind, "metadata": metadata})
-    monkeypatch.setattr("primage.engine.pulumi_cli._cluster", lambda _: cluster)
+    monkeypatch.setattr("primage.engine.pulumi_cli.engine._cluster", lambda _: cluster)
     begun = [
         pending(own),
         pending(others),
@@ -228,7 +229,7 @@ class Cluster:
 
 @pytest.fixture
 def stuck(monkeypatch):
-    monkeypatch.setattr("primage.engine.pulumi_cli._cluster", lambda _: Cluster())
+    monkeypatch.setattr("primage.engine.pulumi_cli.engine._cluster", lambda _: Cluster())
     monkeypatch.setattr(pulumi_watch, "LOOK_S", 0.2)
 
 

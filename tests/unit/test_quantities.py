@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primage.quantities import InvalidQuantityError, parse_quantity
+from primage.contract.quantities import InvalidQuantityError, parse_quantity
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from htc_queue.domain import (
     printable,
     require_fit,
 )
-from primage.stacks.htc_settings import HtcSettings
-from primage.stacks.queue_credentials import make_credentials
+from primage.components.queues.htc_settings import HtcSettings
+from primage.components.queues.queue_credentials import make_credentials
 
 plain = st.binary(min_size=1, max_size=200).filter(lambda data: b"\0" not in data)
 

@@ -120,9 +120,13 @@ print("it went on")
 
 def in_a_process(keep, work):
     return subprocess.run(
-        [sys.executable, "-c", IN_A_PROCESS.format(keep=keep, work=work)], capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", IN_A_PROCESS.format(keep=keep, work=work)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT / "services/htc_queue")},
-    )  # fmt: skip
+    )
 
 
 def test_a_function_whose_lease_cannot_be_kept_ends_with_its_process():

@@ -42,9 +42,13 @@ IN_ITS_PARENT_S_GROUP = "import os, sys, time; os.setpgid(0, os.getpgid(os.getpp
 def run(seconds, *command, stdout=subprocess.DEVNULL):
     """In a process of its own, as a consumer does it: what became of the command, and of this process' memory."""
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(seconds), *command], stdout=stdout, stderr=subprocess.PIPE, timeout=60, check=True,
+        [sys.executable, "-c", RUN, str(seconds), *command],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT / "services/htc_queue")},
-    )  # fmt: skip
+    )
     return json.loads(done.stderr)
 
 

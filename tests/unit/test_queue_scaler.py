@@ -13,7 +13,7 @@ from htc_queue.clients import Queue
 from htc_queue.domain import MOST_CONSUMERS, QueueError, Scaling, Standing
 from htc_queue.job import MOST_BYTES, ApiError, Job
 from htc_queue.scaler import scale
-from primage.stacks.queue_credentials import make_credentials
+from primage.components.queues.queue_credentials import make_credentials
 
 JOB = {"metadata": {}, "spec": {"parallelism": 2}, "status": {}}
 
@@ -82,10 +82,20 @@ def test_a_number_out_of_bounds_is_not_asked_for(server, number):
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"no JSON", [], {}, {"metadata": {}}, {**JOB, "spec": {"parallelism": "many"}}, {**JOB, "status": []},
-     {**JOB, "status": {"conditions": [1]}}, b"[" * 100_000, b'{"a": "' + b"x" * MOST_BYTES + b'"}'],
+    [
+        b"",
+        b"no JSON",
+        [],
+        {},
+        {"metadata": {}},
+        {**JOB, "spec": {"parallelism": "many"}},
+        {**JOB, "status": []},
+        {**JOB, "status": {"conditions": [1]}},
+        b"[" * 100_000,
+        b'{"a": "' + b"x" * MOST_BYTES + b'"}',
+    ],
     ids=range(10),
-)  # fmt: skip
+)
 def test_an_answer_that_is_no_job_is_an_error_and_nothing_more(server, answer):
     server.answers = [answer]
     with pytest.raises(ApiError, match="answer"):
@@ -117,9 +127,15 @@ def test_a_scaler_goes_on_after_every_error(server, monkeypatch, capfd):
 
 @pytest.mark.parametrize(
     "options",
-    [["--most", "1001"], ["--most", "-1"], ["--most", "\u0663"], ["--most", "2", "--each", "0"], ["--most", "2", "--calm", "inf"],
-     ["--most", "2", "--calm", "nan"]],
-)  # fmt: skip
+    [
+        ["--most", "1001"],
+        ["--most", "-1"],
+        ["--most", "\u0663"],
+        ["--most", "2", "--each", "0"],
+        ["--most", "2", "--calm", "inf"],
+        ["--most", "2", "--calm", "nan"],
+    ],
+)
 def test_bounds_that_are_none_are_refused(options, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["scale", "--job", "a", *options])

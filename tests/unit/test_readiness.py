@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primage.engine.embedded.readiness import State, explain_pods, explain_quota, require_known_wait, verdict
 from primage.errors import PrimageError
+from primage.kubernetes.readiness import State, explain_pods, explain_quota, require_known_wait, verdict
 
 
 def job(**status):
@@ -29,14 +29,16 @@ def condition(name, reason=""):
         ({"kind": "Deployment", "metadata": {"generation": 2}, "spec": {}, "status": {"observedGeneration": 1}}, State.WAITING),
         (
             {
-                "kind": "Deployment", "metadata": {"generation": 2}, "spec": {"replicas": 1},
+                "kind": "Deployment",
+                "metadata": {"generation": 2},
+                "spec": {"replicas": 1},
                 "status": {"observedGeneration": 2, "updatedReplicas": 1, "availableReplicas": 1},
             },
             State.READY,
         ),
         ({"kind": "CustomResourceDefinition", "status": {}}, State.WAITING),
     ],
-)  # fmt: skip
+)
 def test_verdicts(obj, state):
     assert verdict(obj).state is state
 

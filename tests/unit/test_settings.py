@@ -1,8 +1,8 @@
 import pytest
 
-from primage.engine.settings import effective_config, parse_override
 from primage.errors import PrimageError
-from primage.stack import load_project, parse_stack_name
+from primage.projects.overrides import effective_config, parse_override
+from primage.projects.project import load_project, parse_stack_name
 
 NAME = parse_stack_name("batch/vo.primage.eu.local")
 

@@ -2,7 +2,7 @@ import pytest
 
 from primage.errors import PrimageError
 from primage.names import namespace_for
-from primage.stack import StackName, parse_stack_name
+from primage.projects.project import StackName, parse_stack_name
 
 
 @pytest.mark.parametrize(

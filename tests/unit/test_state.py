@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from memory_cluster import MemoryCluster
 
 from primage.clients.cluster import Ref
+from primage.components.dynamic_providers import PROVIDERS, QUEUE_CREDENTIALS, SESSION_TOKEN
 from primage.engine.embedded.state import FILE, RUN, VERSION, Entry, FileStore, SecretStore, StackState, Status
 from primage.errors import PrimageError
-from primage.stack import StackName, parse_stack_name
-from primage.stacks.providers import PROVIDERS, QUEUE_CREDENTIALS, SESSION_TOKEN
+from primage.projects.project import StackName, parse_stack_name
 
 STATES = Path(__file__).parent / "states"
 SITE = StackName("s")
@@ -276,9 +276,10 @@ def test_any_bytes_in_the_secret_are_a_state_or_an_error(data):
 
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), lambda x: st.lists(x, max_size=4)
-    | st.dictionaries(st.text(max_size=10), x, max_size=4), max_leaves=8,
-)  # fmt: skip
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda x: st.lists(x, max_size=4) | st.dictionaries(st.text(max_size=10), x, max_size=4),
+    max_leaves=8,
+)
 PARTS = st.fixed_dictionaries(
     {},
     optional={

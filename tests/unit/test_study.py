@@ -6,8 +6,8 @@ import tarfile
 
 import pytest
 
-from primage import study
 from primage.errors import PrimageError
+from primage.operations import study
 
 
 def packed(*members):

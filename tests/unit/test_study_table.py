@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from primage.errors import PrimageError
-from primage.study_table import Seen, processes_of, speedup_of, table_of
+from primage.operations.study_table import Seen, processes_of, speedup_of, table_of
 
 SEEN = {
     "local": Seen(submitted=10.0, ended=70.5, processes=({"began": 10.1, "ended": 70.2, "partitions": 128},)),

@@ -1,8 +1,8 @@
 import os
 from dataclasses import replace
 
-from primage.images.catalogue import Image, kubernetes_images
-from primage.toolchain import build
+from primage.local.images.catalogue import Image, kubernetes_images
+from primage.local.toolchain import build
 
 
 def test_output_names_are_those_go_gives():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from primage.validation import validate_repository
+from primage.projects.validation import validate_repository
 
 SITES = sorted((Path(__file__).parent / "sites").glob("*.yaml"))
 

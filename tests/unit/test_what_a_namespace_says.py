@@ -5,12 +5,12 @@ import json
 import pytest
 from memory_cluster import MemoryCluster
 
-from primage import hpc
 from primage.clients.cluster import Ref
-from primage.engine.connection import Connection, site_connection
 from primage.errors import ExitCode, PrimageError
-from primage.queue import StackQueue
-from primage.stack import StackName, parse_stack_name
+from primage.operations import hpc_login as hpc
+from primage.operations.queues import StackQueue
+from primage.projects.connection import Connection, site_connection
+from primage.projects.project import StackName, parse_stack_name
 
 SPACE = "vo-dot-primage-dot-eu"
 

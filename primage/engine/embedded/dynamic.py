@@ -1,7 +1,7 @@
 """Dynamic providers (`pulumi.dynamic`), called directly in this process.
 
 Pulumi's SDK puts the provider into the resource's own properties, pickled (key `__provider`), for Pulumi's own engine. It
-is never looked at here: the resource's type is the name of a provider of this repository (primage/stacks/providers.py).
+is never looked at here: the resource's type is the name of a provider of this repository (primage/components/dynamic_providers.py).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from primage.components.dynamic_providers import PREFIX, PROVIDERS, Provider
 from primage.engine.embedded.state import CONNECTION, Dynamic
 from primage.errors import ExitCode, PrimageError
-from primage.stacks.providers import PREFIX, PROVIDERS, Provider
 
 PICKLED = "__provider"
 
@@ -39,7 +39,7 @@ def find_provider(type_: str, name: str) -> Provider:
     if make is None:
         raise PrimageError(
             f"{name} is made by a dynamic provider ({type_}) that the embedded engine does not know",
-            todo="name the resource's class and register its provider in primage/stacks/providers.py, or use --engine pulumi",
+            todo="register its provider in primage/components/dynamic_providers.py, or use --engine pulumi",
             code=ExitCode.UNSUPPORTED,
         )
     return make()

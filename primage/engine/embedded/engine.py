@@ -15,21 +15,20 @@ from typing import Any
 
 from primage.clients.cluster import Cluster, Object
 from primage.engine import moved, protection
-from primage.engine.changes import Action, Change, Result
-from primage.engine.connection import Connection, site_connection
-from primage.engine.embedded.objects import MASK
+from primage.engine.api import Options
+from primage.engine.changes import MASK, Action, Change, Result
+from primage.engine.embedded.monitor import run_program
 from primage.engine.embedded.ownership import Owner, Scope, whose
-from primage.engine.embedded.program import run_program
-from primage.engine.embedded.readiness import verdict
 from primage.engine.embedded.removal import Remover
 from primage.engine.embedded.session import Mode, Session
 from primage.engine.embedded.state import Entry, FileStore, SecretStore, StackState, StateStore, Status, find_unreadable
-from primage.engine.engine import Options
-from primage.engine.settings import effective_config
 from primage.errors import ExitCode, PrimageError
+from primage.kubernetes.readiness import verdict
 from primage.names import SITE_PROJECT
 from primage.paths import repository_root, state_dir
-from primage.stack import Project, StackName, all_projects, parse_stack_name, project_of
+from primage.projects.connection import Connection, site_connection
+from primage.projects.overrides import effective_config
+from primage.projects.project import Project, StackName, all_projects, parse_stack_name, project_of
 
 
 class EmbeddedEngine:
@@ -292,8 +291,11 @@ def _offline_outputs_of(name: StackName) -> dict[str, Any]:
     """In a process of its own: Pulumi's runtime holds one program at a time."""
     done = subprocess.run(
         [sys.executable, "-m", "primage", "outputs", str(name), "--offline", "--json"],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     if done.returncode != 0:
         raise PrimageError(f"the outputs of stack {name} cannot be worked out offline: {done.stderr.strip()[-500:]}")
     loaded: dict[str, Any] = json.loads(done.stdout)

@@ -5,21 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from primage.clients.cluster import Object, Ref
-from primage.engine.changes import FieldChange
+from primage.clients.cluster import Object
+from primage.engine.changes import MASK, FieldChange
 from primage.engine.embedded.values import Path
 
-MASK = "[secret]"
 _SERVER_SIDE = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
-SKIP_AWAIT = "pulumi.com/skipAwait"
-TIMEOUT = "pulumi.com/timeoutSeconds"
-WAIT_FOR = "pulumi.com/waitFor"
-PATCH_FORCE = "pulumi.com/patchForce"
-
-
-def label_of(obj: Object) -> str:
-    """What a person calls the object."""
-    return str(Ref.of(obj))
 
 
 def is_secret_path(obj: Object, path: Path, secrets: frozenset[Path]) -> bool:
@@ -98,9 +88,3 @@ def managers_of(obj: Object) -> list[str]:
     """Who has written fields of the object."""
     entries = obj.get("metadata", {}).get("managedFields", [])
     return sorted({entry.get("manager", "?") for entry in entries})
-
-
-def annotation(obj: Object, name: str) -> str:
-    """An annotation's value, empty when it is not there."""
-    value = (obj.get("metadata", {}).get("annotations") or {}).get(name, "")
-    return str(value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from primage.clients.cluster import Object, Ref
 from primage.engine.embedded.objects import managed_by, managers_of
 from primage.names import LABEL_APP, LABEL_SITE, LABEL_STACK, stack_label
-from primage.stack import Project, StackName
+from primage.projects.project import Project, StackName
 
 APP_KINDS = frozenset(
     {

@@ -8,12 +8,12 @@ from typing import Any
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.engine.changes import Event, Listener
-from primage.engine.connection import Connection
 from primage.engine.embedded import dynamic
 from primage.engine.embedded.ownership import Owner, Scope, whose
 from primage.engine.embedded.state import Dynamic, Entry, checked_ref
-from primage.engine.embedded.waiting import wait_gone
 from primage.errors import PrimageError
+from primage.kubernetes.waiting import wait_gone
+from primage.projects.connection import Connection
 
 
 @dataclass(frozen=True)

@@ -12,28 +12,20 @@ from enum import Enum
 from typing import Any
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused
-from primage.engine.changes import Action, Change, Event, Listener
+from primage.components.dynamic_providers import Provider
+from primage.engine.changes import MASK, Action, Change, Event, Listener
 from primage.engine.embedded import dynamic
-from primage.engine.embedded.objects import (
-    MASK,
-    PATCH_FORCE,
-    SKIP_AWAIT,
-    TIMEOUT,
-    WAIT_FOR,
-    annotation,
-    differences,
-    masked,
-)
+from primage.engine.embedded.monitor import Registered, Registration
+from primage.engine.embedded.objects import differences, masked
 from primage.engine.embedded.ownership import Owner, Scope, whose
-from primage.engine.embedded.program import Registered, Registration
-from primage.engine.embedded.readiness import State, require_known_wait, verdict
 from primage.engine.embedded.removal import Remover
 from primage.engine.embedded.state import Dynamic, Entry, StackState, StateStore, Status, entry_of
 from primage.engine.embedded.values import UNKNOWN, Decoded, Path
-from primage.engine.embedded.waiting import wait_gone, wait_ready
 from primage.errors import ExitCode, PrimageError
+from primage.kubernetes.annotations import PATCH_FORCE, SKIP_AWAIT, TIMEOUT, WAIT_FOR, annotation
+from primage.kubernetes.readiness import State, require_known_wait, verdict
+from primage.kubernetes.waiting import wait_gone, wait_ready
 from primage.names import LABEL_STACK
-from primage.stacks.providers import Provider
 
 DEFAULT_TIMEOUT_S = 600.0
 

@@ -26,12 +26,12 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, ValidationError, field_validator, model_validator
 
 from primage.clients.cluster import Cluster, Ref, Refused
+from primage.components.dynamic_providers import PREFIX, PROVIDERS
 from primage.engine.embedded import state_v1
 from primage.engine.embedded.ownership import Scope
 from primage.errors import ExitCode, PrimageError
 from primage.names import LABEL_MANAGED_BY, LABEL_STACK, stack_label
-from primage.stack import StackName
-from primage.stacks.providers import PREFIX, PROVIDERS
+from primage.projects.project import StackName
 
 VERSION = 2
 SECRET_TYPE = "primage.eu/state"  # noqa: S105  # a type of Secrets

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from primage.components.dynamic_providers import PREFIX, QUEUE_CREDENTIALS, SESSION_TOKEN, UNNAMED
 from primage.errors import PrimageError
-from primage.stacks.providers import PREFIX, QUEUE_CREDENTIALS, SESSION_TOKEN, UNNAMED
 
 BY_PARENT = {"primage:app:Queue": QUEUE_CREDENTIALS, "primage:app:Session": SESSION_TOKEN}
 """What a resource of the unnamed type is, by the type of the component it is in."""
@@ -50,6 +50,6 @@ def _type(urn: str, raw: dict[str, Any], where: str) -> str:
         raise PrimageError(
             f"the state names {str(raw['name'])[:100]!r}, made by a dynamic provider that this primage does not know",
             where=where,
-            todo="destroy the stack with the primage that made it, or register the provider in primage/stacks/providers.py",
+            todo="destroy the stack with the primage that made it, or register it in primage/components/dynamic_providers.py",
         )
     return BY_PARENT[parent]

@@ -203,10 +203,18 @@ class Connection(ABC):
             if credentials.certificate.strip():
                 key = (key, asyncssh.import_certificate(credentials.certificate))
             connection = await asyncssh.connect(
-                host, port, username=credentials.username, client_keys=[key], agent_path=None, config=None,
-                known_hosts=asyncssh.import_known_hosts(credentials.known_hosts.decode()), connect_timeout=15,
-                login_timeout=20, keepalive_interval=5, keepalive_count_max=3,
-            )  # fmt: skip
+                host,
+                port,
+                username=credentials.username,
+                client_keys=[key],
+                agent_path=None,
+                config=None,
+                known_hosts=asyncssh.import_known_hosts(credentials.known_hosts.decode()),
+                connect_timeout=15,
+                login_timeout=20,
+                keepalive_interval=5,
+                keepalive_count_max=3,
+            )
         except asyncssh.HostKeyNotVerifiable as error:
             raise UnavailableError("HostKeyRefused", f"{host} shows a host key that is not pinned: {error.reason}") from error
         except asyncssh.PermissionDenied as error:

@@ -370,9 +370,14 @@ UID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 def sbatch_options(request: Request, backend: Backend, owner: str, attempt: int) -> list[str]:
     """Options of sbatch; nothing a person wrote goes through a shell."""
     options = [
-        f"--comment={comment(owner, request.uid, attempt)}", f"--job-name={request.name}", "--no-requeue", "--parsable",
-        "--nodes=1", "--ntasks=1", "--open-mode=append",
-    ]  # fmt: skip
+        f"--comment={comment(owner, request.uid, attempt)}",
+        f"--job-name={request.name}",
+        "--no-requeue",
+        "--parsable",
+        "--nodes=1",
+        "--ntasks=1",
+        "--open-mode=append",
+    ]
     partition = request.partition or backend.partition
     options += [f"--partition={partition}"] if partition else []
     options += [f"--account={backend.account}"] if backend.account else []
@@ -387,15 +392,25 @@ def rest_submission(request: Request, backend: Backend, owner: str, attempt: int
     """The body of slurmrestd's `job/submit`, for an attempt whose files are in `folder`."""
     partition = request.partition or backend.partition
     wanted: dict[str, Any] = {
-        "partition": partition, "account": backend.account, "cpus_per_task": request.cpus, "memory_per_node": request.memory_mib,
-        "gres": f"gpu:{request.gpus}" if request.gpus else "", "time_limit": math.ceil(request.seconds / 60),
-    }  # fmt: skip
+        "partition": partition,
+        "account": backend.account,
+        "cpus_per_task": request.cpus,
+        "memory_per_node": request.memory_mib,
+        "gres": f"gpu:{request.gpus}" if request.gpus else "",
+        "time_limit": math.ceil(request.seconds / 60),
+    }
     job = {
-        "name": request.name, "comment": comment(owner, request.uid, attempt), "requeue": False, "nodes": [1, 1], "tasks": 1,
-        "open_mode": "append", "current_working_directory": str(PurePosixPath(folder).parent),
-        "standard_output": f"{folder}/output", "standard_error": f"{folder}/output",
+        "name": request.name,
+        "comment": comment(owner, request.uid, attempt),
+        "requeue": False,
+        "nodes": [1, 1],
+        "tasks": 1,
+        "open_mode": "append",
+        "current_working_directory": str(PurePosixPath(folder).parent),
+        "standard_output": f"{folder}/output",
+        "standard_error": f"{folder}/output",
         "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin"},
-    }  # fmt: skip
+    }
     script = f"#!/bin/bash\nexec {shlex.quote(f'{folder}/run.sh')} {shlex.quote(folder)}\n"
     return {"script": script, "job": {**job, **{key: value for key, value in wanted.items() if value}}}
 
@@ -536,7 +551,7 @@ _STATES = {
     "PREEMPTED": ("Preempted", "made room for a job that goes before it", True),
     "CANCELLED": ("Cancelled", "was cancelled on the HPC machine, by its operators or by hand", False),
     "REVOKED": ("Cancelled", "was revoked on the HPC machine", False),
-}  # fmt: skip
+}
 
 
 @dataclass

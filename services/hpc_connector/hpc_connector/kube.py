@@ -149,9 +149,14 @@ class Kube:
         body = {
             "metadata": {"name": name, "namespace": self.namespace},
             "involvedObject": {**about, "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]},
-            "reason": reason, "message": readable(message, MESSAGE), "type": "Warning" if warning else "Normal", "count": 1,
-            "firstTimestamp": stamp, "lastTimestamp": stamp, "source": {"component": COMPONENT},
-        }  # fmt: skip
+            "reason": reason,
+            "message": readable(message, MESSAGE),
+            "type": "Warning" if warning else "Normal",
+            "count": 1,
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "source": {"component": COMPONENT},
+        }
         with _asking():
             await self._client.create(msgspec.convert(body, Event))
 

@@ -43,9 +43,15 @@ JSON_BYTES = 24 << 20
 AT_A_TIME = 32
 """File requests under way; all of them share one connection."""
 PASSES = (
-    "Unable to contact", "ocket timed out", "temporarily", "No space left", "AssocMaxSubmit", "QOSMaxSubmit", "Zero Bytes",
+    "Unable to contact",
+    "ocket timed out",
+    "temporarily",
+    "No space left",
+    "AssocMaxSubmit",
+    "QOSMaxSubmit",
+    "Zero Bytes",
     "Unspecified error",
-)  # fmt: skip
+)
 
 
 class RestAccount(Connection):

@@ -140,9 +140,13 @@ def _dead(options: argparse.Namespace) -> int:
         argument = letter.argument.decode(errors="replace")
         if options.json:
             record = {
-                "argument": argument, "bytes": letter.size, "error": letter.error, "tail": letter.tail, "tries": letter.tries,
+                "argument": argument,
+                "bytes": letter.size,
+                "error": letter.error,
+                "tail": letter.tail,
+                "tries": letter.tries,
                 "at": letter.at,
-            }  # fmt: skip
+            }
             print(json.dumps(record))
         else:
             indented = "".join(f"\n    {printable(line)}" for line in letter.tail.splitlines()[-5:])

@@ -109,10 +109,17 @@ class Standing:
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         return {
-            "pushed": self.pushed, "waiting": self.waiting, "running": self.running, "done": self.done, "dead": self.dead,
-            "closed": self.closed, "finished": self.finished, "rate": self.rate, "eta_s": self.eta_s,
+            "pushed": self.pushed,
+            "waiting": self.waiting,
+            "running": self.running,
+            "done": self.done,
+            "dead": self.dead,
+            "closed": self.closed,
+            "finished": self.finished,
+            "rate": self.rate,
+            "eta_s": self.eta_s,
             "consumers": self.consumers,
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)

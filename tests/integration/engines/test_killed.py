@@ -10,8 +10,8 @@ import pytest
 from both_engines import owned
 
 from primage.engine.embedded.ownership import APP_KINDS
-from primage.engine.pulumi_command import workspace
-from primage.stack import parse_stack_name
+from primage.engine.pulumi_cli.command import workspace
+from primage.projects.project import parse_stack_name
 
 STACK = "htc/vo.primage.eu.local--killed"
 TIMES = int(os.environ.get("PRIMAGE_KILLS", "3"))

@@ -7,12 +7,12 @@ from both_engines import Primage, owned, require_same
 from control_plane import control_plane
 
 from primage.clients.cluster import Cluster, Ref
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.objects import managers_of
-from primage.engine.engine import Options
+from primage.local.toolchain.build import KUBERNETES_TOOLS
 from primage.names import CONFIG_MAP
-from primage.stack import StackName
-from primage.toolchain.build import KUBERNETES_TOOLS
+from primage.projects.project import StackName
 
 SITE = "local"
 ELSEWHERE = ("--config", "site.mount_point=/elsewhere")

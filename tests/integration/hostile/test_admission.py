@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from primage import logs
 from primage.clients.cluster import Cluster, Object, Ref, Refused
+from primage.components.pods.security import container_security, pod_security
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
+from primage.operations import logs
 from primage.paths import repository_root
-from primage.pod_security import container_security, pod_security
-from primage.stack import all_projects, parse_stack_name
+from primage.projects.project import all_projects, parse_stack_name
 
 SPACE, UID, GID = "member1-at-primage-dot-eu", 40001, 20001
 IMAGE = "localhost/primage/base:1"
@@ -137,26 +137,37 @@ PODS: dict[str, tuple[dict[str, Any], str]] = {
 FINALIZER = {"finalizers": ["example.org/never"]}
 JOB, CRON, DEPLOYMENT = job_of(POD), cron_job_of(POD), deployment_of(POD)
 SET = {
-    "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": _meta(),
+    "apiVersion": "apps/v1",
+    "kind": "StatefulSet",
+    "metadata": _meta(),
     "spec": {
-        **DEPLOYMENT["spec"], "serviceName": "cell",
-        "volumeClaimTemplates": [{
-            "metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-        }],
+        **DEPLOYMENT["spec"],
+        "serviceName": "cell",
+        "volumeClaimTemplates": [
+            {
+                "metadata": {"name": "c"},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+            }
+        ],
     },
-}  # fmt: skip
+}
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _meta(), "data": {"a": "b"}}
 CLAIM = {
-    "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": _meta(),
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": _meta(),
     "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-}  # fmt: skip
+}
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": _meta(), "spec": {"selector": {"a": "b"}, "ports": [{"port": 80}]}}
 
 
 def policy(**spec: Any) -> Object:
     return {
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": _meta(), "spec": {"podSelector": {}, **spec},
-    }  # fmt: skip
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _meta(),
+        "spec": {"podSelector": {}, **spec},
+    }
 
 
 MINE, OTHERS, ANYWHERE = {"podSelector": {}}, {"namespaceSelector": {}}, {"ipBlock": {"cidr": "10.89.77.11/32"}}
@@ -267,14 +278,19 @@ def test_an_object_is_admitted_or_refused_and_told_why(hostile: Cluster, cell: s
 
 def test_kubernetes_itself_writes_endpoints(hostile: Cluster):
     slice_ = {
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "addressType": "IPv4",
         "metadata": {**_meta(), "labels": {"kubernetes.io/service-name": "cell"}},
-        "endpoints": [{"addresses": ["10.89.77.11"]}], "ports": [{"port": 2379}],
-    }  # fmt: skip
+        "endpoints": [{"addresses": ["10.89.77.11"]}],
+        "ports": [{"port": 2379}],
+    }
     endpoints = {
-        "apiVersion": "v1", "kind": "Endpoints", "metadata": _meta(),
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": _meta(),
         "subsets": [{"addresses": [{"ip": "10.89.77.11"}], "ports": [{"port": 2379}]}],
-    }  # fmt: skip
+    }
     for obj in (slice_, endpoints):
         assert "orbidden" in refusal(hostile, obj)
 

@@ -6,7 +6,7 @@ import time
 import uuid
 
 from primage.clients.cluster import Cluster, Ref
-from primage.images import storage
+from primage.local.images import storage
 from primage.process import capture
 
 NODE = "worker-1"

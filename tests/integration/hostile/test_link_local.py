@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from primage.images import storage
+from primage.local.images import storage
 from primage.process import capture
 
 NODES = ("front", "worker-1")

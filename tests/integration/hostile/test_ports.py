@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hostile import GID, OTHER_SPACE, SPACE, UID, VO_SPACE, Tenant, kubectl
 
-from primage.images import storage
+from primage.local.images import storage
 
 MACHINES = ("front", "worker-1", "hpc")
 TRAINING = "training-dot-primage-dot-eu"

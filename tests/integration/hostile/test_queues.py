@@ -8,12 +8,12 @@ import pytest
 
 from primage import names
 from primage.clients.cluster import Ref
+from primage.components.queues.htc_settings import QUEUE_IMAGE
+from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.engine import Options
 from primage.errors import PrimageError
-from primage.queue import StackQueue
-from primage.stack import parse_stack_name
-from primage.stacks.htc_settings import QUEUE_IMAGE
+from primage.operations.queues import StackQueue
+from primage.projects.project import parse_stack_name
 
 SPACE = "member1-at-primage-dot-eu"
 STACK = parse_stack_name("htc/member1@primage.eu_vo.primage.eu.local--hostile")
@@ -64,10 +64,13 @@ def running(site):
     script = 'until [ -e "$HOME/hostile-gate" ]; do sleep 0.2; done; printf "%s" "$1" > "$HOME/hostile-$1"'
     consumer = {"image": QUEUE_IMAGE, "bring_queue": False, "command": ["sh", "-c", script, "x"], "cpu": "100m", "memory": "64Mi"}
     application = {
-        "name": "words", "parallelism": 1, "consumer": consumer,
+        "name": "words",
+        "parallelism": 1,
+        "consumer": consumer,
         "producer": {"arguments": ["one", "two", "three"], "cpu": "100m"},
-        "scaling": {"minimum": 1, "maximum": 2, "calm_seconds": 2}, "deadline_seconds": 300,
-    }  # fmt: skip
+        "scaling": {"minimum": 1, "maximum": 2, "calm_seconds": 2},
+        "deadline_seconds": 300,
+    }
 
     def up():
         try:

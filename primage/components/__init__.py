@@ -1,0 +1,1 @@
+"""Pulumi components that apps and the site program share."""

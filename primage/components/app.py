@@ -1,0 +1,90 @@
+"""An app's stack: which VO and site it is for, and what the site has for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from primage.components.labels import label_everything
+from primage.components.provider import cluster_provider
+from primage.contract.outputs import SiteOutputs, UserOutputs, VoOutputs
+from primage.errors import ExitCode, PrimageError
+from primage.names import LABEL_MANAGED_BY, LABEL_STACK, ORGANIZATION, SITE_PROJECT, stack_label
+from primage.projects.project import StackName, parse_stack_name
+
+
+@dataclass(frozen=True)
+class AppStack:
+    """Where an app's objects go.
+
+    Attributes:
+        name: the parsed stack name.
+        namespace, gid, uid, mount_point: as the site's outputs have them for the VO, or for its member.
+        kubeconfig, context: how the site's cluster is reached.
+        options: options for top-level components, with the site's provider.
+    """
+
+    name: StackName
+    namespace: pulumi.Output[str]
+    gid: pulumi.Output[int]
+    uid: pulumi.Output[int]
+    mount_point: pulumi.Output[str]
+    kubeconfig: pulumi.Output[str]
+    context: pulumi.Output[str]
+    options: pulumi.ResourceOptions
+
+    def instance(self, name: str) -> str:
+        """The name of what the stack makes: its settings' name, and the run's where there is one."""
+        return f"{name}-{self.name.run}" if self.name.run else name
+
+    def labelled(self, labels: dict[str, str]) -> dict[str, str]:
+        """Labels for an object that a dynamic provider makes: no transform of the program sees those."""
+        return {**labels, LABEL_MANAGED_BY: "primage", LABEL_STACK: stack_label(str(self.name))}
+
+
+def this_app(app: str) -> AppStack:
+    """The app's own stack, as Pulumi names it (`<vo>.<site>` or `<vo>.<site>--<run>`)."""
+    name = parse_stack_name(f"{app}/{pulumi.get_stack()}")
+    label_everything(stack=str(name), site=name.site, vo=name.vo, user=name.user)
+    reference = pulumi.StackReference(f"{ORGANIZATION}/{SITE_PROJECT}/{name.site}")
+    site = reference.require_output("site").apply(SiteOutputs.model_validate)
+    served = site.apply(lambda outputs: _served(outputs, name))
+    place: pulumi.Output[VoOutputs | UserOutputs] = served.apply(lambda vo: _member(vo, name))
+    kubeconfig, context = site.apply(lambda outputs: outputs.kubeconfig), site.apply(lambda outputs: outputs.context)
+    provider = cluster_provider(kubeconfig, context)
+    return AppStack(
+        name=name,
+        namespace=place.apply(lambda of: of.namespace),
+        gid=served.apply(lambda vo: vo.gid),
+        uid=place.apply(lambda of: of.uid),
+        mount_point=site.apply(lambda outputs: outputs.mount_point),
+        kubeconfig=kubeconfig,
+        context=context,
+        options=pulumi.ResourceOptions(provider=provider),
+    )
+
+
+def _served(outputs: SiteOutputs, name: StackName) -> VoOutputs:
+    if name.vo not in outputs.vos:
+        raise PrimageError(
+            f"site {name.site} does not serve VO {name.vo}",
+            where=f"Pulumi.{name.site}.yaml",
+            todo=f"use a VO it serves ({', '.join(outputs.vos)}), or add this one to the site and run `primage up {name.site}`",
+            code=ExitCode.INVALID,
+        )
+    return outputs.vos[name.vo]
+
+
+def _member(vo: VoOutputs, name: StackName) -> VoOutputs | UserOutputs:
+    if not name.user:
+        return vo
+    found = next((user for user in vo.users.values() if user.namespace == name.user), None)
+    if found is None:
+        raise PrimageError(
+            f"VO {name.vo} has no member {name.user} on site {name.site}",
+            where=f"Pulumi.{name.site}.yaml",
+            todo=f"use one it has ({', '.join(vo.users) or 'none'}), or add them under its users and run `primage up {name.site}`",
+            code=ExitCode.INVALID,
+        )
+    return found

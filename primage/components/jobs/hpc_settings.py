@@ -1,0 +1,62 @@
+"""Settings of HPC jobs, apart from the component so that checking a file needs no Pulumi."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from primage.contract.outputs import Quantity, Settings
+
+MANAGER = "hpc.primage.eu/connector"
+ANNOTATION_JOB = "hpc.primage.eu/job"
+ANNOTATION_DIGEST = "hpc.primage.eu/job-digest"
+"""SHA-256 of the config map's data, by which the connector knows that nobody has put another in its place."""
+NO_IMAGE = "hpc.primage.eu/none"
+"""Image of a job that runs plain on the HPC machine (services/hpc_connector/hpc_connector/domain.py)."""
+PLATFORM_ENVIRONMENT = frozenset({"HOME", "MOUNT_POINT", "X509_USER_PROXY"})
+
+
+def _inside(path: str) -> str:
+    pure = PurePosixPath(path)
+    shortest = str(pure)  # what is checked is what is used: `./-x` is `-x`
+    if shortest == "." or shortest.startswith(("/", "-")) or ".." in pure.parts or "\0" in path:
+        raise ValueError(f"{path!r} is not a path below HOME/private")
+    return path
+
+
+InHome = Annotated[str, AfterValidator(_inside)]
+
+
+class HpcJobSettings(Settings):
+    """The paper's HPC job (figure 8): host, script, monitoring_period; and what Kubernetes' jobs have besides."""
+
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$", description="Name of the job.")
+    host: str = Field(min_length=1, description="The HPC backend: its name, or its ENDPOINT.")
+    script: str = Field(
+        min_length=1,
+        description="The program: a Bash script, or any with a #! line. Its #SBATCH lines are comments like any other.",
+    )
+    args: tuple[str, ...] = Field(default=(), description="Arguments of the script.")
+    env: dict[str, str] = Field(default={}, description="Environment variables besides the platform's own.")
+    image: str = Field(default="", description="Apptainer image to run it in; empty for plain on the HPC machine.")
+    inputs: tuple[InHome, ...] = Field(default=(), description="Files and folders below HOME/private that it reads.")
+    outputs: tuple[InHome, ...] = Field(default=(), description="Files and folders below HOME/private that it makes.")
+    partition: str = Field(default="", pattern=r"^[\w.,-]*$", description="Slurm partition; empty for the backend's.")
+    cpu: Quantity = Field(default="1", description="Processor cores.")
+    memory: Quantity = Field(default="1Gi", description="Main memory.")
+    gpu: int = Field(default=0, ge=0, description="GPUs.")
+    monitoring_period: int = Field(default=15, ge=1, le=3600, description="Longest time between two looks at it, seconds.")
+    backoff_limit: int = Field(default=2, ge=0, le=20, description="How often a failed attempt is tried again.")
+    deadline_seconds: int = Field(default=3600, ge=1, description="Seconds after which it is ended, tries and waiting included.")
+    keep_seconds: int = Field(default=7 * 86400, ge=0, description="Seconds a finished job is kept; its output stays in HOME.")
+
+    @model_validator(mode="after")
+    def _own_names(self) -> HpcJobSettings:
+        taken = PLATFORM_ENVIRONMENT & set(self.env)
+        if taken:
+            raise ValueError(f"env: {', '.join(sorted(taken))} is set by the platform")
+        if "\0" in self.script:
+            raise ValueError("script: holds a NUL byte")
+        return self

@@ -1,0 +1,1 @@
+"""High-throughput applications: a queue, its consumers, its scaler."""

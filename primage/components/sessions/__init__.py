@@ -1,0 +1,1 @@
+"""Interactive sessions: notebooks and web folders."""

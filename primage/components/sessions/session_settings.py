@@ -1,0 +1,62 @@
+"""Settings of interactive sessions, apart from their components so that checking a file needs no Pulumi."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from primage.components.jobs.batch_settings import ContainerSettings
+from primage.contract.outputs import Quantity
+
+NAME = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+
+
+FOLDER = r"^(HOME/(private|shared)|DATALAKE)(/[A-Za-z0-9 ._-]+)*$"
+
+
+def _inside(folder: str) -> str:
+    if {".", ".."} & set(folder.split("/")):
+        raise ValueError("folder: write it without . and ..")
+    return folder
+
+
+Folder = Annotated[str, Field(pattern=FOLDER), AfterValidator(_inside)]
+"""A folder among those a job has."""
+
+
+class SessionSettings(ContainerSettings):
+    """Something a person works with in a browser, for as long as it is used."""
+
+    name: str = Field(pattern=NAME, description="Name of the session.")
+    image: str = Field(min_length=1, description="Container image, by digest or by a tag that never moves.")
+    cpu: Quantity = Field(default="1", description="Processor cores at most.")
+    reserved_cpu: Quantity = Field(
+        default="100m", description="Processor cores kept free for it: a session waits for its user most of the time."
+    )
+    idle_seconds: int = Field(
+        default=3600, ge=10, description="Ends when nobody has used it for so long; what it held is free for others then."
+    )
+    longest_seconds: int = Field(default=12 * 3600, ge=60, description="Ends after so long at the latest.")
+    keep_seconds: int = Field(default=86400, ge=0, description="Seconds an ended session's log is kept.")
+    priority: str = Field(default="", description="One of the site's priority classes; empty for its default.")
+
+
+class NotebookSettings(SessionSettings):
+    """A Jupyter server: any image with python3 and jupyterlab."""
+
+    name: str = Field(default="notebook", pattern=NAME, description="Name of the session.")
+    memory: Quantity = Field(default="2Gi", description="Main memory, requested and at most.")
+    folder: Folder = Field(default="HOME/private", description="Folder shown first; the others are there too.")
+
+
+class WebSettings(SessionSettings):
+    """NGINX showing a folder of files: any image with a shell and nginx."""
+
+    name: str = Field(default="web", pattern=NAME, description="Name of the session.")
+    image: str = Field(default="localhost/primage/web:1", min_length=1, description="Container image with nginx (images/web).")
+    cpu: Quantity = Field(default="100m", description="Processor cores at most.")
+    reserved_cpu: Quantity = Field(default="20m", description="Processor cores kept free for it.")
+    memory: Quantity = Field(default="64Mi", description="Main memory, requested and at most.")
+    scratch: Quantity = Field(default="64Mi", description="Size of /tmp, which is gone with the pod.")
+    folder: Folder = Field(description="Folder whose files are served, read-only: HOME/private, HOME/shared, DATALAKE or below.")

@@ -1,0 +1,1 @@
+"""What the package shares with services: pydantic and the standard library only."""

@@ -1,0 +1,125 @@
+"""The site contract: what a site's stack outputs and apps rely on, and the base of every settings model.
+
+Exported under the one output name `site`, so that the whole of it is typed on both sides (tests/unit/test_contract.py).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from primage.contract.quantities import InvalidQuantityError, parse_quantity
+from primage.names import VO_UID
+
+PLACEHOLDER = re.compile(r"<[^<>]+>|#[A-Za-z_ ]+#|CHANGE[-_ ]?ME|REPLACE[-_ ]?ME|EDIT[-_ ]?ME|\bTODO\b", re.IGNORECASE)
+
+
+class Settings(BaseModel):
+    """Base of what people write in stack files: frozen, no unknown keys, no placeholder left unedited."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_placeholder(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key, value in data.items():
+                if isinstance(value, str) and PLACEHOLDER.search(value):
+                    raise ValueError(f"{key} still holds the placeholder {value!r}; write the real value")
+        return data
+
+
+def _quantity(text: str) -> str:
+    try:
+        parse_quantity(text)
+    except InvalidQuantityError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _number_as_text(value: Any) -> Any:
+    """A plain number is a quantity too: `cpu: 2` in a file, `job.cpu=2` on the command line."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Quantity = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_quantity), Field(examples=["2", "500m", "4Gi"])]
+"""An amount in Kubernetes' notation."""
+
+
+class ClusterConfig(Settings):
+    """How operators reach the site's Kubernetes API."""
+
+    kubeconfig: str = Field(default="", description="Path of the kubeconfig file; empty for KUBECONFIG or ~/.kube/config.")
+    context: str = Field(default="", description="Context in that file; empty for its current one.")
+
+
+class UserOutputs(BaseModel):
+    """What a member of a VO has on a site; backends, group and shared folder are the VO's.
+
+    Attributes:
+        namespace: where the member's jobs run.
+        uid: POSIX user they run as, who owns the private folder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str
+    uid: int
+
+
+class VoOutputs(BaseModel):
+    """What a VO has on a site.
+
+    Attributes:
+        namespace: where the VO's jobs run.
+        gid: POSIX group that owns the VO's folders on the shared file system.
+        backends: names of the HPC backends its jobs may be carried to.
+        uid: POSIX user the jobs of the VO's own namespace run as.
+        users: its members, by identity (`name@domain.tld`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str
+    gid: int
+    backends: tuple[str, ...] = ()
+    uid: int = VO_UID
+    users: dict[str, UserOutputs] = {}
+
+
+class HpcOutputs(BaseModel):
+    """Where an HPC backend is: what credentials are tried at.
+
+    Attributes:
+        endpoint: host or host:port of its login node.
+        slurmrestd: URL of its REST daemon; empty where it has none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint: str
+    slurmrestd: str = ""
+
+
+class SiteOutputs(BaseModel):
+    """What apps read of a site through a StackReference.
+
+    Attributes:
+        site: the site's name.
+        kubeconfig: path of the kubeconfig the site's operators use; empty for the usual places.
+        context: context in it, empty for its current one.
+        mount_point: where DATALAKE and HOME are mounted in jobs (MOUNT_POINT).
+        vos: by VO name.
+        hpc: HPC backends, by name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    site: str
+    kubeconfig: str
+    context: str
+    mount_point: str
+    vos: dict[str, VoOutputs]
+    hpc: dict[str, HpcOutputs] = {}

@@ -1,0 +1,1 @@
+"""Pulumi's own engine, run by its command line."""

@@ -1,0 +1,206 @@
+"""The Pulumi CLI as an engine: the same programs, the same words about them, with the backend the operator has logged in to."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Collection
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from primage.clients.cluster import Cluster, Object, Ref
+from primage.engine import moved, protection
+from primage.engine.api import Options, silent
+from primage.engine.changes import Event, Result
+from primage.engine.pulumi_cli.command import CommandFailed, NoSuchStack, Workspace, elsewhere, workspace
+from primage.engine.pulumi_cli.leftovers import remove, unnoted
+from primage.engine.pulumi_cli.watch import Watch
+from primage.errors import ExitCode, PrimageError
+from primage.projects.connection import site_connection
+from primage.projects.project import StackName, project_of
+
+SIDE_BY_SIDE = "32"
+"""Resources at a time: most of them wait for the API server."""
+
+
+class PulumiEngine:
+    """Runs `pulumi preview|up|destroy` on a stack.
+
+    It keeps `Options.timeout_s`, writes nothing into the checkout, makes no stack but by `up`, and tells why an object is
+    not ready while Pulumi waits for it.
+    """
+
+    def preview(self, name: StackName, options: Options) -> Result:
+        """`pulumi preview`, with what `up` refuses said of each resource."""
+        with workspace(name, options.overrides) as here:
+            return self.preview_in(here, name, options)[0]
+
+    def up(self, name: StackName, options: Options) -> Result:
+        """`pulumi up`, after a preview of it that deletes nothing that the settings protect."""
+        started = time.monotonic()
+        with workspace(name, options.overrides) as here:
+            planned, exists = self.preview_in(here, name, replace(options, listener=silent))
+            protection.require_allowed(planned.changes, where=str(name))
+            left = unnoted(here) if exists else {}
+            if not exists:
+                run(here, name, "stack", "init", "--no-select")
+            done = self._follow(here, name, options, "up", "--yes", "--skip-preview")
+            self._clear_up(name, left, {change.urn for change in done.changes}, options)
+            return replace(done, outputs=_outputs(here, name), seconds=time.monotonic() - started)
+
+    def destroy(self, name: StackName, options: Options) -> Result:
+        """`pulumi destroy`, likewise; a run's stack goes too. Quiet where there is none."""
+        started = time.monotonic()
+        with workspace(name) as here:
+            try:
+                planned = self._follow(here, name, replace(options, listener=silent), "destroy", "--preview-only")
+            except NoSuchStack:
+                return Result(str(name), (), seconds=time.monotonic() - started)
+            protection.require_allowed(planned.changes, where=str(name))
+            left = unnoted(here)
+            done = self._follow(here, name, options, "destroy", "--yes", "--skip-preview")
+            self._clear_up(name, left, (), options)
+            if name.run:
+                run(here, name, "stack", "rm", "--yes")
+            moved.forget(name)
+            return replace(done, seconds=time.monotonic() - started)
+
+    def outputs(self, name: StackName) -> dict[str, Any]:
+        """`pulumi stack output`, secret ones masked; none where the stack is not up."""
+        with workspace(name) as here:
+            return _outputs(here, name)
+
+    def render(self, name: StackName, options: Options) -> list[Object]:
+        """Offline, so by the embedded engine: the programs are the same."""
+        from primage.engine.embedded.engine import EmbeddedEngine
+
+        return EmbeddedEngine().render(name, options)
+
+    def _clear_up(self, name: StackName, left: dict[str, Ref], declared: Collection[str], options: Options) -> None:
+        if left:
+            remove(name, left, declared, _cluster(name), options)
+
+    def preview_in(self, here: Workspace, name: StackName, options: Options) -> tuple[Result, bool]:
+        """A preview, and whether the stack exists: one that does not is previewed on a backend that is thrown away."""
+        try:
+            return self._follow(here, name, options, "preview"), True
+        except NoSuchStack:
+            with tempfile.TemporaryDirectory(prefix="primage-pulumi-") as folder:
+                there = elsewhere(here, Path(folder))
+                if name.app:
+                    _copy_site(StackName(name.site), Path(folder))
+                run(there, name, "stack", "init", "--no-select")
+                return self._follow(there, name, options, "preview"), False
+
+    def _follow(self, here: Workspace, name: StackName, options: Options, *arguments: str) -> Result:
+        """One operation to its end.
+
+        Raises:
+            NoSuchStack: the backend has no such stack.
+            PrimageError: it failed, or an object was waited for too long.
+        """
+        watch = Watch(options, cache(partial(_cluster, name)), really="--yes" in arguments)
+        started = time.monotonic()
+        go = partial(here.follow, *arguments, "--parallel", SIDE_BY_SIDE, on_event=watch.hear, on_tick=watch.tick)
+        try:
+            go()
+        except NoSuchStack:
+            raise
+        except CommandFailed as failed:
+            if not _release_dead_locks(here, failed, options):
+                raise told(name, failed, watch.errors) from failed
+            try:
+                go()
+            except CommandFailed as again:
+                raise told(name, again, watch.errors) from again
+        kinds = protection.protected_kinds(project_of(name), name, options.overrides)
+        changes = protection.mark(watch.changes.values(), kinds)
+        return Result(str(name), tuple(changes), {}, time.monotonic() - started, watch.timings)
+
+
+def _cluster(name: StackName) -> Cluster:
+    connection = site_connection(name.site)
+    return Cluster(connection.kubeconfig, connection.context)
+
+
+def run(here: Workspace, name: StackName, *arguments: str) -> str:
+    """Standard output of a short command on the stack.
+
+    Raises:
+        NoSuchStack: the backend has no such stack.
+        PrimageError: any other failure, in a person's words.
+    """
+    try:
+        return here.run(*arguments)
+    except NoSuchStack:
+        raise
+    except CommandFailed as failed:
+        raise told(name, failed) from failed
+
+
+def _outputs(here: Workspace, name: StackName) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(run(here, name, "stack", "output", "--json"))
+    except NoSuchStack:
+        return {}
+    return found
+
+
+def _copy_site(site: StackName, backend: Path) -> None:
+    """An app's program reads its site's outputs: the site's stack goes along to the backend of a preview."""
+    with workspace(site) as here:
+        try:
+            exported = run(here, site, "stack", "export")
+        except NoSuchStack as error:
+            raise PrimageError(
+                f"site {site} was not brought up by Pulumi's engine, which reads there what the site offers",
+                todo=f"run `primage move {site} --to pulumi`, or bring this stack up by the site's own engine (--engine embedded)",
+            ) from error
+        there = elsewhere(here, backend)
+        file = here.folder / "site.json"
+        file.touch(mode=0o600)
+        file.write_text(exported)
+        run(there, site, "stack", "init", "--no-select")
+        run(there, site, "stack", "import", "--file", str(file))
+
+
+def _release_dead_locks(here: Workspace, failed: CommandFailed, options: Options) -> bool:
+    """Take away the locks of runs that were killed on this machine; False where there are none, or others too."""
+    locks = failed.locks
+    if not locks or not all(lock["host"] == socket.gethostname() and not _alive(int(lock["pid"])) for lock in locks):
+        return False
+    here.run("cancel", "--yes")
+    pids = ", ".join(lock["pid"] for lock in locks)
+    options.listener(Event("lock", "removed", f"process {pids}, which held the stack, was killed; going on where it stopped"))
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def told(name: StackName, failed: CommandFailed, errors: list[str] | None = None) -> PrimageError:
+    """What went wrong, in a person's words, from what Pulumi said: in its events, or else in its last lines."""
+    if failed.locks:
+        held = "; ".join("{user} on {host}, process {pid}, since {when}".format_map(lock) for lock in failed.locks)
+        return PrimageError(
+            f"another run holds stack {name}: {held}",
+            todo=f"wait for it to end; if it was killed, run `pulumi -C {project_of(name).folder} cancel --stack {name.stack}`, "
+            "and then the same command again",
+        )
+    said = "\n  ".join(dict.fromkeys(errors or [])) or failed.last_lines()
+    code = ExitCode.UNREACHABLE if "configured Kubernetes cluster is unreachable" in failed.said else ExitCode.FAILED
+    return PrimageError(
+        f"Pulumi did not finish with {name}:\n  {said}\n", todo="correct what it names, then run the same command again", code=code
+    )

@@ -1,0 +1,55 @@
+"""What a killed run of Pulumi made and could not note: its state says only that it was about to be made.
+
+Pulumi makes such an object again in the next `up`, which takes it over, as it applies from the server's side. What the next
+`up` does not declare, or a `destroy` follows instead, would stay for ever.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from primage.clients.cluster import Cluster, Ref
+from primage.components.dynamic_providers import PREFIX, PROVIDERS
+from primage.engine.api import Options
+from primage.engine.changes import Event
+from primage.engine.embedded.ownership import Owner
+from primage.engine.pulumi_cli.command import NoSuchStack, Workspace
+from primage.kubernetes.waiting import wait_gone
+from primage.projects.project import StackName, project_of
+
+
+def unnoted(here: Workspace) -> dict[str, Ref]:
+    """By URN, the objects that a killed run may have made."""
+    try:
+        deployment = json.loads(here.run("stack", "export"))["deployment"]
+    except NoSuchStack:
+        return {}
+    begun = [op["resource"] for op in deployment.get("pending_operations") or [] if op["type"] == "creating"]
+    found = {resource["urn"]: _address(resource) for resource in begun}
+    return {urn: ref for urn, ref in found.items() if ref}
+
+
+def _address(resource: dict[str, Any]) -> Ref | None:
+    inputs = resource.get("inputs") or {}
+    type_ = str(resource["type"])
+    try:
+        if type_.startswith(PREFIX):
+            return PROVIDERS[type_]().address(inputs) if type_ in PROVIDERS else None
+        return Ref.of(inputs) if type_.startswith("kubernetes:") else None
+    except (KeyError, TypeError):
+        return None
+
+
+def remove(name: StackName, left: dict[str, Ref], declared: Collection[str], cluster: Cluster, options: Options) -> None:
+    """Remove those that are there, say that they are the stack's, and are not declared."""
+    owner = Owner.of(name, project_of(name))
+    for urn, ref in left.items():
+        live = cluster.get(ref) if urn not in declared else None
+        if live is None or not owner.owns(live):
+            continue
+        options.listener(Event(str(ref), "deleting", "left by a run that was killed"))
+        cluster.delete(ref, uid=str(live["metadata"]["uid"]))
+        wait_gone(cluster, ref, timeout_s=options.timeout_s, report=lambda _detail: None)
+        options.listener(Event(str(ref), "deleted"))

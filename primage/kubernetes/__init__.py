@@ -1,0 +1,1 @@
+"""What Kubernetes objects mean: ready, waiting, failed, and why."""

@@ -1,0 +1,311 @@
+"""When an object is ready, and why it is not: Pulumi's rules, and the field's usual reasons in a person's words.
+
+The rules are those of Pulumi's Kubernetes provider (its await logic); these functions only look at data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from primage.clients.cluster import Object
+from primage.contract.quantities import InvalidQuantityError, parse_quantity
+from primage.errors import ExitCode, PrimageError
+from primage.kubernetes.annotations import WAIT_FOR
+
+_EQUALS = re.compile(r"jsonpath=\{\.([A-Za-z0-9_.]+)\}=(\S+)")
+
+
+class State(Enum):
+    """Ready, still on the way, or never going to be."""
+
+    READY = "ready"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A state, and for a person why."""
+
+    state: State
+    detail: str = ""
+    todo: str = ""
+
+
+READY = Verdict(State.READY)
+
+
+def waiting(detail: str) -> Verdict:
+    """Not yet."""
+    return Verdict(State.WAITING, detail)
+
+
+def _condition(obj: Object, name: str) -> dict[str, Any]:
+    for condition in obj.get("status", {}).get("conditions") or []:
+        if condition.get("type") == name and condition.get("status") == "True":
+            return dict(condition)
+    return {}
+
+
+def _observed(obj: Object) -> bool:
+    wanted = obj.get("metadata", {}).get("generation", 0)
+    return int(obj.get("status", {}).get("observedGeneration", 0)) >= int(wanted)
+
+
+def _namespace(obj: Object) -> Verdict:
+    phase = obj.get("status", {}).get("phase")
+    return READY if phase == "Active" else waiting(f"phase {phase}")
+
+
+def _claim(obj: Object) -> Verdict:
+    phase = obj.get("status", {}).get("phase", "Pending")
+    if phase == "Lost":
+        return Verdict(State.FAILED, "its volume is gone", "see the volume it names; its data may still be on the storage")
+    return READY if phase == "Bound" else waiting(f"claim is {phase}, waiting for a volume that fits it")
+
+
+def _volume(obj: Object) -> Verdict:
+    phase = obj.get("status", {}).get("phase", "Pending")
+    if phase == "Failed":
+        return Verdict(State.FAILED, obj.get("status", {}).get("message", "failed"), "mend what it names")
+    return READY if phase in {"Available", "Bound", "Released"} else waiting(f"volume is {phase}")
+
+
+def _deployment(obj: Object) -> Verdict:
+    if not _observed(obj):
+        return waiting("not seen by its controller yet")
+    status = obj.get("status", {})
+    wanted = obj.get("spec", {}).get("replicas", 1)
+    stuck = [c for c in status.get("conditions") or [] if c.get("type") == "Progressing" and c.get("status") == "False"]
+    if stuck:
+        return Verdict(State.FAILED, stuck[0].get("message", "no progress"), "see `primage why` for its pods")
+    if status.get("updatedReplicas", 0) >= wanted and status.get("availableReplicas", 0) >= wanted:
+        return READY
+    return waiting(f"{status.get('availableReplicas', 0)} of {wanted} available")
+
+
+def _stateful_set(obj: Object) -> Verdict:
+    status = obj.get("status", {})
+    wanted = obj.get("spec", {}).get("replicas", 1)
+    done = _observed(obj) and status.get("readyReplicas", 0) >= wanted and status.get("updatedReplicas", 0) >= wanted
+    return READY if done else waiting(f"{status.get('readyReplicas', 0)} of {wanted} ready")
+
+
+def _daemon_set(obj: Object) -> Verdict:
+    status = obj.get("status", {})
+    wanted = status.get("desiredNumberScheduled", 0)
+    done = _observed(obj) and status.get("updatedNumberScheduled", 0) >= wanted and status.get("numberReady", 0) >= wanted
+    return READY if done else waiting(f"{status.get('numberReady', 0)} of {wanted} ready")
+
+
+def _pod(obj: Object) -> Verdict:
+    if _condition(obj, "Ready") or obj.get("status", {}).get("phase") == "Succeeded":
+        return READY
+    return waiting(str(obj.get("status", {}).get("phase", "Pending")))
+
+
+def _job(obj: Object) -> Verdict:
+    if _condition(obj, "Complete"):
+        return READY
+    failed = _condition(obj, "Failed")
+    if failed:
+        words = {
+            "BackoffLimitExceeded": f"failed {obj.get('spec', {}).get('backoffLimit', 6) + 1} times, as often as it may",
+            "DeadlineExceeded": f"ran longer than its deadline of {obj.get('spec', {}).get('activeDeadlineSeconds')} s",
+        }
+        said = failed.get("message", "failed")
+        detail = said if obj.get("spec", {}).get("managedBy") else words.get(failed.get("reason", ""), said)
+        return Verdict(State.FAILED, detail, "read its last lines above, mend the cause, and run `primage up` again")
+    if obj.get("spec", {}).get("suspend"):
+        return waiting("suspended")
+    status = obj.get("status", {})
+    if status.get("active"):
+        return waiting(f"{status.get('ready', 0)} of {status['active']} pods running")
+    return waiting("no pod yet")
+
+
+def _definition(obj: Object) -> Verdict:
+    if _condition(obj, "Established") and _condition(obj, "NamesAccepted"):
+        return READY
+    return waiting("not established yet")
+
+
+def _load_balancer(obj: Object) -> Verdict:
+    if obj.get("spec", {}).get("type") == "LoadBalancer" and not obj.get("status", {}).get("loadBalancer", {}).get("ingress"):
+        return waiting("no address yet")
+    return READY
+
+
+RULES: dict[str, Callable[[Object], Verdict]] = {
+    "CustomResourceDefinition": _definition,
+    "DaemonSet": _daemon_set,
+    "Deployment": _deployment,
+    "Job": _job,
+    "Namespace": _namespace,
+    "PersistentVolume": _volume,
+    "PersistentVolumeClaim": _claim,
+    "Pod": _pod,
+    "Service": _load_balancer,
+    "StatefulSet": _stateful_set,
+}
+"""Kinds that take time; an object of any other kind is ready once it is applied."""
+
+WITH_PODS = frozenset({"DaemonSet", "Deployment", "Job", "Pod", "StatefulSet"})
+
+
+def verdict(obj: Object) -> Verdict:
+    """The object's own state; its annotation pulumi.com/waitFor, where it has one, says what ready means."""
+    rule = RULES.get(obj.get("kind", ""))
+    own = rule(obj) if rule else READY
+    wanted = (obj.get("metadata", {}).get("annotations") or {}).get(WAIT_FOR)
+    return _waited_for(obj, wanted, own) if wanted else own
+
+
+def _waited_for(obj: Object, wanted: str, own: Verdict) -> Verdict:
+    """The form `jsonpath={.field.field}=value` of Pulumi's annotation; an object that is over is waited for in vain."""
+    asked = _EQUALS.fullmatch(str(wanted))
+    if asked is None:
+        return own  # no program's: `require_known_wait` refuses it there; on a live object anybody may have written it
+    path, value = asked.groups()
+    found: Any = obj
+    for field in path.split("."):
+        found = found.get(field) if isinstance(found, dict) else None
+    if str(found) == value:
+        return READY
+    if own.state is State.FAILED:
+        return own
+    if obj.get("kind") == "Job" and own.state is State.READY:
+        return Verdict(State.FAILED, "it has ended", "run `primage open` or `primage up` to start it anew")
+    return waiting(own.detail or f"{path} is {found}, not {value}")
+
+
+def require_known_wait(obj: Object) -> None:
+    """Refuse what only Pulumi's own provider can wait for.
+
+    Raises:
+        PrimageError: another form of pulumi.com/waitFor than `jsonpath={.field.field}=value`.
+    """
+    wanted = (obj.get("metadata", {}).get("annotations") or {}).get(WAIT_FOR)
+    if wanted and not _EQUALS.fullmatch(wanted):
+        raise PrimageError(
+            f"{obj['kind']} {obj['metadata']['name']} is to be waited for by {wanted!r}, which this engine does not know",
+            todo="write jsonpath={.field.field}=value, or use `--engine pulumi`",
+            code=ExitCode.UNSUPPORTED,
+        )
+
+
+_QUOTA = re.compile(r"requested: (?P<requested>[^ ]+), used: (?P<used>[^ ]+), limited: (?P<limited>[^ ]+)")
+
+
+def explain_quota(message: str) -> Verdict:
+    """What a refusal by a quota means: FAILED where no amount of waiting can help, since it asks for more than there ever is.
+
+    Args:
+        message: the API server's, `exceeded quota: NAME, requested: A=1, used: A=0, limited: A=0`.
+    """
+    found = _QUOTA.search(message)
+    if found:
+        try:
+            limited = dict(part.split("=", 1) for part in found["limited"].split(","))
+            for resource, amount in (part.split("=", 1) for part in found["requested"].split(",")):
+                if parse_quantity(amount) > parse_quantity(limited[resource]):
+                    detail = f"it asks for {amount} of {resource}, and the quota of its namespace is {limited[resource]} in all"
+                    return Verdict(State.FAILED, detail, "ask for less, or have the quota raised in the site's file")
+        except (ValueError, KeyError):
+            return waiting(f"the namespace's quota is used up: {message}")
+    return waiting(f"the namespace's quota is used up: {message}")
+
+
+_IMAGE = {
+    "ErrImagePull": "cannot be pulled",
+    "ImagePullBackOff": "cannot be pulled",
+    "ErrImageNeverPull": "is not on the node and may not be pulled",
+    "InvalidImageName": "is not a valid image name",
+    "ImageInspectError": "is broken on the node",
+}
+
+
+def explain_pods(pods: Iterable[Object], nodes: Iterable[Object]) -> Verdict | None:
+    """Why the pods of an object do not run: FAILED where no amount of waiting can help, WAITING with the reason where it can.
+
+    None when nothing is wrong with any of them.
+    """
+    machines = list(nodes)
+    found: Verdict | None = None
+    for pod in pods:
+        reason = _unschedulable(pod, machines) or _containers(pod)
+        if reason and reason.state is State.FAILED:
+            return reason
+        found = found or reason
+    return found
+
+
+def _containers(pod: Object) -> Verdict | None:
+    status = pod.get("status", {})
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        stuck = container.get("state", {}).get("waiting") or {}
+        reason = stuck.get("reason", "")
+        if reason in _IMAGE:
+            detail = f"image {container.get('image') or '(none)'} {_IMAGE[reason]}"
+            # The first refusal can be a registry's hiccup; kubelet backs off only after a second one.
+            state = State.WAITING if reason == "ErrImagePull" else State.FAILED
+            return Verdict(state, detail, "check the image's name and tag, and that the site's nodes can have it")
+        if reason in {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}:
+            return Verdict(State.FAILED, stuck.get("message", reason), "create what it names, or correct the name")
+        if reason == "CrashLoopBackOff":
+            return waiting(f"container {container.get('name')} ends again and again")
+    return None
+
+
+def _unschedulable(pod: Object, nodes: list[Object]) -> Verdict | None:
+    for condition in pod.get("status", {}).get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            never = _fits_nowhere(pod, nodes)
+            if never:
+                return Verdict(State.FAILED, never, "ask for less, or have a machine with more added to the site")
+            return waiting(f"no node has room now: {condition.get('message', '')}")
+    return None
+
+
+def _fits_nowhere(pod: Object, nodes: list[Object]) -> str:
+    """A sentence when no node of the site, even an empty one, could hold the pod."""
+    selector = pod.get("spec", {}).get("nodeSelector") or {}
+    fitting = [n for n in nodes if selector.items() <= (n["metadata"].get("labels") or {}).items()]
+    if selector and not fitting:
+        wanted = ", ".join(f"{key}={value}" for key, value in selector.items())
+        return f"no node has the labels it selects ({wanted})"
+    try:
+        wanted_of = _requests(pod)
+        for resource, amount in wanted_of.items():
+            best = max((parse_quantity(n["status"]["allocatable"].get(resource, "0")) for n in fitting), default=0)
+            if amount > best:
+                return f"it asks for {_amount(pod, resource)} of {resource}, and the largest node has {_largest(fitting, resource)}"
+    except InvalidQuantityError:
+        return ""
+    return ""
+
+
+def _requests(pod: Object) -> dict[str, Any]:
+    total: dict[str, Any] = {}
+    for container in pod.get("spec", {}).get("containers", []):
+        for resource, text in (container.get("resources", {}).get("requests") or {}).items():
+            total[resource] = total.get(resource, 0) + parse_quantity(str(text))
+    return total
+
+
+def _amount(pod: Object, resource: str) -> str:
+    given = [
+        str(c["resources"]["requests"][resource])
+        for c in pod["spec"]["containers"]
+        if resource in (c.get("resources", {}).get("requests") or {})
+    ]
+    return " + ".join(given)
+
+
+def _largest(nodes: list[Object], resource: str) -> str:
+    texts = [str(n["status"]["allocatable"].get(resource, "0")) for n in nodes] or ["0"]
+    return max(texts, key=parse_quantity)

@@ -1,0 +1,228 @@
+"""Binaries written in Go, built from the sources that go.mod and go.sum pin, into a cache keyed by both.
+
+A registry of prebuilt binaries is not needed, and what is built can be traced to a checksum. Each set has a go.mod of its
+own, since their Kubernetes libraries differ; one `go build` makes a whole set, which shares most of its packages. kubeadm
+and kubelet found on PATH in the right version are used instead of being built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from primage.errors import ExitCode, PrimageError
+from primage.local.toolchain.versions import KUBE_ROUTER, KUBERNETES, PULUMI, PULUMI_KUBERNETES
+from primage.paths import cache_dir
+from primage.process import capture, run_logged
+
+HERE = Path(__file__).parent
+BUILD_TIMEOUT_S = 45 * 60
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One binary: its file name, its Go package, and how to ask it for its version."""
+
+    name: str
+    package: str
+    version_command: tuple[str, ...] = ()
+
+    @property
+    def built_as(self) -> str:
+        """The file name `go build -o DIR/` gives: the last part of the package path that is not a version."""
+        parts = self.package.split("/")
+        return parts[-2] if parts[-1][0] == "v" and parts[-1][1:].isdigit() else parts[-1]
+
+
+@dataclass(frozen=True)
+class ModuleFile:
+    """A script that a Go module of a set holds, wanted beside its binaries; Go's checksums cover it too."""
+
+    name: str
+    module: str
+    path: str
+
+
+@dataclass(frozen=True)
+class ToolSet:
+    """The binaries of one go.mod.
+
+    Attributes:
+        title: what a person calls them.
+        folder: where go.mod and go.sum are.
+        version: of what they are built from, with its leading v.
+        variables: values linked into them, by variable.
+        packages: compiled from an empty Go cache, counted; only the progress bar reads it.
+        scripts: taken from its modules as they are.
+    """
+
+    title: str
+    folder: Path
+    version: str
+    tools: tuple[Tool, ...]
+    variables: tuple[tuple[str, str], ...]
+    packages: int
+    scripts: tuple[ModuleFile, ...] = ()
+
+    @property
+    def directory(self) -> Path:
+        """The cache folder of these sources: changes with any pinned checksum, and with any source beside them."""
+        files = (self.folder / "go.mod", self.folder / "go.sum", *sorted(self.folder.glob("*.go")))
+        pinned = b"".join(path.read_bytes() for path in files)
+        return cache_dir() / "tools" / f"{self.version}-{hashlib.sha256(pinned).hexdigest()[:12]}"
+
+    def missing(self) -> list[Tool]:
+        """What is neither in the cache nor, in the right version, on PATH."""
+        return [tool for tool in self.tools if not (self.directory / tool.name).is_file() and not self._take_from_path(tool)]
+
+    def describe(self) -> str:
+        """One line for a person: what has to be built and why."""
+        missing = self.missing()
+        if not missing:
+            return f"{self.title} {self.version}: in {self.directory}"
+        names = ", ".join(tool.name for tool in missing)
+        return f"building {names} ({self.title} {self.version}) from source: not in the cache, not on PATH"
+
+    def build(self, log: Path, on_progress: Callable[[float, str], None]) -> Path:
+        """Build what is missing and return the folder with all of it.
+
+        Args:
+            log: file that receives the compiler's output.
+            on_progress: called with a fraction (0 to 1) and what is being compiled.
+
+        Raises:
+            PrimageError: Go is missing or too old, a source cannot be fetched, or the compiler fails.
+        """
+        missing = self.missing()
+        absent = [script for script in self.scripts if not (self.directory / script.name).is_file()]
+        if (missing or absent) and shutil.which("go") is None:
+            raise PrimageError(
+                f"Go is not on PATH, and {self.title}'s tools are not built yet",
+                todo="install Go 1.26 or later, then run the same command again",
+                code=ExitCode.UNSUPPORTED,
+            )
+        if missing:
+            self._compile(missing, log, on_progress)
+        for script in absent:
+            _install(self._module_folder(script.module) / script.path, self.directory / script.name)
+        return self.directory
+
+    def _compile(self, missing: list[Tool], log: Path, on_progress: Callable[[float, str], None]) -> None:
+        staging = self.directory.with_name(f"{self.directory.name}.{os.getpid()}.building")
+        staging.mkdir(parents=True, exist_ok=True)
+        seen = 0
+
+        def count(line: str) -> None:
+            nonlocal seen
+            seen += 1
+            on_progress(min(0.99, seen / self.packages), line.rsplit(" ", 1)[-1])
+
+        flags = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in self.variables)])
+        try:
+            run_logged(
+                ["go", "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", f"{staging}/"]
+                + [tool.package for tool in missing],
+                cwd=self.folder,
+                env={"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"},
+                log=log,
+                timeout_s=BUILD_TIMEOUT_S,
+                on_line=count,
+            )
+            for tool in missing:
+                _install(staging / tool.built_as, self.directory / tool.name)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _module_folder(self, module: str) -> Path:
+        """Where Go keeps a module's files; fetched when they are not there."""
+        flags = {"GOFLAGS": "-mod=readonly"}
+        capture(["go", "-C", str(self.folder), "mod", "download", module], timeout_s=BUILD_TIMEOUT_S, env=flags)
+        return Path(capture(["go", "-C", str(self.folder), "list", "-m", "-f", "{{.Dir}}", module], env=flags).strip())
+
+    def _take_from_path(self, tool: Tool) -> bool:
+        """Copy a binary of exactly the pinned version from PATH into the cache; True when there was one."""
+        found = shutil.which(tool.name)
+        if not found or not tool.version_command:
+            return False
+        try:
+            said = capture([found, *tool.version_command], timeout_s=20)
+        except PrimageError:
+            return False
+        if self.version not in said.split():
+            return False
+        _install(Path(found), self.directory / tool.name)
+        return True
+
+
+_KUBERNETES_VERSION = "k8s.io/component-base/version"
+_MAJOR, _MINOR = KUBERNETES.removeprefix("v").split(".")[:2]
+KUBERNETES_TOOLS = ToolSet(
+    title="Kubernetes",
+    folder=HERE,
+    version=KUBERNETES,
+    tools=(
+        Tool("kubeadm", "k8s.io/kubernetes/cmd/kubeadm", ("version", "-o", "short")),
+        Tool("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+        Tool("kubelet", "k8s.io/kubernetes/cmd/kubelet", ("--version",)),
+        Tool("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+        Tool("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+        Tool("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+        Tool("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+        Tool("etcd", "go.etcd.io/etcd/server/v3"),
+        Tool("coredns", "github.com/coredns/coredns"),
+    ),
+    variables=(
+        (f"{_KUBERNETES_VERSION}.gitVersion", KUBERNETES),
+        (f"{_KUBERNETES_VERSION}.gitMajor", _MAJOR),
+        (f"{_KUBERNETES_VERSION}.gitMinor", _MINOR),
+    ),
+    packages=3400,
+)
+KUBE_ROUTER_TOOLS = ToolSet(
+    title="kube-router",
+    folder=HERE / "kube_router",
+    version=KUBE_ROUTER,
+    tools=(Tool("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),),
+    variables=(("github.com/cloudnativelabs/kube-router/v2/pkg/version.Version", KUBE_ROUTER),),
+    packages=1200,
+)
+_PULUMI_SDK = "github.com/pulumi/pulumi/sdk/v3"
+PULUMI_TOOLS = ToolSet(
+    title="Pulumi",
+    folder=HERE / "pulumi_cli",
+    version=PULUMI,
+    tools=(Tool("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"),),
+    variables=((f"{_PULUMI_SDK}/go/common/version.Version", PULUMI),),
+    packages=2600,
+    scripts=(
+        ModuleFile("pulumi-language-python-exec", _PULUMI_SDK, "python/cmd/pulumi-language-python-exec"),
+        ModuleFile("pulumi-resource-pulumi-python", _PULUMI_SDK, "python/dist/pulumi-resource-pulumi-python"),
+    ),
+)
+"""Pulumi's own engine, for tests; operators of real sites install it from Pulumi. Its language hosts are not served as modules."""
+PULUMI_KUBERNETES_TOOLS = ToolSet(
+    title="Pulumi's Kubernetes provider",
+    folder=HERE / "pulumi_kubernetes",
+    version=PULUMI_KUBERNETES,
+    tools=(Tool("pulumi-resource-kubernetes", "primage/toolchain/pulumi-resource-kubernetes"),),
+    variables=(("main.version", PULUMI_KUBERNETES.removeprefix("v")),),
+    packages=1750,
+)
+
+
+def tools_dir() -> Path:
+    """The cache folder of Kubernetes' tools."""
+    return KUBERNETES_TOOLS.directory
+
+
+def _install(source: Path, target: Path) -> None:
+    """Copy then rename, so that a file in the cache is always whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(f".{os.getpid()}.part")
+    shutil.copyfile(source, part)
+    part.chmod(0o755)
+    part.replace(target)

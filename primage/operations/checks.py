@@ -1,0 +1,212 @@
+"""Functional checks of a standing site: what a user would find broken, tried the way a user would.
+
+Each check is independent; all of them run, and each says what it saw.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from primage import names
+from primage.clients.cluster import Cluster, Ref, Refused
+from primage.clients.tls import certificate_end
+from primage.components.queues.htc_settings import QUEUE_IMAGE
+from primage.contract.outputs import SiteOutputs
+from primage.engine.api import Options
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.errors import PrimageError
+from primage.operations.queues import StackQueue
+from primage.operations.site import site_handle
+from primage.projects.project import StackName
+
+CERTIFICATE_DAYS = 30
+BASE_IMAGE = "localhost/primage/base:1"
+BATCH_SCRIPT = """\
+set -eu
+test -r "$MOUNT_POINT/DATALAKE"
+if touch "$MOUNT_POINT/DATALAKE/.check" 2>/dev/null; then echo "DATALAKE can be written"; exit 1; fi
+date -u +%FT%TZ > "$HOME/.primage-check"
+rm "$HOME/.primage-check"
+touch "$MOUNT_POINT/HOME/shared/.primage-check" && rm "$MOUNT_POINT/HOME/shared/.primage-check"
+test "$(id -u)" != 0
+"""
+HPC_SCRIPT = """\
+set -eu
+test -n "$SLURM_JOB_ID"
+test "$(id -u)" != 0
+ls "$MOUNT_POINT/DATALAKE/" > /dev/null
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check's end: whether it holds, and what was seen."""
+
+    name: str
+    ok: bool
+    detail: str
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def run_checks(site: str, on_check: Callable[[Check], None]) -> list[Check]:
+    """All checks of a site, in the order a person would look; `on_check` is told of each as it ends."""
+    handle = site_handle(site)
+    done = []
+    for name, check in _checks(handle.outputs, handle.cluster, EmbeddedEngine()):
+        started = time.monotonic()
+        try:
+            ok, detail = check()
+        except (PrimageError, Refused) as error:
+            ok, detail = False, str(error)
+        done.append(Check(name, ok, detail, round(time.monotonic() - started, 2)))
+        on_check(done[-1])
+    return done
+
+
+Outcome = tuple[bool, str]
+
+
+def _checks(outputs: SiteOutputs, cluster: Cluster, engine: EmbeddedEngine) -> Iterator[tuple[str, Callable[[], Outcome]]]:
+    yield "api", lambda: (cluster.raw("/readyz") == "ok", cluster.server)
+    yield "certificate", lambda: _certificate(cluster)
+    yield "nodes", lambda: _nodes(cluster)
+    yield "dns", lambda: _deployment(cluster, Ref("apps/v1", "Deployment", "coredns", "kube-system"))
+    for vo in outputs.vos:
+        yield f"namespace {vo}", lambda vo=vo: _namespace(cluster, outputs.vos[vo].namespace)  # type: ignore[misc]
+        yield f"volumes {vo}", lambda vo=vo: _volumes(cluster, outputs.vos[vo].namespace)  # type: ignore[misc]
+        yield f"privileged pods refused {vo}", lambda vo=vo: _privileged(cluster, outputs.vos[vo].namespace)  # type: ignore[misc]
+    first = next(iter(outputs.vos))
+    yield f"batch job {first}", lambda: _batch(engine, first, outputs.site)
+    yield f"queue {first}", lambda: _queue(engine, first, outputs.site)
+    for vo, member in [(vo, member) for vo, served in outputs.vos.items() for member in served.users]:
+        space = outputs.vos[vo].users[member].namespace
+        yield f"namespace {member}", lambda space=space: _namespace(cluster, space)  # type: ignore[misc]
+        yield f"volumes {member}", lambda space=space: _volumes(cluster, space)  # type: ignore[misc]
+    for vo in outputs.vos:
+        for backend in outputs.vos[vo].backends:
+            yield f"HPC job {backend} {vo}", lambda vo=vo, backend=backend: _hpc(engine, vo, outputs.site, backend)  # type: ignore[misc]
+
+
+def _certificate(cluster: Cluster) -> Outcome:
+    days = (certificate_end(cluster.server) - datetime.now(UTC)).days
+    return days > CERTIFICATE_DAYS, f"the API server's certificate ends in {days} days"
+
+
+def _nodes(cluster: Cluster) -> Outcome:
+    ready = {
+        node["metadata"]["name"]: any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
+        for node in cluster.list("v1", "Node")
+    }
+    down = [name for name, up in ready.items() if not up]
+    return bool(ready) and not down, f"{', '.join(down)} not ready" if down else f"{len(ready)} ready: {', '.join(sorted(ready))}"
+
+
+def _deployment(cluster: Cluster, ref: Ref) -> Outcome:
+    found = cluster.get(ref)
+    available = int((found or {}).get("status", {}).get("availableReplicas", 0))
+    return available > 0, f"{available} available" if found else f"{ref} is not there"
+
+
+def _namespace(cluster: Cluster, namespace: str) -> Outcome:
+    found = cluster.get(Ref("v1", "Namespace", namespace))
+    if found is None:
+        return False, f"{namespace} is not there"
+    level = found["metadata"]["labels"].get("pod-security.kubernetes.io/enforce", "none")
+    quotas = cluster.list("v1", "ResourceQuota", namespace)
+    denied = cluster.get(Ref("networking.k8s.io/v1", "NetworkPolicy", "default-deny", namespace)) is not None
+    ok = level == "restricted" and bool(quotas) and denied
+    return ok, f"Pod Security {level}, {len(quotas)} quota, default deny {'on' if denied else 'missing'}"
+
+
+def _volumes(cluster: Cluster, namespace: str) -> Outcome:
+    wanted = (names.CLAIM_DATALAKE, names.CLAIM_HOME_PRIVATE, names.CLAIM_HOME_SHARED)
+    phases = {
+        name: (cluster.get(Ref("v1", "PersistentVolumeClaim", name, namespace)) or {}).get("status", {}).get("phase", "missing")
+        for name in wanted
+    }
+    said = ", ".join(f"{name} {phase}" for name, phase in phases.items())
+    return all(phase == "Bound" for phase in phases.values()), f"{said}; sizes are the file system's to enforce"
+
+
+def _privileged(cluster: Cluster, namespace: str) -> Outcome:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "primage-check-privileged", "namespace": namespace},
+        "spec": {"containers": [{"name": "c", "image": BASE_IMAGE, "securityContext": {"privileged": True}}]},
+    }
+    try:
+        cluster.apply(pod, manager="primage-check", dry_run=True)
+    except Refused as refusal:
+        return refusal.status == 403 and "PodSecurity" in refusal.message, refusal.message[:120]
+    return False, "a privileged pod would be let in"
+
+
+def _batch(engine: EmbeddedEngine, vo: str, site: str) -> Outcome:
+    stack = StackName(site=site, app="batch", vo=vo, run="check")
+    job = {
+        "name": "check",
+        "image": BASE_IMAGE,
+        "command": ["/bin/sh", "-c"],
+        "args": [BATCH_SCRIPT],
+        "cpu": "50m",
+        "memory": "32Mi",
+        "backoff_limit": 0,
+        "deadline_seconds": 120,
+    }
+    options = Options(overrides={"job": job}, timeout_s=150)
+    engine.destroy(stack, options)
+    try:
+        result = engine.up(stack, options)
+        return True, f"wrote to HOME, could not write to DATALAKE ({result.seconds:.1f} s)"
+    finally:
+        engine.destroy(stack, options)
+
+
+def _queue(engine: EmbeddedEngine, vo: str, site: str) -> Outcome:
+    """A producer, a queue and a consumer, as app `htc` has them."""
+    stack = StackName(site=site, app="htc", vo=vo, run="check")
+    application = {
+        "name": "check",
+        "parallelism": 1,
+        "producer": {"arguments": ["one", "two", "three"]},
+        "consumer": {"image": QUEUE_IMAGE, "bring_queue": False, "command": ["test", "-n"], "cpu": "250m", "memory": "64Mi"},
+        "deadline_seconds": 120,
+    }
+    options = Options(overrides={"htc": application}, timeout_s=150)
+    engine.destroy(stack, options)
+    try:
+        result = engine.up(stack, options)
+        standing = StackQueue(stack).standing()
+        return standing["done"] == 3 and standing["finished"], f"{standing['done']} of 3 arguments done ({result.seconds:.1f} s)"
+    finally:
+        engine.destroy(stack, options)
+
+
+def _hpc(engine: EmbeddedEngine, vo: str, site: str, backend: str) -> Outcome:
+    """A job on the HPC machine whose result comes back to HOME; by nobody in particular, not by root."""
+    stack = StackName(site=site, app="hpc", vo=vo, run="check")
+    job = {
+        "name": "check",
+        "host": backend,
+        "script": HPC_SCRIPT,
+        "memory": "32Mi",
+        "backoff_limit": 0,
+        "deadline_seconds": 120,
+        "monitoring_period": 2,
+    }
+    options = Options(overrides={"job": job}, timeout_s=150)
+    engine.destroy(stack, options)
+    try:
+        result = engine.up(stack, options)
+        return True, f"ran on {backend} and saw DATALAKE ({result.seconds:.1f} s)"
+    finally:
+        engine.destroy(stack, options)

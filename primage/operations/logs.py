@@ -1,0 +1,174 @@
+"""What a stack's jobs write, while they run and after: from their pods, or for HPC jobs from HOME, where it is kept."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import secrets
+import time
+from collections.abc import Callable, Iterator
+
+from primage.clients.cluster import Cluster, Object, Ref, Refused
+from primage.components.jobs.hpc_settings import MANAGER
+from primage.components.pods.security import container_security, pod_security
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.errors import ExitCode, PrimageError
+from primage.kubernetes.readiness import State, verdict
+from primage.kubernetes.waiting import pods_of, wait_gone, wait_ready
+from primage.names import CLAIM_HOME_PRIVATE
+from primage.projects.project import StackName
+
+LOOK_EVERY_S = 1.0
+LONGEST_S = 86_400
+READER_IMAGE = "localhost/primage/base:1"
+MOST_PODS = 50
+MOST_AT_A_TIME = 3_000_000
+# Attempts are numbered files, each complete before the next begins: one after the other they only ever grow. Whoever owns HOME can
+# put anything there: only plain files with a number are read. As text, so that the next piece begins at the right byte.
+READ = """
+cd "/home-private/jobs/$1/$2" 2> /dev/null || exit 0
+ls | grep -xE '[0-9]{1,6}[.]log' | sort -n | while read -r name; do
+  if [ -f "$name" ] && [ ! -L "$name" ]; then cat "$name"; fi
+done | tail -c "+$3" | head -c "$4" | base64 -w 0
+"""
+
+
+def jobs_of(stack: StackName) -> list[tuple[Cluster, Ref]]:
+    """The stack's jobs, also while it is still coming up.
+
+    Raises:
+        PrimageError: it has none.
+    """
+    owned = EmbeddedEngine().owned(stack)
+    found = [(cluster, entry.ref) for entry, cluster in owned if cluster and entry.ref and entry.ref.kind == "Job"]
+    if not found:
+        raise PrimageError(f"{stack} has no jobs: it is not up", todo=f"run `primage up {stack}`", code=ExitCode.USAGE)
+    return found
+
+
+def read(cluster: Cluster, job: Ref, *, follow: bool) -> Iterator[str]:
+    """What the job has written, in pieces; with `follow`, until it has ended."""
+    live = cluster.get(job)
+    if live is None:
+        raise PrimageError(f"{job} is gone", todo="look at its output in HOME, where HPC jobs' output is kept")
+    if live["spec"].get("managedBy") == MANAGER:
+        yield from _from_home(cluster, job, live["metadata"]["uid"][:8], follow=follow)
+    else:
+        yield from _grow(lambda: _of_pods(cluster, job), lambda: _over(cluster, job), follow=follow)
+
+
+def _over(cluster: Cluster, job: Ref) -> bool:
+    live = cluster.get(job)
+    return live is None or verdict(live).state is not State.WAITING
+
+
+def _grow(whole: Callable[[], str], over: Callable[[], bool], *, follow: bool) -> Iterator[str]:
+    """What is new each time of a text that only grows."""
+    said = 0
+    while True:
+        ended = not follow or over()  # asked before reading: what was written last is read after the end
+        text = whole()
+        if len(text) > said:
+            yield text[said:]
+            said = len(text)
+        if ended:
+            return
+        time.sleep(LOOK_EVERY_S)
+
+
+def _of_pods(cluster: Cluster, job: Ref) -> str:
+    pods = pods_of(cluster, job)[-MOST_PODS:]
+    several = len(pods) > 1
+    parts = []
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        head = f"== {name}\n" if several else ""
+        parts.append(head + cluster.logs(job.namespace, name, tail=1_000_000))
+    return "".join(parts)
+
+
+def _from_home(cluster: Cluster, job: Ref, folder: str, *, follow: bool) -> Iterator[str]:
+    """Through a small pod with the rights of any job of the VO: HOME is not open to anybody else."""
+    reader = _reader(cluster, job)
+    ref = Ref.of(reader)
+    try:
+        cluster.apply(reader, manager="primage-logs")
+        wait_ready(cluster, cluster.get(ref) or reader, timeout_s=60, report=lambda _: None)
+        said, text = 0, codecs.getincrementaldecoder("utf-8")("replace")
+        while True:
+            ended = not follow or _over(cluster, job)
+            code, out, err = cluster.execute(ref, ["sh", "-c", READ, "read", job.name, folder, str(said + 1), str(MOST_AT_A_TIME)])
+            if code:
+                raise PrimageError(
+                    f"the output of {job} cannot be read: {err.strip()}", where=f"HOME/private/jobs/{job.name}/{folder}"
+                )
+            piece = _piece(out, job)
+            if piece:
+                yield text.decode(piece)
+                said += len(piece)
+            elif ended:
+                return
+            else:
+                time.sleep(LOOK_EVERY_S)
+    finally:
+        try:
+            cluster.delete(ref)
+            wait_gone(cluster, ref, timeout_s=30, report=lambda _: None)
+        except Refused:
+            pass  # it was never made
+
+
+def _piece(out: str, job: Ref) -> bytes:
+    """What the reader sent."""
+    try:
+        piece = base64.b64decode(out, validate=True)
+    except ValueError:
+        piece = b"x" * (MOST_AT_A_TIME + 1)
+    if len(piece) > MOST_AT_A_TIME:
+        raise PrimageError(f"the output of {job} does not arrive as it was asked for", todo="see what runs in that namespace")
+    return piece
+
+
+def _reader(cluster: Cluster, job: Ref) -> Object:
+    uid, gid = _owner(cluster, job.namespace)
+    name = f"logs-{job.name[:40]}-{secrets.token_hex(3)}"
+    amounts = {"cpu": "50m", "memory": "32Mi"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": job.namespace, "labels": {"app.kubernetes.io/managed-by": "primage"}},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "activeDeadlineSeconds": LONGEST_S,
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": pod_security(uid, gid),
+            "containers": [
+                {
+                    "name": "reader",
+                    "image": READER_IMAGE,
+                    "command": ["sleep", str(LONGEST_S)],
+                    "resources": {"requests": amounts, "limits": amounts},
+                    "securityContext": container_security(),
+                    "volumeMounts": [{"name": "home", "mountPath": "/home-private", "readOnly": True}],
+                }
+            ],
+            "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": CLAIM_HOME_PRIVATE}}],
+        },
+    }
+
+
+def _owner(cluster: Cluster, namespace: str) -> tuple[int, int]:
+    """User and group that HOME is written as, as the connector of the namespace has them."""
+    connector = cluster.get(Ref("apps/v1", "Deployment", "hpc-connector", namespace))
+    if connector is None:
+        raise PrimageError(f"namespace {namespace} has no HPC connector", todo="see hpc.backends in the site's file")
+    try:
+        context = connector["spec"]["template"]["spec"]["securityContext"]
+        return int(context["runAsUser"]), int(context["runAsGroup"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PrimageError(
+            f"the HPC connector of namespace {namespace} has been changed: it does not say whom it runs as",
+            todo="run `primage up` for the site",
+        ) from error

@@ -1,0 +1,86 @@
+"""A stack's settings with changes from the command line on top."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from primage.errors import ExitCode, PrimageError
+from primage.projects.loader import load_yaml
+from primage.projects.project import Project, StackName, stack_config
+
+
+def effective_config(project: Project, name: StackName, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The `config:` of the stack's file, full keys, with `overrides` (dotted paths below the project's own keys) on top.
+
+    Raises:
+        PrimageError: an override names no setting's parent, or the file holds a value only the Pulumi CLI can decrypt.
+    """
+    path = project.config_file(name.config_stack)
+    # A run may bring all its settings itself; its base need not have a file then.
+    config = {} if name.run and overrides and not path.exists() else copy.deepcopy(stack_config(project, name))
+    for key, value in config.items():
+        if _is_cipher(value):
+            raise PrimageError(
+                f"{key} is encrypted, and only the Pulumi CLI can decrypt it",
+                where=str(path),
+                todo="use --engine pulumi, or have the program read a Kubernetes Secret instead",
+                code=ExitCode.UNSUPPORTED,
+            )
+    for dotted, value in overrides.items():
+        first, *rest = dotted.split(".")
+        key = f"{project.name}:{first}"
+        if not rest:
+            config[key] = value
+            continue
+        target = config.setdefault(key, {})
+        for part in rest[:-1]:
+            target = target.setdefault(part, {}) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            raise PrimageError(f"--config {dotted}: {first} has no settings below it", where=str(path), code=ExitCode.INVALID)
+        target[rest[-1]] = value
+    _require_valid(project, name, config, overrides)
+    return config
+
+
+def holds_ciphers(config: Any) -> bool:
+    """Whether a `config:` has values that only the Pulumi CLI can decrypt."""
+    return isinstance(config, dict) and any(_is_cipher(value) for value in config.values())
+
+
+def _is_cipher(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"secure"}
+
+
+def _require_valid(project: Project, name: StackName, config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Refuse what `primage validate` refuses, before a program runs; say of each field whether it is the file's."""
+    from primage.projects.validation import setting_problems  # with pydantic, which `primage --help` does without
+
+    given = tuple(f"{project.name}:{dotted}" for dotted in overrides)
+    problems = list(setting_problems(project, config))
+    if not problems:
+        return
+    wrong = [f"{field}: {message}" for field, message in problems]
+    here = [field for field, _ in problems if field.startswith(given)] if given else []
+    file = str(project.config_file(name.config_stack))
+    raise PrimageError(
+        f"the settings of stack {name} are not valid:\n  " + "\n  ".join(wrong) + "\n",
+        where="the command line (--config)" if len(here) == len(problems) else f"{file} and --config" if here else file,
+        todo="correct these fields",
+        code=ExitCode.INVALID,
+    )
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Read `job.args=[a, b]`: a dotted path, and a value in YAML."""
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise PrimageError(f"--config {text!r} is not PATH=VALUE", todo="write e.g. --config job.cpu=2", code=ExitCode.USAGE)
+    try:
+        return path, load_yaml(value)
+    except yaml.YAMLError as error:
+        why = " ".join(str(error).split())
+        raise PrimageError(f"--config {path}: the value is not valid YAML: {why}", code=ExitCode.USAGE) from error

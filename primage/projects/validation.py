@@ -1,0 +1,197 @@
+"""Checking stack files offline: schema, unknown keys, placeholders, references; every problem in one pass.
+
+A project says what its settings look like in `config.py` (`MODELS`: setting name to pydantic model); it is loaded by
+path, so that this package imports no program.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from primage.errors import PrimageError
+from primage.names import SITE_PROJECT, namespace_for
+from primage.projects.loader import read_yaml
+from primage.projects.project import Project, all_projects, parse_stack_name
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: in which file, at which field, what, as a sentence."""
+
+    file: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.field}: {self.message}" if self.field else f"{self.file}: {self.message}"
+
+    def as_dict(self) -> dict[str, str]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def validate_repository(repository: Path, sites: Iterable[str] = ()) -> tuple[list[str], list[Problem]]:
+    """Check every stack file of the given sites, or of all.
+
+    Returns:
+        names of the stacks that were checked, and the problems, file by file.
+    """
+    wanted = set(sites)
+    projects = all_projects(repository)
+    known_sites = set(projects[0].stacks())
+    checked: list[str] = []
+    there_are = f"no such site; there are {', '.join(sorted(known_sites)) or 'none'}"
+    problems = [Problem(f"Pulumi.{site}.yaml", "", there_are) for site in sorted(wanted - known_sites)]
+    site_settings: dict[str, Any] = {}
+    for project in projects:
+        for stack in project.stacks():
+            path = project.config_file(stack)
+            site = stack if project.name == SITE_PROJECT else stack.rpartition(".")[2]
+            if wanted and site not in wanted:
+                continue
+            checked.append(stack if project.name == SITE_PROJECT else f"{project.folder.name}/{stack}")
+            config, found = _read(path, repository)
+            found += list(_check(project, config, str(path.relative_to(repository)))) if config is not None else []
+            if project.name == SITE_PROJECT:
+                site_settings[stack] = (config or {}).get(f"{SITE_PROJECT}:site", {})
+            else:
+                found += list(_references(project, stack, str(path.relative_to(repository)), known_sites, site_settings, config))
+            problems += found
+    return checked, problems
+
+
+def _read(path: Path, repository: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
+    where = str(path.relative_to(repository))
+    try:
+        document = read_yaml(path)
+    except PrimageError as error:
+        return None, [Problem(where, "", error.what)]
+    if not isinstance(document, dict):
+        return None, [Problem(where, "", "must be a mapping with `config:`")]
+    known = {"config", "secretsprovider", "encryptionsalt", "encryptedkey", "environment"}
+    found = [Problem(where, str(key), "is no key of a stack file") for key in document if key not in known]
+    config = document.get("config")
+    if not isinstance(config, dict):
+        return None, [*found, Problem(where, "config", "must be a mapping from <project>:<setting> to values")]
+    return config, found
+
+
+def _check(project: Project, config: dict[str, Any], where: str) -> Iterator[Problem]:
+    for field, message in setting_problems(project, config):
+        yield Problem(where, field, message)
+
+
+def setting_problems(project: Project, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a stack's `config:` does not have right, by the project's own models: field and message."""
+    if not (project.program / "config.py").is_file():
+        return
+    models = load_models(project)
+    for key in config:
+        prefix, _, setting = str(key).partition(":")
+        if prefix == project.name and setting not in models:
+            yield str(key), f"unknown setting; the project has {', '.join(models)}"
+        elif prefix != project.name and prefix not in {"kubernetes", "pulumi", "azure-native"}:
+            yield str(key), f"belongs to no provider used here, nor to project {project.name}"
+    for setting, model in models.items():
+        key = f"{project.name}:{setting}"
+        if key not in config:
+            yield key, "is missing"
+            continue
+        try:
+            model.model_validate(config[key])
+        except ValidationError as error:
+            yield from _details(error, key)
+
+
+def _references(
+    project: Project, stack: str, where: str, sites: set[str], settings: dict[str, Any], config: dict[str, Any] | None
+) -> Iterator[Problem]:
+    try:
+        name = parse_stack_name(f"{project.folder.name}/{stack}")
+    except PrimageError as error:
+        yield Problem(where, "", error.what)
+        return
+    if name.site not in sites:
+        yield Problem(where, "", f"is for site {name.site}, which has no Pulumi.{name.site}.yaml")
+        return
+    site = settings.get(name.site) or {}
+    served = [vo.get("name") for vo in site.get("vos", []) if isinstance(vo, dict)] if isinstance(site, dict) else []
+    if name.vo not in served:
+        yield Problem(where, "", f"is for VO {name.vo}, which Pulumi.{name.site}.yaml does not list under vos")
+    elif name.user and name.user not in _members(site, name.vo):
+        yield Problem(
+            where, "", f"is for member {name.user}, whom Pulumi.{name.site}.yaml does not list under VO {name.vo}'s users"
+        )
+    classes = [c.get("name") for c in site.get("priority_classes", []) if isinstance(c, dict)] if isinstance(site, dict) else []
+    for key, value in (config or {}).items():
+        priority = value.get("priority") if isinstance(value, dict) else None
+        if priority and priority not in classes:
+            yield Problem(where, f"{key}.priority", f"{priority} is no priority class of site {name.site}")
+
+
+def _members(site: dict[str, Any], vo: str) -> list[str]:
+    """Namespaces of a VO's members, as far as the site's file can be read."""
+    users = [user for v in site["vos"] if isinstance(v, dict) and v.get("name") == vo for user in v.get("users") or []]
+    return [namespace_for(str(user["name"])) for user in users if isinstance(user, dict) and user.get("name")]
+
+
+def load_models(project: Project) -> dict[str, type[BaseModel]]:
+    """`MODELS` of a project's `config.py`."""
+    models: dict[str, type[BaseModel]] = load_module(project, "config").MODELS
+    return models
+
+
+def load_module(project: Project, name: str) -> ModuleType:
+    """A module of a project's program, loaded by path: this package imports no program."""
+    path = project.program / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"primage_{name}_{project.name.replace('-', '_')}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise PrimageError(f"project {project.name} has no {name}.py", where=str(path))
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    # pydantic looks a model's annotations up in its module, by name.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_WORDS = {
+    "extra_forbidden": "unknown key",
+    "missing": "is missing",
+    "string_type": "must be text; put it in quotes",
+    "tuple_type": "must be a list, such as [one, two]",
+    "dict_type": "must be a mapping, such as {NAME: value}",
+    "model_type": "must be a mapping from settings to values",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+}
+"""Pydantic's kinds of complaint in the words of the files they are about."""
+
+
+def _details(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    for item in items:
+        depth = len(item["loc"])
+        # A list whose only entry is wrong is also "too short" to pydantic; the entry's own problem says it all.
+        if item["type"] == "too_short" and any(len(place) > depth and place[:depth] == item["loc"] for place in places):
+            continue
+        message = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
+        given = item.get("input")
+        if isinstance(given, str | int | float | bool) and item["type"] not in {"missing", "value_error", "extra_forbidden"}:
+            message += f" (given: {given!r})"
+        yield root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]), message
+
+
+def sentences(error: ValidationError, root: str) -> list[str]:
+    """A model's complaints, each as `path: what is wrong`."""
+    return [f"{field}: {message}" for field, message in _details(error, root)]
