@@ -19,9 +19,10 @@ import yaml
 
 from infra.config import HpcBackendConfig
 from primage.clients.cluster import Cluster, Ref
+from primage.clients.ssh import LoginNode
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.local.images import storage
+from primage.paths import local_site_dir
 from primage.projects.project import parse_stack_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,18 +30,20 @@ STACK = parse_stack_name("hpc/vo.primage.eu.local--bench")
 JOB = Ref("batch/v1", "Job", "bench-bench", "vo-dot-primage-dot-eu")
 HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu")
 SCRIPT = "date +%s.%N; date +%s.%N"
-ACCOUNT, OTHER_ACCOUNT = "vo20001", "vo20002"
+VO, OTHER_VO = "vo.primage.eu", "training.primage.eu"
+ACCOUNTS = {VO: "vo20001", OTHER_VO: "vo20002"}
+ADDRESS = "10.89.77.13"
 SPACE = "primage-bench-hpc"
 IN_FLIGHT = 1000
 RUNS = 7
-TURNS = 20
+TURNS = 5
 
 
-def on_hpc(user: str, script: str) -> str:
-    """A script on the HPC machine, as one of its accounts."""
-    command = ["podman", "exec", "--user", user, "--workdir", f"/home/{user}", "primage-local-hpc", "bash", "-c", script]
-    environment = {**os.environ, **storage.environment()}
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=environment).stdout
+def on_hpc(whose: str, script: str) -> str:
+    """A script on the HPC machine, by an SSH login to a VO's account."""
+    folder = local_site_dir() / "ssh"
+    node = LoginNode(ADDRESS, ACCOUNTS[whose], folder / f"hpc-{whose}", folder / "known_hosts")
+    return node.say(script, timeout_s=300)
 
 
 def ours(engine: EmbeddedEngine, cluster: Cluster) -> tuple[float, float]:
@@ -57,7 +60,7 @@ def plain() -> tuple[float, float]:
     """The same by `sbatch --wait` on the login node itself."""
     batch = f"echo '#!/bin/sh\n{SCRIPT}' | sbatch --wait --mem=32M --output=bench.out"
     submit = f"date +%s.%N; {batch} > /dev/null; date +%s.%N; cat bench.out"
-    submitted, seen, first, last = map(float, on_hpc(ACCOUNT, submit).split()[:4])
+    submitted, seen, first, last = map(float, on_hpc(VO, submit).split()[:4])
     return first - submitted, seen - last
 
 
@@ -85,7 +88,7 @@ def in_flight(cluster: Cluster) -> dict[str, float]:
                 cluster.apply(_job(number), manager="bench")
             return _measure(folder)
         finally:
-            on_hpc(OTHER_ACCOUNT, "scancel --me; rm -rf /scratch/$(id -un)/primage/*")
+            on_hpc(OTHER_VO, "scancel --me; rm -rf /scratch/$(id -un)/primage/*")
             for job in cluster.list("batch/v1", "Job", SPACE):
                 cluster.patch(
                     Ref.of({"apiVersion": "batch/v1", "kind": "Job", **job}), {"metadata": {"finalizers": None}}, manager="bench"
