@@ -9,7 +9,8 @@ import typer
 
 from primage.cli.output import Json, console, print_json, progress
 from primage.cli.stacks import ConfigOption, Stack
-from primage.engine.api import EngineKind, Options, choose_engine
+from primage.engine.api import Options
+from primage.engine.choose import EngineKind, choose_engine
 from primage.projects.overrides import parse_override
 from primage.projects.project import parse_stack_name
 

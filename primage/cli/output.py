@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from primage.engine.changes import Action, Event, Listener, Result
+from primage.engine.api import Action, Event, Listener, Result
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from primage.cli.output import Json, console, line, print_json, print_result, progress
-from primage.engine.api import EngineKind, Options, choose_engine
+from primage.engine.api import Options
+from primage.engine.choose import EngineKind, choose_engine
 from primage.projects.overrides import parse_override
 from primage.projects.project import parse_stack_name
 

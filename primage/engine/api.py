@@ -1,25 +1,115 @@
-"""The engines' common face, and which one to use."""
+"""The engines' common face: what is asked of one, how it is to go, and what it says about a stack, field by field."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from primage.clients.cluster import Object
-from primage.engine.changes import Event, Listener, Result
-from primage.errors import ExitCode, PrimageError
 from primage.projects.project import StackName
 
+MASK = "[secret]"
+"""Stands for a value that is never shown."""
 
-class EngineKind(StrEnum):
-    """How a program is run."""
 
-    AUTO = "auto"
-    PULUMI = "pulumi"
-    EMBEDDED = "embedded"
+class Action(StrEnum):
+    """What happens, or would happen, to one resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    SAME = "same"
+    DELETE = "delete"
+    KEEP = "keep"
+    """Left the program but is retained (`retain_on_delete`)."""
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    """One field, as a dotted path; `before` or `after` is None where the field is absent there."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class Change:
+    """One resource of the stack.
+
+    Attributes:
+        urn: Pulumi's name for the resource.
+        label: what a person calls it: `ConfigMap vo-dot-primage-dot-eu/primage-configmap`.
+        action: what happens to it.
+        fields: for an update, every field that changes; secrets are masked.
+        reason: for a replacement, the API server's own words.
+        refused: why `up` and `destroy` refuse all of it rather than do this; empty when they do it.
+        protected: whether they refuse it because it is protected.
+    """
+
+    urn: str
+    label: str
+    action: Action
+    fields: tuple[FieldChange, ...] = ()
+    reason: str = ""
+    refused: str = ""
+    protected: bool = False
+
+
+@dataclass(frozen=True)
+class Event:
+    """Progress on one resource, for whoever watches."""
+
+    label: str
+    state: str
+    detail: str = ""
+
+
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The end of a preview, up or destroy.
+
+    Attributes:
+        changes: every resource of the stack, in dependency order.
+        outputs: the stack's outputs; secret ones are masked.
+        seconds: how long it took.
+        timings: per resource label, epoch seconds of `submitted` and `ready`.
+    """
+
+    stack: str
+    changes: tuple[Change, ...]
+    outputs: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    timings: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def changed(self) -> list[Change]:
+        """Those that are not the same."""
+        return [change for change in self.changes if change.action not in (Action.SAME, Action.KEEP)]
+
+    def refused(self) -> list[Change]:
+        """Those for whose sake `up` refuses everything."""
+        return [change for change in self.changes if change.refused]
+
+    def counts(self) -> dict[str, int]:
+        """How many resources each action applies to; actions that apply to none are left out."""
+        counted = {action.value: sum(c.action is action for c in self.changes) for action in Action}
+        return {name: number for name, number in counted.items() if number}
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "stack": self.stack,
+            "seconds": round(self.seconds, 3),
+            "counts": self.counts(),
+            "refused": [change.label for change in self.refused()],
+            "changes": [asdict(change) for change in self.changes if change.action is not Action.SAME],
+            "outputs": self.outputs,
+            "timings": self.timings,
+        }
 
 
 def silent(_: Event) -> None:
@@ -55,24 +145,3 @@ class Engine(Protocol):
 
     def outputs(self, name: StackName) -> dict[str, Any]:
         """The stack's outputs, secret ones masked."""
-
-    def render(self, name: StackName, options: Options) -> list[Object]:
-        """The Kubernetes objects the program stands for, offline."""
-
-
-def choose_engine(kind: EngineKind) -> Engine:
-    """The engine asked for; `auto` is the Pulumi CLI where it is installed, else the embedded one."""
-    has_cli = shutil.which("pulumi") is not None
-    if kind is EngineKind.PULUMI and not has_cli:
-        raise PrimageError(
-            "the Pulumi CLI is not on PATH",
-            todo="install it, or use --engine embedded",
-            code=ExitCode.UNSUPPORTED,
-        )
-    if kind is EngineKind.PULUMI or (kind is EngineKind.AUTO and has_cli):
-        from primage.engine.pulumi_cli.engine import PulumiEngine
-
-        return PulumiEngine()
-    from primage.engine.embedded.engine import EmbeddedEngine
-
-    return EmbeddedEngine()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from primage.engine.changes import Action, Change
+from primage.engine.api import Action, Change
 from primage.errors import PrimageError
 from primage.projects.connection import SETTINGS
 from primage.projects.project import Project, StackName, stack_config
@@ -46,9 +46,15 @@ def objection(change: Change, *, kinds: frozenset[str], protected: bool = False)
     return f"is protected and would be {_VERBS[change.action]}, with everything in it"
 
 
+def marked(change: Change, *, kinds: frozenset[str], protected: bool = False) -> Change:
+    """The change, with what protection has against it."""
+    why = objection(change, kinds=kinds, protected=protected)
+    return replace(change, refused=why, protected=True) if why else change
+
+
 def mark(changes: Iterable[Change], kinds: frozenset[str]) -> list[Change]:
     """The changes, with what is refused said of each."""
-    return [replace(change, refused=change.refused or objection(change, kinds=kinds)) for change in changes]
+    return [marked(change, kinds=kinds) for change in changes]
 
 
 def require_allowed(changes: Iterable[Change], *, where: str) -> None:
@@ -57,12 +63,13 @@ def require_allowed(changes: Iterable[Change], *, where: str) -> None:
     Raises:
         PrimageError: a change is refused.
     """
-    refused = sorted(f"{change.label} {change.refused}" for change in changes if change.refused)
-    if not refused:
+    in_the_way = [change for change in changes if change.refused]
+    if not in_the_way:
         return
+    refused = sorted(f"{change.label} {change.refused}" for change in in_the_way)
     more = f"\n  and {len(refused) - _MOST_NAMED} more" if len(refused) > _MOST_NAMED else ""
     what = refused[0] if len(refused) == 1 else "nothing was changed:\n  " + "\n  ".join(refused[:_MOST_NAMED]) + more + "\n"
-    if any("is protected" in sentence for sentence in refused):
+    if any(change.protected for change in in_the_way):
         todo = (
             "undo the change that asks for it; or, if the loss is meant, set `protect: false` (for a site, in its settings), "
             "run `primage up`, and then make the change"

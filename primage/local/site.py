@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from primage.engine.changes import Event
+from primage.engine.api import Event
 from primage.errors import ExitCode, PrimageError
 from primage.local.cgroups import require_own_cgroups
 from primage.local.files import remove_files

@@ -24,8 +24,7 @@ from pydantic import TypeAdapter
 
 from primage.clients.cluster import Cluster, Ref
 from primage.contract.outputs import SiteOutputs
-from primage.engine.api import Options
-from primage.engine.changes import Event, Result
+from primage.engine.api import Event, Options, Result
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
 from primage.kubernetes.waiting import pods_of

@@ -13,7 +13,7 @@ from typing import Any
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.engine.embedded.objects import differences
-from primage.engine.embedded.state import SECRET_TYPE
+from primage.engine.embedded.stores import SECRET_TYPE
 from primage.names import LABEL_STACK, stack_label
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,7 @@ from pulumi.dynamic import CreateResult, ResourceProvider, UpdateResult
 
 from primage.clients.cluster import Ref
 from primage.components.dynamic_providers import PROVIDERS
-from primage.engine.api import Options
-from primage.engine.changes import Action
+from primage.engine.api import Action, Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
 

@@ -7,7 +7,7 @@ import pytest
 
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.embedded.session import Session
+from primage.engine.embedded.intake import Intake
 from primage.paths import repository_root
 from primage.projects.project import all_projects, parse_stack_name
 
@@ -28,9 +28,9 @@ PROGRAMS = {**{name: {} for name in all_stacks()}, "htc/vo.primage.eu.local--sca
 @cache
 def rendered(name):
     """What a program declares: its objects, and the types of everything it registers."""
-    types, register = set(), Session.register
+    types, register = set(), Intake.register
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Session, "register", lambda self, found: types.add(found.type) or register(self, found))
+        patch.setattr(Intake, "register", lambda self, found: types.add(found.type) or register(self, found))
         return EmbeddedEngine().render(parse_stack_name(name), Options(overrides=PROGRAMS[name])), types
 
 

@@ -12,10 +12,12 @@ from memory_cluster import MemoryCluster
 from primage.clients.cluster import Ref
 from primage.components import generated_secret
 from primage.components.dynamic_providers import PROVIDERS, QUEUE_CREDENTIALS
-from primage.engine.api import Options
-from primage.engine.changes import Action
+from primage.engine.api import Action, Options
+from primage.engine.embedded.clusters import Clusters
+from primage.engine.embedded.declaration import digest
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.embedded.state import FileStore, StackState
+from primage.engine.embedded.state import StackState
+from primage.engine.embedded.stores import FileStore
 from primage.errors import PrimageError
 from primage.paths import state_dir
 from primage.projects.project import StackName, parse_stack_name
@@ -38,7 +40,7 @@ def cluster(tmp_path, monkeypatch):
         assert (kubeconfig, context) == ("/var/lib/primage/local/kubeconfig", "")
         return found
 
-    monkeypatch.setattr(EmbeddedEngine, "_connect", lambda _, *given: connect(*given))
+    monkeypatch.setattr(Clusters, "at", lambda _, there: connect(there.kubeconfig, there.context))
     monkeypatch.setattr(generated_secret, "Cluster", connect)
     return found
 
@@ -242,7 +244,7 @@ def test_a_site_is_not_destroyed_where_it_is_not(tiny, cluster, monkeypatch):
 
 
 def test_a_kind_that_no_app_makes_is_refused_before_anything_is_made(cluster, site, monkeypatch):
-    from primage.engine.embedded import ownership
+    from primage.engine import ownership
 
     monkeypatch.setattr(ownership, "APP_KINDS", ownership.APP_KINDS - {("batch/v1", "Job")})
     with pytest.raises(PrimageError, match=r"is of a kind .* that no app makes"):
@@ -419,9 +421,7 @@ def test_what_somebody_else_put_in_an_objects_place_is_not_taken_over(tiny, clus
 
 
 def test_a_finished_job_is_not_run_again_because_it_has_a_label_more():
-    from primage.engine.embedded.session import _digest
-
     old = {"kind": "Job", "metadata": {"name": "j", "labels": {"a": "b"}}, "spec": {}}
     now = {**old, "metadata": {"name": "j", "labels": {"a": "b", "primage.eu/stack": "s"}}}
-    assert _digest(old, frozenset()) == _digest(now, frozenset()) != _digest({**now, "spec": {"a": 1}}, frozenset())
+    assert digest(old, frozenset()) == digest(now, frozenset()) != digest({**now, "spec": {"a": 1}}, frozenset())
     assert "primage.eu/stack" in now["metadata"]["labels"], "the object itself keeps it"

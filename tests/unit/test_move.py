@@ -11,8 +11,10 @@ from memory_cluster import MemoryCluster
 from primage.clients.cluster import Ref
 from primage.components import generated_secret
 from primage.engine.api import Options
+from primage.engine.embedded.clusters import Clusters
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.embedded.state import FileStore, StackState, Status
+from primage.engine.embedded.state import StackState, Status
+from primage.engine.embedded.stores import FileStore
 from primage.engine.move import move_to_pulumi
 from primage.engine.moved import aside
 from primage.errors import PrimageError
@@ -38,7 +40,7 @@ def cluster(tmp_path, monkeypatch):
     (tmp_path / "bin/pulumi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     found = MemoryCluster()
-    monkeypatch.setattr(EmbeddedEngine, "_connect", lambda *_: found)
+    monkeypatch.setattr(Clusters, "at", lambda *_: found)
     monkeypatch.setattr(generated_secret, "Cluster", lambda *_: found)
     outputs = EmbeddedEngine().offline_outputs(StackName("local"), Options())
     FileStore(state_dir() / "primage/local.json", StackName("local")).save(StackState("local", outputs=outputs))

@@ -1,6 +1,7 @@
 import json
 
-from primage.engine.embedded.objects import differences, dotted, managed_by, masked
+from primage.engine.embedded.objects import differences, dotted, masked
+from primage.engine.ownership import managed_by
 
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"password": "aHVudGVyMg=="}}
 

@@ -5,8 +5,7 @@ import io
 import pytest
 
 from primage.engine import protection
-from primage.engine.api import Options
-from primage.engine.changes import Action, Change, Result
+from primage.engine.api import Action, Change, Options, Result
 from primage.engine.pulumi_cli.command import Workspace
 from primage.engine.pulumi_cli.engine import PulumiEngine
 from primage.errors import PrimageError

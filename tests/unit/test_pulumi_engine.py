@@ -13,8 +13,7 @@ from memory_cluster import MemoryCluster
 
 from primage.clients.cluster import Ref
 from primage.components.dynamic_providers import QUEUE_CREDENTIALS
-from primage.engine.api import Options
-from primage.engine.changes import Action
+from primage.engine.api import Action, Options
 from primage.engine.pulumi_cli import command as pulumi_command
 from primage.engine.pulumi_cli import watch as pulumi_watch
 from primage.engine.pulumi_cli.engine import PulumiEngine

@@ -13,7 +13,9 @@ from memory_cluster import MemoryCluster
 
 from primage.clients.cluster import Ref
 from primage.components.dynamic_providers import PROVIDERS, QUEUE_CREDENTIALS, SESSION_TOKEN
-from primage.engine.embedded.state import FILE, RUN, VERSION, Entry, FileStore, SecretStore, StackState, Status
+from primage.engine.embedded.document import FILE, RUN, VERSION
+from primage.engine.embedded.state import Entry, StackState, Status
+from primage.engine.embedded.stores import FileStore, SecretStore
 from primage.errors import PrimageError
 from primage.projects.project import StackName, parse_stack_name
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from primage.components.dynamic_providers import PREFIX, PROVIDERS, Provider
+from primage.engine.api import Action
 from primage.engine.embedded.state import CONNECTION, Dynamic
 from primage.errors import ExitCode, PrimageError
 
@@ -60,13 +61,13 @@ def check(provider: Provider, old: dict[str, Any], new: dict[str, Any]) -> list[
     return [f"{failure.property}: {failure.reason}" for failure in provider.check(old, new).failures]
 
 
-def needs(provider: Provider, id_: str, old: dict[str, Any], new: dict[str, Any]) -> str:
-    """`same`, `update` or `replace`, by the provider's own `diff` or, where it does not say, by comparing inputs."""
+def needs(provider: Provider, id_: str, old: dict[str, Any], new: dict[str, Any]) -> Action:
+    """Nothing, an update or a replacement, by the provider's own `diff` or, where it does not say, by comparing inputs."""
     result = provider.diff(id_, old, new)
     if result.replaces:
-        return "replace"
+        return Action.REPLACE
     changes = result.changes if result.changes is not None else any(old.get(key) != value for key, value in new.items())
-    return "update" if changes else "same"
+    return Action.UPDATE if changes else Action.SAME
 
 
 def create(provider: Provider, inputs: dict[str, Any]) -> Outcome:

@@ -75,8 +75,8 @@ class Host(Protocol):
     def register(self, registration: Registration) -> Registered:
         """One resource, after what it depends on."""
 
-    def read_stack(self, name: str) -> tuple[dict[str, Any], list[str]]:
-        """Outputs of another stack by its full name, and which of them are secret."""
+    def read_stack(self, full_name: str) -> dict[str, Any]:
+        """Outputs of another stack, by its full name (`organization/project/stack`); none of them is secret."""
 
     def outputs(self, values: Decoded) -> None:
         """The stack's own outputs, at the program's end."""
@@ -227,8 +227,8 @@ def _monitor_class() -> Any:
                     todo="install the Pulumi CLI and use --engine pulumi",
                     code=ExitCode.UNSUPPORTED,
                 )
-            outputs, secret_names = self._host.read_stack(request.id)
-            properties = {"name": request.id, "outputs": outputs, "secretOutputNames": secret_names}
+            outputs = self._host.read_stack(request.id)
+            properties = {"name": request.id, "outputs": outputs, "secretOutputNames": []}
             return resource_pb2.ReadResourceResponse(urn=urn, properties=encode(properties))
 
         def RegisterResourceOutputs(self, request: Any) -> Any:

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from primage.clients.cluster import Object
-from primage.engine.changes import MASK, FieldChange
+from primage.engine.api import MASK, FieldChange
 from primage.engine.embedded.values import Path
 
 _SERVER_SIDE = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
@@ -76,15 +76,3 @@ def dotted(path: Path) -> str:
         else:
             text += f".{part}" if text else part
     return text
-
-
-def managed_by(obj: Object, manager: str) -> bool:
-    """Whether `manager` has applied fields of the object: that is how an object is known to be a stack's own."""
-    entries = obj.get("metadata", {}).get("managedFields", [])
-    return any(entry.get("manager") == manager for entry in entries)
-
-
-def managers_of(obj: Object) -> list[str]:
-    """Who has written fields of the object."""
-    entries = obj.get("metadata", {}).get("managedFields", [])
-    return sorted({entry.get("manager", "?") for entry in entries})

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused
-from primage.engine.changes import Event, Listener
+from primage.engine.api import Event, Listener
 from primage.engine.embedded import dynamic
-from primage.engine.embedded.ownership import Owner, Scope, whose
+from primage.engine.embedded.clusters import Clusters
+from primage.engine.embedded.ledger import Ledger
 from primage.engine.embedded.state import Dynamic, Entry, checked_ref
+from primage.engine.ownership import Owner, Scope, whose
 from primage.errors import PrimageError
 from primage.kubernetes.waiting import wait_gone
 from primage.projects.connection import Connection
+
+SIDE_BY_SIDE = 16
+"""Things removed at a time: each is waited for."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +29,29 @@ class Remover:
     Attributes:
         owner: what the stack's objects say of themselves.
         scope: where they can be.
-        connection, connect: the site's cluster, reached when there is something to look at.
+        connection, clusters: the site's cluster, reached when there is something to look at.
     """
 
     owner: Owner
     scope: Scope
     connection: Connection
-    connect: Callable[[Connection], Cluster]
+    clusters: Clusters
     listener: Listener
     timeout_s: float
+
+    def remove_all(self, entries: Iterable[Entry], ledger: Ledger) -> None:
+        """Remove level by level, the last ones first; what shares a level goes at once. What is retained is only forgotten."""
+        left = list(entries)
+
+        def remove(entry: Entry) -> None:
+            if not entry.retain:
+                ledger.note_deleting(entry)
+                self.remove(entry)
+            ledger.forget(entry)
+
+        for level in sorted({entry.level for entry in left}, reverse=True):
+            with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+                list(pool.map(remove, [entry for entry in left if entry.level == level]))
 
     def objection(self, entry: Entry) -> str:
         """Why the thing is not removed, as what is said of it; empty when it is the stack's, or gone."""
@@ -64,12 +84,15 @@ class Remover:
         if why := self.scope.objection(ref):
             return why, ref, None
         try:
-            live = self.connect(self.connection).get(ref)
+            live = self._cluster().get(ref)
         except Refused as refusal:
             return f"cannot be looked at ({refusal.message})", ref, None
         if live is None or self.owner.owns(live):
             return "", ref, live
         return f"is listed in the stack's state and is not the stack's ({whose(live)}): it is left alone", ref, live
+
+    def _cluster(self) -> Cluster:
+        return self.clusters.at(self.connection)
 
     def _address(self, entry: Entry) -> Ref | None:
         """The object that a dynamic resource stands for; None when it was never made."""
@@ -93,7 +116,7 @@ class Remover:
             raise PrimageError(f"{entry.name} was not removed by its provider: {type(error).__name__}: {error}") from error
 
     def _delete(self, ref: Ref, uid: str) -> None:
-        cluster = self.connect(self.connection)
+        cluster = self._cluster()
         self.listener(Event(str(ref), "deleting"))
         try:
             cluster.delete(ref, uid=uid)

@@ -13,10 +13,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from primage.clients.cluster import Cluster, Object, Ref
+from primage.clients.cluster import Cluster, Ref
 from primage.engine import moved, protection
-from primage.engine.api import Options, silent
-from primage.engine.changes import Event, Result
+from primage.engine.api import Event, Options, Result, silent
 from primage.engine.pulumi_cli.command import CommandFailed, NoSuchStack, Workspace, elsewhere, workspace
 from primage.engine.pulumi_cli.leftovers import remove, unnoted
 from primage.engine.pulumi_cli.watch import Watch
@@ -74,12 +73,6 @@ class PulumiEngine:
         """`pulumi stack output`, secret ones masked; none where the stack is not up."""
         with workspace(name) as here:
             return _outputs(here, name)
-
-    def render(self, name: StackName, options: Options) -> list[Object]:
-        """Offline, so by the embedded engine: the programs are the same."""
-        from primage.engine.embedded.engine import EmbeddedEngine
-
-        return EmbeddedEngine().render(name, options)
 
     def _clear_up(self, name: StackName, left: dict[str, Ref], declared: Collection[str], options: Options) -> None:
         if left:

@@ -12,9 +12,8 @@ from typing import Any
 
 from primage.clients.cluster import Cluster, Ref
 from primage.components.dynamic_providers import PREFIX, PROVIDERS
-from primage.engine.api import Options
-from primage.engine.changes import Event
-from primage.engine.embedded.ownership import Owner
+from primage.engine.api import Event, Options
+from primage.engine.ownership import Owner
 from primage.engine.pulumi_cli.command import NoSuchStack, Workspace
 from primage.kubernetes.waiting import wait_gone
 from primage.projects.project import StackName, project_of

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from primage.clients.cluster import Cluster, Ref, Refused
-from primage.engine.api import Options
-from primage.engine.changes import MASK, Action, Change, FieldChange
-from primage.engine.changes import Event as Told
+from primage.engine.api import MASK, Action, Change, FieldChange, Options
+from primage.engine.api import Event as Told
 from primage.errors import PrimageError
 from primage.kubernetes.annotations import TIMEOUT, annotation
 from primage.kubernetes.readiness import State, verdict

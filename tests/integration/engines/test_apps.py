@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from both_engines import owned, require_same
 
-from primage.engine.embedded.ownership import APP_KINDS
+from primage.engine.ownership import APP_KINDS
 
 VO = "vo.primage.eu"
 RUN = "engines"

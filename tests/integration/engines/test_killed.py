@@ -9,7 +9,7 @@ import time
 import pytest
 from both_engines import owned
 
-from primage.engine.embedded.ownership import APP_KINDS
+from primage.engine.ownership import APP_KINDS
 from primage.engine.pulumi_cli.command import workspace
 from primage.projects.project import parse_stack_name
 

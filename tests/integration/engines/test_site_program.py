@@ -9,7 +9,7 @@ from control_plane import control_plane
 from primage.clients.cluster import Cluster, Ref
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.embedded.objects import managers_of
+from primage.engine.ownership import managers_of
 from primage.local.toolchain.build import KUBERNETES_TOOLS
 from primage.names import CONFIG_MAP
 from primage.projects.project import StackName

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from primage.clients.cluster import Object, Ref
-from primage.engine.embedded.objects import managed_by, managers_of
 from primage.names import LABEL_APP, LABEL_SITE, LABEL_STACK, stack_label
 from primage.projects.project import Project, StackName
 
@@ -91,6 +90,18 @@ def whose(live: Object) -> str:
     if LABEL_STACK in labels:
         return f"stack {labels[LABEL_STACK]} of site {labels.get(LABEL_SITE, '?')}, written by {managers}"
     return f"written by {managers}"
+
+
+def managed_by(obj: Object, manager: str) -> bool:
+    """Whether `manager` has applied fields of the object: that is how an object is known to be a stack's own."""
+    entries = obj.get("metadata", {}).get("managedFields", [])
+    return any(entry.get("manager") == manager for entry in entries)
+
+
+def managers_of(obj: Object) -> list[str]:
+    """Who has written fields of the object."""
+    entries = obj.get("metadata", {}).get("managedFields", [])
+    return sorted({entry.get("manager", "?") for entry in entries})
 
 
 def _labels(live: Object) -> dict[str, str]:
