@@ -16,13 +16,14 @@ from primage import names
 from primage.components.labels import label_everything
 from primage.components.provider import cluster_provider
 from primage.components.settings import load_settings
+from primage.projects.connection import connection_of
 
 site = pulumi.get_stack()
 config = load_settings("site", SiteConfig)
-outputs = site_outputs(site, config)
+cluster = connection_of(config.cluster)
 label_everything(stack=site, site=site)
 
-on_site = pulumi.ResourceOptions(provider=cluster_provider(outputs.kubeconfig, outputs.context))
+on_site = pulumi.ResourceOptions(provider=cluster_provider(cluster.kubeconfig, cluster.context))
 
 
 def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
@@ -67,4 +68,4 @@ for tenant, organisation in zip(tenants(config), organisations, strict=True):
             f"{slug}-hpc", config.hpc, backends, tenant, namespace=organisation.namespace, opts=after(volumes, organisation)
         )
 
-pulumi.export("site", outputs.model_dump())
+pulumi.export("site", site_outputs(site, config, cluster).model_dump())

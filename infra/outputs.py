@@ -5,16 +5,19 @@ from __future__ import annotations
 from infra.config import SiteConfig
 from primage.contract.outputs import HpcOutputs, SiteOutputs, UserOutputs, VoOutputs
 from primage.names import namespace_for
-from primage.projects.connection import connection_of
+from primage.projects.connection import Connection
 
 
-def site_outputs(site: str, config: SiteConfig) -> SiteOutputs:
-    """Names the programs choose, so that they are known before anything is made."""
-    connection = connection_of(config.cluster)
+def site_outputs(site: str, config: SiteConfig, cluster: Connection) -> SiteOutputs:
+    """Names the programs choose, so that they are known before anything is made.
+
+    Args:
+        cluster: how the site's operators reach it.
+    """
     return SiteOutputs(
         site=site,
-        kubeconfig=connection.kubeconfig,
-        context=connection.context,
+        kubeconfig=cluster.kubeconfig,
+        context=cluster.context,
         mount_point=config.mount_point,
         vos={
             vo.name: VoOutputs(

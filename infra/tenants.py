@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from infra.config import QuotaConfig, SiteConfig, UserConfig, VoConfig
 from primage import names
+from primage.contract.accounts import VO_UID
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Tenant:
     @property
     def uid(self) -> int:
         """POSIX user that its jobs run as."""
-        return self.user.uid if self.user else names.VO_UID
+        return self.user.uid if self.user else VO_UID
 
     @property
     def quota(self) -> QuotaConfig:

@@ -51,8 +51,6 @@ SYSTEM_NAMESPACE = "primage-system"
 HPC_CONNECTOR = "hpc-connector"
 """The connector in a tenant's namespace: its Deployment, service account and pods."""
 
-VO_UID = 10001
-"""User the jobs of a VO's own namespace run as; what they may touch is decided by the VO's group."""
 MAX_LABEL = 63
 _PLAIN_IDENTITY = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*(?:@[a-z0-9]+(?:\.[a-z0-9]+)*)?")
 

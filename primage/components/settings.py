@@ -25,7 +25,7 @@ def load_settings(key: str, model: type[Model]) -> Model:
     try:
         return model.model_validate({} if raw is None else raw)
     except ValidationError as error:
-        problems = "\n  ".join(sentences(error, f"{pulumi.get_project()}:{key}"))
+        problems = "\n  ".join(sentences(error, f"{pulumi.get_project()}:{key}", raw))
         raise PrimageError(
             f"the settings of stack {pulumi.get_stack()} are refused:\n  {problems}\n",
             where=where,

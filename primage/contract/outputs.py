@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from primage.contract.accounts import VO_UID
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
-from primage.names import VO_UID
 
 PLACEHOLDER = re.compile(r"<[^<>]+>|#[A-Za-z_ ]+#|CHANGE[-_ ]?ME|REPLACE[-_ ]?ME|EDIT[-_ ]?ME|\bTODO\b", re.IGNORECASE)
 

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from primage.errors import PrimageError
 from primage.names import SITE_PROJECT, namespace_for
@@ -108,7 +109,7 @@ def setting_problems(project: Project, config: Mapping[str, Any]) -> Iterator[tu
         try:
             model.model_validate(config[key])
         except ValidationError as error:
-            yield from _details(error, key)
+            yield from _details(error, key, config[key])
 
 
 def _references(
@@ -177,7 +178,7 @@ _WORDS = {
 """Pydantic's kinds of complaint in the words of the files they are about."""
 
 
-def _details(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
+def _details(error: ValidationError, root: str, whole: Any) -> Iterator[tuple[str, str]]:
     items = error.errors(include_url=False)
     places = [item["loc"] for item in items]
     for item in items:
@@ -189,9 +190,30 @@ def _details(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
         given = item.get("input")
         if isinstance(given, str | int | float | bool) and item["type"] not in {"missing", "value_error", "extra_forbidden"}:
             message += f" (given: {given!r})"
-        yield root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]), message
+        yield root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in _place(item, whole)), message
 
 
-def sentences(error: ValidationError, root: str) -> list[str]:
-    """A model's complaints, each as `path: what is wrong`."""
-    return [f"{field}: {message}" for field, message in _details(error, root)]
+def _place(item: ErrorDetails, given: Any) -> list[int | str]:
+    """Where in the file a complaint is about.
+
+    Pydantic counts the kind of a thing that may be of several kinds as a step on the way, which no file has.
+    """
+    place: list[int | str] = []
+    at, steps = given, item["loc"]
+    for number, step in enumerate(steps, start=1):
+        missing = item["type"] == "missing" and number == len(steps)
+        if isinstance(at, dict) and step not in at and not missing:
+            continue
+        place.append(step)
+        try:
+            at = at[step]
+        except (TypeError, LookupError):
+            at = None
+    if item["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        place.append(str(item["ctx"]["discriminator"]).strip("'"))
+    return place
+
+
+def sentences(error: ValidationError, root: str, given: Any = None) -> list[str]:
+    """A model's complaints about what it was given, each as `path: what is wrong`."""
+    return [f"{field}: {message}" for field, message in _details(error, root, given)]
