@@ -47,9 +47,11 @@ def _default(field: dict[str, Any], required: bool) -> str:
 def _type(field: dict[str, Any]) -> str:
     if "$ref" in field:
         return str(field["$ref"]).rsplit("/", 1)[-1]
+    if "const" in field:
+        return f"`{field['const']}`"
     if "enum" in field:
         return " or ".join(f"`{value}`" for value in field["enum"])
-    for key in ("anyOf", "allOf"):
+    for key in ("anyOf", "allOf", "oneOf"):
         if key in field:
             return " or ".join(_type(part) for part in field[key])
     if field.get("type") == "array":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from infra.components.volumes import Volume
+from infra.components.volumes.posix import ABSOLUTE_PATH
 from primage.contract.accounts import VO_UID
 from primage.contract.outputs import ClusterConfig, Quantity, Settings
 from primage.names import namespace_for
@@ -15,7 +16,6 @@ from primage.names import namespace_for
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 VO_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 IDENTITY = r"^[a-z0-9]([a-z0-9._+-]*[a-z0-9])?@[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
-ABSOLUTE_PATH = r"^(/[A-Za-z0-9._-]+)+$"
 
 
 def _network(text: str) -> str:
@@ -40,28 +40,11 @@ def inside(inner: str, outer: str) -> bool:
     return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]  # both are of one version
 
 
-class VolumeBackend(StrEnum):
-    """What a shared volume is kept on."""
-
-    POSIX = "posix"
-    """A folder that every node has mounted under the same path (CephFS, NFS, Lustre, or the host's disk locally)."""
-
-
-class VolumeConfig(Settings):
-    """One of the two volumes every VO has."""
-
-    backend: VolumeBackend = Field(default=VolumeBackend.POSIX, description="What the volume is kept on.")
-    path: str = Field(pattern=ABSOLUTE_PATH, description="Folder on every node; each VO has a folder of its own below it.")
-    capacity: Quantity = Field(
-        description="Size shown to users. For posix only the file system's own quotas enforce it: docs/how-to/limit-home.md."
-    )
-
-
 class VolumesConfig(Settings):
     """The shared volumes, by the names the paper gives them."""
 
-    datalake: VolumeConfig = Field(description="Images, read-only for jobs.")
-    home: VolumeConfig = Field(description="A private folder per user and a shared folder per VO.")
+    datalake: Volume = Field(description="Images, read-only for jobs.")
+    home: Volume = Field(description="A private folder per user and a shared folder per VO.")
     image: str = Field(
         default="localhost/primage/base:1",
         min_length=1,
@@ -70,9 +53,9 @@ class VolumesConfig(Settings):
 
     @model_validator(mode="after")
     def _apart(self) -> VolumesConfig:
-        lake, home = f"{self.datalake.path}/", f"{self.home.path}/"
+        lake, home = f"{self.datalake.place}/", f"{self.home.place}/"
         if lake.startswith(home) or home.startswith(lake):
-            raise ValueError(f"datalake ({self.datalake.path}) and home ({self.home.path}) must not lie in each other")
+            raise ValueError(f"datalake ({self.datalake.place}) and home ({self.home.place}) must not lie in each other")
         return self
 
 

@@ -12,7 +12,6 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import make_folders
-from infra.components.shared_volumes import root_of
 from infra.config import VoConfig, VolumesConfig
 from infra.make_folders import Folder
 from infra.tenants import Tenant
@@ -79,7 +78,7 @@ class Folders(pulumi.ComponentResource):
             "make_folders.py": inspect.getsource(make_folders),
             "folders.json": json.dumps([folder._asdict() for folder in folders(tenants)], indent=1),
         }
-        roots = {name: root_of(volume) for name, volume in (("datalake", volumes.datalake), ("home", volumes.home))}
+        roots = {"datalake": volumes.datalake.whole(), "home": volumes.home.whole()}
         digest = hashlib.sha256(json.dumps([data, roots, volumes.image], sort_keys=True).encode()).hexdigest()[:10]
         metadata = {"name": f"folders-{digest}", "namespace": namespace, "labels": _labels(vo)}
         here = pulumi.ResourceOptions(parent=self)

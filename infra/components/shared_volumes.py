@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from infra.config import VolumeBackend, VolumeConfig, VolumesConfig
+from infra.components.volumes import VolumeBackend
+from infra.config import VolumesConfig
 from infra.tenants import Tenant
 from primage import names
 
@@ -18,7 +18,7 @@ class Share:
     """One claim: its name, the volume it is cut from, the folder below it, and whether jobs may write."""
 
     claim: str
-    volume: VolumeConfig
+    volume: VolumeBackend
     folder: str
     writable: bool
 
@@ -63,7 +63,7 @@ class SharedVolumes(pulumi.ComponentResource):
                 "persistentVolumeReclaimPolicy": "Retain",
                 "storageClassName": "",
                 "claimRef": {"namespace": namespace, "name": share.claim},
-                **_source(share),
+                **share.volume.folder(share.folder),
             },
             opts=pulumi.ResourceOptions(parent=self, protect=protect),
         )
@@ -78,18 +78,3 @@ class SharedVolumes(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[volume], protect=protect),
         )
-
-
-def _source(share: Share) -> dict[str, object]:
-    """The part of a PersistentVolume's spec that says where the data is."""
-    if share.volume.backend is VolumeBackend.POSIX:
-        # `Directory`: component Folders has made it with the VO's group. A folder that kubelet made would be root's.
-        return {"hostPath": {"path": f"{share.volume.path}/{share.folder}", "type": "Directory"}}
-    raise AssertionError(share.volume.backend)
-
-
-def root_of(volume: VolumeConfig) -> dict[str, Any]:
-    """A pod's volume, without its name, that is the whole of a shared volume: where VOs' folders are made."""
-    if volume.backend is VolumeBackend.POSIX:
-        return {"hostPath": {"path": volume.path, "type": "Directory"}}
-    raise AssertionError(volume.backend)
