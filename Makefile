@@ -47,7 +47,7 @@ lint: $(VENV)/dev ## Check style, types, layers, YAML, roles, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy primage infra
 	for app in apps/*/; do (cd "$$app" && MYPYPATH=../.. ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/"$$app" __main__.py config.py); done
-	for service in services/*/; do (cd "$$service" && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/"$$service" "$$(basename "$$service")"); done
+	for service in services/*/; do (cd "$$service" && MYPYPATH=../.. ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/"$$service" "$$(basename "$$service")"); done
 	PYTHONPATH=services/htc_queue:services/hpc_connector $(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline

@@ -179,10 +179,10 @@ async def connector(path: Path) -> None:
 
     from lightkube import AsyncClient
 
+    from hpc_connector.clients.home import Home
+    from hpc_connector.clients.kube import Kube
     from hpc_connector.connector import Connector
-    from hpc_connector.domain import backends_of
-    from hpc_connector.files import Home
-    from hpc_connector.kube import Kube
+    from primage.contract.hpc import backends_of
 
     known = backends_of(os.environ["PRIMAGE_BACKENDS"])
     kube = Kube(AsyncClient(field_manager="hpc-connector"), os.environ["PRIMAGE_NAMESPACE"])
@@ -191,8 +191,8 @@ async def connector(path: Path) -> None:
     async def note() -> None:
         while True:
             await asyncio.sleep(1)
-            for desk in own.desks.values():
-                now = {"commands": desk.account.commands, "looks": desk.looks, "followed": len(desk.followed)}
+            for monitor in own.monitors.values():
+                now = {"commands": monitor.transport.commands, "looks": monitor.looks, "followed": monitor.followed}
                 # The most it ever had, not what it happens to have now.
                 memory = {"rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
                 path.with_suffix(".part").write_text(json.dumps({**now, **memory}))

@@ -16,11 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from primage import names
-from primage.components.jobs.hpc_settings import ANNOTATION_JOB, MANAGER
+from primage.contract.hpc import ANNOTATION_JOB, FINALIZER, MANAGER, PREFIX
 
-HPC = "hpc.primage.eu/"
-"""Prefix of the connector's annotations."""
-HPC_FINALIZER = f"{HPC}cancel"
 KUBERNETES_FINALIZERS = ("kubernetes.io/pvc-protection", "foregroundDeletion", "orphan")
 """Those that Kubernetes' own admission, or a tenant's way of deleting, puts on an object in a tenant's request."""
 
@@ -133,8 +130,8 @@ SHAPES = (
         (
             Rule("object.spec.jobTemplate.spec.template.?metadata.?finalizers.orValue([]).size() == 0", NO_FINALIZERS),
             Rule(
-                f"object.spec.jobTemplate.?metadata.?annotations.orValue({{}}).all(k, !k.startsWith('{HPC}'))",
-                f"annotations {HPC}… of a Job are the HPC connector's. Leave them out of jobTemplate.metadata",
+                f"object.spec.jobTemplate.?metadata.?annotations.orValue({{}}).all(k, !k.startsWith('{PREFIX}'))",
+                f"annotations {PREFIX}… of a Job are the HPC connector's. Leave them out of jobTemplate.metadata",
             ),
             Rule(
                 f"!('{names.LABEL_MADE_BY}' in object.spec.jobTemplate.?metadata.?labels.orValue({{}}))",
@@ -327,16 +324,16 @@ METADATA = Policy(
         ),
         Rule(
             "variables.connector"
-            f" || (variables.after.all(k, !k.startsWith('{HPC}') || k == '{ANNOTATION_JOB}' || variables.before[?k] =="
+            f" || (variables.after.all(k, !k.startsWith('{PREFIX}') || k == '{ANNOTATION_JOB}' || variables.before[?k] =="
             " variables.after[?k])"
-            f" && variables.before.all(k, !k.startsWith('{HPC}') || k == '{ANNOTATION_JOB}' || k in variables.after))",
-            f"annotations {HPC}… are the HPC connector's notes on its jobs. Leave them as they are",
+            f" && variables.before.all(k, !k.startsWith('{PREFIX}') || k == '{ANNOTATION_JOB}' || k in variables.after))",
+            f"annotations {PREFIX}… are the HPC connector's notes on its jobs. Leave them as they are",
         ),
     ),
     FROM_TENANT,
     {
         "connector": CONNECTOR,
-        "allowed": f"[{_ALLOWED}] + (variables.connector ? ['{HPC_FINALIZER}'] : [])",
+        "allowed": f"[{_ALLOWED}] + (variables.connector ? ['{FINALIZER}'] : [])",
         "had": _old_or("finalizers", "[]"),
         "has": _new_or("finalizers", "[]"),
         "added": "variables.has.filter(f, !(f in variables.had))",

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from infra.components.volumes import Volume
 from infra.components.volumes.posix import ABSOLUTE_PATH
+from primage.contract import hpc
 from primage.contract.accounts import VO_UID
 from primage.contract.outputs import ClusterConfig, Quantity, Settings
 from primage.names import namespace_for
@@ -128,38 +129,44 @@ class VoConfig(Settings):
     )
 
 
-_VARIABLE = r"\$([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})"
-_REST = rf"([A-Za-z0-9_/.+-]|{_VARIABLE})*"
-
-
 class HpcBackendConfig(Settings):
     """An HPC centre that VOs' jobs may be carried to; credentials come later, by `primage hpc login`."""
 
     name: str = Field(pattern=DNS_LABEL, max_length=40, description="Name jobs use.")
     endpoint: str = Field(
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$",
+        pattern=rf"^{hpc.HOST}$",
+        max_length=hpc.HOST_BYTES,
         description="Login node: host or host:port (the paper's ENDPOINT).",
     )
     vos: tuple[str, ...] = Field(min_length=1, description="VOs whose jobs may go there, each as an account of its own.")
-    partition: str = Field(default="", pattern=r"^[\w.,-]*$", description="Slurm partition; empty for its default.")
+    partition: str = Field(
+        default=hpc.Backend.partition,
+        pattern=rf"^{hpc.PARTITION}$",
+        max_length=hpc.SLURM_NAME_BYTES,
+        description="Slurm partition; empty for its default.",
+    )
     account: str = Field(
-        default="", pattern=r"^[\w.-]*$", description="Slurm account (grant) that is charged; empty for the user's."
+        default=hpc.Backend.account,
+        pattern=rf"^{hpc.ACCOUNT}$",
+        max_length=hpc.SLURM_NAME_BYTES,
+        description="Slurm account (grant) that is charged; empty for the user's.",
     )
     scratch: str = Field(
-        default="$HOME",
-        pattern=rf"^(~(/{_REST})?|(/|{_VARIABLE}){_REST})$",
-        max_length=1024,
+        default=hpc.Backend.scratch,
+        pattern=rf"^{hpc.SCRATCH}$",
+        max_length=hpc.PATH_BYTES,
         description="Folder there for jobs' files, by its whole path; `~` and variables ($SCRATCH) are looked up there.",
     )
     datalake: str = Field(
-        default="",
-        pattern=r"^(/[^\x00-\x1f]*)?$",
-        max_length=1024,
+        default=hpc.Backend.datalake,
+        pattern=rf"^{hpc.DATALAKE}$",
+        max_length=hpc.PATH_BYTES,
         description="Where the VO's DATALAKE is mounted there; {vo} stands for the VO. Empty: nowhere.",
     )
     slurmrestd: str = Field(
-        default="",
-        pattern=r"^(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?$",
+        default=hpc.Backend.slurmrestd,
+        pattern=rf"^{hpc.SLURMRESTD}$",
+        max_length=hpc.HOST_BYTES,
         description="URL of Slurm's REST daemon, where jobs are to go by it and only files by SSH (SFTP); empty: all by SSH.",
     )
     networks: tuple[Cidr, ...] = Field(
@@ -167,8 +174,18 @@ class HpcBackendConfig(Settings):
         description="Networks its login node and REST daemon are in, which the connector may reach; "
         "may be left out where both are named by their addresses.",
     )
-    max_jobs: int = Field(default=1000, ge=1, le=100_000, description="Most jobs of a VO in Slurm at a time; others wait here.")
-    poll_seconds: float = Field(default=2, ge=0.2, le=600, description="Shortest time between two looks at its queue.")
+    max_jobs: int = Field(
+        default=hpc.Backend.max_jobs,
+        ge=1,
+        le=hpc.MOST_JOBS,
+        description="Most jobs of a VO in Slurm at a time; others wait here.",
+    )
+    poll_seconds: float = Field(
+        default=hpc.Backend.poll_s,
+        ge=hpc.SHORTEST_POLL_S,
+        le=hpc.LONGEST_POLL_S,
+        description="Shortest time between two looks at its queue.",
+    )
 
     @model_validator(mode="after")
     def _reachable(self) -> HpcBackendConfig:
@@ -205,19 +222,19 @@ class HpcBackendConfig(Settings):
             **({"slurmrestd": self.slurmrestd} if self.slurmrestd else {}),
         }
 
-    def for_connector(self, vo: str) -> dict[str, str | int | float]:
-        """What a VO's connector is told of it (services/hpc_connector, domain.Backend)."""
-        return {
-            "name": self.name,
-            "endpoint": self.endpoint,
-            "partition": self.partition,
-            "account": self.account,
-            "scratch": self.scratch,
-            "datalake": self.datalake.replace("{vo}", vo),
-            "slurmrestd": self.slurmrestd,
-            "max_jobs": self.max_jobs,
-            "poll_s": self.poll_seconds,
-        }
+    def for_connector(self, vo: str) -> hpc.Backend:
+        """What a VO's connector is told of it."""
+        return hpc.Backend(
+            name=self.name,
+            endpoint=self.endpoint,
+            partition=self.partition,
+            account=self.account,
+            scratch=self.scratch,
+            datalake=self.datalake.replace("{vo}", vo),
+            slurmrestd=self.slurmrestd,
+            max_jobs=self.max_jobs,
+            poll_s=self.poll_seconds,
+        )
 
 
 class HpcConfig(Settings):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import pulumi
@@ -12,6 +11,7 @@ from infra.config import HpcBackendConfig, HpcConfig
 from infra.tenants import Tenant
 from primage import names
 from primage.components.pods.security import container_security, pod_security
+from primage.contract.hpc import backend_object, describe
 
 NAME = names.HPC_CONNECTOR
 HOME = "/home-private"
@@ -45,7 +45,7 @@ class HpcConnector(pulumi.ComponentResource):
         for backend in backends:
             kubernetes.core.v1.ConfigMap(
                 f"{name}-backend-{backend.name}",
-                metadata=self._metadata(f"backend-{backend.name}"),
+                metadata=self._metadata(backend_object(backend.name)),
                 data=backend.data(tenant.vo.name),
                 opts=here,
             )
@@ -89,7 +89,7 @@ class HpcConnector(pulumi.ComponentResource):
             {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "patch"]},
             {"apiGroups": ["batch"], "resources": ["jobs/status"], "verbs": ["patch"]},
             {"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["get"]},
-            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [f"backend-{b}" for b in backends]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [backend_object(b) for b in backends]},
             {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
         ]
         role = kubernetes.rbac.v1.Role(f"{name}-role", metadata=self._metadata(NAME), rules=rules, opts=opts)
@@ -104,7 +104,7 @@ class HpcConnector(pulumi.ComponentResource):
 
     def _pod(self, hpc: HpcConfig, backends: Sequence[HpcBackendConfig], tenant: Tenant) -> dict[str, object]:
         environment = {
-            "PRIMAGE_BACKENDS": json.dumps([backend.for_connector(tenant.vo.name) for backend in backends]),
+            "PRIMAGE_BACKENDS": describe([backend.for_connector(tenant.vo.name) for backend in backends]),
             "PRIMAGE_HOME": HOME,
             "PRIMAGE_ALIVE": ALIVE,
         }

@@ -1,11 +1,15 @@
-"""Kubernetes quantities (`500m`, `4Gi`), by the rules of apimachinery's resource.Quantity."""
+"""Kubernetes quantities (`500m`, `4Gi`), by the rules of apimachinery's resource.Quantity: the one reader of them."""
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
 
-_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?")
+_NUMBER = r"[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30}"
+_PATTERN = re.compile(rf"({_NUMBER})(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]{{1,2}})?")
+"""So few digits that no text, whoever wrote it, takes long to compute with; Kubernetes counts no further either."""
+MOST = Decimal(2) ** 63
+"""What Kubernetes counts up to."""
 _FACTORS = {
     "m": Decimal("0.001"),
     "": Decimal(1),
@@ -28,6 +32,7 @@ def parse_quantity(text: str) -> Decimal:
     if not match:
         raise InvalidQuantityError(f"{text!r} is not a valid quantity; write one such as 2, 500m, 4Gi or 3.6Ti")
     number, unit = match.group(1), match.group(2) or ""
-    if unit[:1] in {"e", "E"} and len(unit) > 1 and unit not in _FACTORS:
-        return Decimal(number) * Decimal(10) ** int(unit[1:])
-    return Decimal(number) * _FACTORS[unit]
+    factor = _FACTORS[unit] if unit in _FACTORS else Decimal(10) ** int(unit[1:])
+    if (amount := Decimal(number) * factor) > MOST:
+        raise InvalidQuantityError(f"{text!r} is not a valid quantity: Kubernetes counts to 2^63")
+    return amount

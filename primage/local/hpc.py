@@ -9,17 +9,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
 from primage.clients.cluster import Cluster, Ref
-from primage.contract.outputs import SiteOutputs
-from primage.engine.embedded.engine import EmbeddedEngine
+from primage.contract.accounts import member_account, vo_account
+from primage.contract.hpc import backend_object
+from primage.contract.outputs import VoOutputs
 from primage.local.images import storage
 from primage.names import LABEL_MADE_BY, MADE_BY_SITE, namespace_for
 from primage.operations.hpc_login import Login, login
+from primage.operations.site import site_handle
 from primage.paths import local_site_dir
 from primage.process import capture
-from primage.projects.project import StackName
 
 SITE = "local"
 BACKEND = "hpc"
@@ -29,34 +28,32 @@ TOKEN_S = 30 * 86400
 """A token for slurmrestd cannot be taken back, so it ends soon; every `primage site local up` makes another in its second half."""
 
 
-def connect(repository: Path, log: Path, report: Callable[[str], None]) -> None:
+def connect(log: Path, report: Callable[[str], None]) -> None:
     """Log every VO and member in whose connector has not these very credentials yet."""
-    settings = yaml.safe_load((repository / f"Pulumi.{SITE}.yaml").read_text())["config"]["primage:site"]
-    outputs = SiteOutputs.model_validate(EmbeddedEngine().outputs(StackName(SITE))["site"])
-    cluster = Cluster(outputs.kubeconfig, outputs.context)
+    site = site_handle(SITE)
     folder = local_site_dir() / "ssh"
-    hosts = _known_hosts(folder, settings, log.parent)
-    for vo in settings["vos"]:
-        backends = outputs.vos[vo["name"]].backends
-        # The accounts' names are the inventory's: one for each VO, told apart by its group, and one for each member.
-        accounts = {"": f"vo{vo['gid']}", **{user["name"]: f"u{user['uid']}" for user in vo.get("users", [])}}
-        for member, account in accounts.items():
-            whose = member or vo["name"]
-            for backend in backends:
+    hosts = _known_hosts(folder, site.outputs.hpc[BACKEND].endpoint, log.parent)
+    for vo, served in site.outputs.vos.items():
+        for member, account in accounts(served).items():
+            whose = member or vo
+            for backend in served.backends:
                 report(whose)
                 given = Login(account, folder / f"hpc-{whose}", hosts)
                 if backend == REST_BACKEND:
                     given = replace(given, token=_token(folder, account), authority=_authority(folder))
-                if not _has(cluster, backend, namespace_for(whose), given):
-                    said = login(SITE, vo["name"], backend, given, member=member)
+                if not _has(site.cluster, backend, namespace_for(whose), given):
+                    said = login(SITE, vo, backend, given, member=member)
                     with log.open("a") as stream:
                         print(f"{whose}, {backend}: {said}", file=stream)
 
 
-def _known_hosts(folder: Path, settings: dict[str, object], out: Path) -> Path:
+def accounts(vo: VoOutputs) -> dict[str, str]:
+    """The accounts there of a VO and of its members, by the member's identity; the VO's own under the empty one."""
+    return {"": vo_account(vo.gid), **{name: member_account(user.uid) for name, user in vo.users.items()}}
+
+
+def _known_hosts(folder: Path, address: str, out: Path) -> Path:
     """The HPC machine's line alone: what the connector pins."""
-    backends = settings["hpc"]["backends"]  # type: ignore[index]
-    address = next(b["endpoint"] for b in backends if b["name"] == BACKEND)
     lines = [line for line in (folder / "known_hosts").read_text().splitlines() if line.startswith(f"{address} ")]
     path = out / "hpc-known-hosts"
     path.write_text("\n".join(lines) + "\n")
@@ -94,7 +91,7 @@ def _on_machine(*command: str) -> str:
 
 
 def _has(cluster: Cluster, backend: str, namespace: str, given: Login) -> bool:
-    secret = cluster.get(Ref("v1", "Secret", f"backend-{backend}", namespace)) or {}
+    secret = cluster.get(Ref("v1", "Secret", backend_object(backend), namespace)) or {}
     if (secret.get("metadata", {}).get("labels") or {}).get(LABEL_MADE_BY) != MADE_BY_SITE:
         return False  # an older one, which its tenant may still change
     kept = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}

@@ -235,7 +235,7 @@ class LocalSite:
     def _hpc_login(self, log: Path, report: Report) -> None:
         from primage.local.hpc import connect
 
-        connect(self.repository, log, lambda what: report(0.5, what))
+        connect(log, lambda what: report(0.5, what))
 
     def _ansible(self, playbook: str, variables: dict[str, Any] | None = None) -> list[str]:
         given = {"container_environment": storage.environment(), "podman_state": storage.RUN_TIME_STATE, **(variables or {})}

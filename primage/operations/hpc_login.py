@@ -8,6 +8,7 @@ from pathlib import Path
 from primage.clients.cluster import Object
 from primage.clients.slurmrestd import slurm_release
 from primage.clients.ssh import LoginNode
+from primage.contract.hpc import backend_object
 from primage.errors import ExitCode, PrimageError
 from primage.names import LABEL_MADE_BY, MADE_BY_SITE, namespace_for
 from primage.operations.site import site_handle
@@ -95,7 +96,7 @@ def login(site: str, vo: str, backend: str, given: Login, *, member: str = "", t
         "type": "Opaque",
         "stringData": data,
         "metadata": {
-            "name": f"backend-{backend}",
+            "name": backend_object(backend),
             "namespace": namespace,
             "labels": {"primage.eu/backend": backend, LABEL_MADE_BY: MADE_BY_SITE},
         },

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused
-from primage.components.jobs.hpc_settings import MANAGER
 from primage.components.pods.security import container_security, pod_security
+from primage.contract.hpc import MANAGER, log_folder
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import State, verdict
 from primage.kubernetes.waiting import pods_of, wait_gone, wait_ready
-from primage.names import CLAIM_HOME_PRIVATE
+from primage.names import CLAIM_HOME_PRIVATE, HPC_CONNECTOR
 from primage.projects.project import StackName
 
 LOOK_EVERY_S = 1.0
@@ -26,10 +26,10 @@ MOST_AT_A_TIME = 3_000_000
 # Attempts are numbered files, each complete before the next begins: one after the other they only ever grow. Whoever owns HOME can
 # put anything there: only plain files with a number are read. As text, so that the next piece begins at the right byte.
 READ = """
-cd "/home-private/jobs/$1/$2" 2> /dev/null || exit 0
+cd "/home-private/$1" 2> /dev/null || exit 0
 ls | grep -xE '[0-9]{1,6}[.]log' | sort -n | while read -r name; do
   if [ -f "$name" ] && [ ! -L "$name" ]; then cat "$name"; fi
-done | tail -c "+$3" | head -c "$4" | base64 -w 0
+done | tail -c "+$2" | head -c "$3" | base64 -w 0
 """
 
 
@@ -52,7 +52,7 @@ def read(cluster: Cluster, job: Ref, *, follow: bool) -> Iterator[str]:
     if live is None:
         raise PrimageError(f"{job} is gone", todo="look at its output in HOME, where HPC jobs' output is kept")
     if live["spec"].get("managedBy") == MANAGER:
-        yield from _from_home(cluster, job, live["metadata"]["uid"][:8], follow=follow)
+        yield from _from_home(cluster, job, log_folder(job.name, live["metadata"]["uid"]), follow=follow)
     else:
         yield from _grow(lambda: _of_pods(cluster, job), lambda: _over(cluster, job), follow=follow)
 
@@ -97,11 +97,9 @@ def _from_home(cluster: Cluster, job: Ref, folder: str, *, follow: bool) -> Iter
         said, text = 0, codecs.getincrementaldecoder("utf-8")("replace")
         while True:
             ended = not follow or _over(cluster, job)
-            code, out, err = cluster.execute(ref, ["sh", "-c", READ, "read", job.name, folder, str(said + 1), str(MOST_AT_A_TIME)])
+            code, out, err = cluster.execute(ref, ["sh", "-c", READ, "read", folder, str(said + 1), str(MOST_AT_A_TIME)])
             if code:
-                raise PrimageError(
-                    f"the output of {job} cannot be read: {err.strip()}", where=f"HOME/private/jobs/{job.name}/{folder}"
-                )
+                raise PrimageError(f"the output of {job} cannot be read: {err.strip()}", where=f"HOME/private/{folder}")
             piece = _piece(out, job)
             if piece:
                 yield text.decode(piece)
@@ -161,7 +159,7 @@ def _reader(cluster: Cluster, job: Ref) -> Object:
 
 def _owner(cluster: Cluster, namespace: str) -> tuple[int, int]:
     """User and group that HOME is written as, as the connector of the namespace has them."""
-    connector = cluster.get(Ref("apps/v1", "Deployment", "hpc-connector", namespace))
+    connector = cluster.get(Ref("apps/v1", "Deployment", HPC_CONNECTOR, namespace))
     if connector is None:
         raise PrimageError(f"namespace {namespace} has no HPC connector", todo="see hpc.backends in the site's file")
     try:

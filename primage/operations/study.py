@@ -23,6 +23,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from primage.clients.cluster import Cluster, Ref
+from primage.contract.hpc import backend_object
 from primage.contract.outputs import SiteOutputs
 from primage.engine.api import Event, Options, Result
 from primage.engine.embedded.engine import EmbeddedEngine
@@ -135,7 +136,7 @@ class StudyRun:
         site = SiteOutputs.model_validate(self._engine.outputs(StackName(self.site))["site"])
         served, cluster = site.vos.get(self.vo), self._cluster()
         for backend in served.backends if served else ():
-            if cluster.get(Ref("v1", "Secret", f"backend-{backend}", served.namespace if served else "")):
+            if cluster.get(Ref("v1", "Secret", backend_object(backend), served.namespace if served else "")):
                 return backend
         return ""
 

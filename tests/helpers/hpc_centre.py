@@ -37,6 +37,7 @@ while :; do
   esac
   shift
 done
+if [ -e "$SLURM_FOLDER/says" ]; then cat "$SLURM_FOLDER/says" >&2; exit 1; fi
 exec 8> "$SLURM_FOLDER/lock"; flock 8
 number=$(( $(ls "$SLURM_FOLDER" | grep -c '^[0-9]') + 1 ))
 job=$SLURM_FOLDER/$number
@@ -68,7 +69,7 @@ class Centre:
 
     Attributes:
         scratch: where working folders are, in a folder `primage`.
-        slurm: what its Slurm knows: by number, the state and comment of every job there was.
+        slurm: what its Slurm knows: by number, the state and comment of every job there was. A file `says` is why it takes none.
     """
 
     def __init__(self, folder: Path) -> None:

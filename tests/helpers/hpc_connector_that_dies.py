@@ -9,12 +9,13 @@ import os
 import signal
 import sys
 
-from hpc_connector import connector
+from hpc_connector import monitor
 from hpc_connector.__main__ import main
-from hpc_connector.connector import Connector, Desk
-from hpc_connector.kube import Kube
-from hpc_connector.slurmrestd import RestAccount
-from hpc_connector.ssh import Account
+from hpc_connector.clients.kube import Kube
+from hpc_connector.clients.rest_transport import RestTransport
+from hpc_connector.clients.shell_transport import ShellTransport
+from hpc_connector.connector import Connector
+from hpc_connector.monitor import BackendMonitor
 
 
 def die() -> None:
@@ -45,7 +46,7 @@ def after(owner, name):
 
 
 def either(patch, name):
-    for kind in (Account, RestAccount):
+    for kind in (ShellTransport, RestTransport):
         patch(kind, name)
 
 
@@ -71,8 +72,8 @@ async def fail():
 
 POINTS = {
     "never": lambda: None,
-    "look-hangs": lambda: (setattr(connector, "LOOK_S", 0.5), later(Desk, "_look", hang)),
-    "look-fails": lambda: later(Desk, "_look", fail),
+    "look-hangs": lambda: (setattr(monitor, "LOOK_S", 0.5), later(BackendMonitor, "_look", hang)),
+    "look-fails": lambda: later(BackendMonitor, "_look", fail),
     "before-intent": lambda: before(Kube, "annotate"),
     "before-staging": lambda: either(before, "bring"),
     "after-staging": lambda: either(after, "bring"),

@@ -15,6 +15,8 @@ from typing import TypeVar
 from fake_api import NAMESPACE, FakeApi
 from hpc_centre import Centre
 
+from primage.contract.hpc import log_file
+
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 60
 Found = TypeVar("Found")
@@ -87,7 +89,7 @@ class Local:
         return self.api.said(name)
 
     def output(self, name: str, uid: str, attempt: int = 1) -> str:
-        return (self.home / "jobs" / name / uid[:8] / f"{attempt}.log").read_text(errors="replace")
+        return (self.home / log_file(name, uid, attempt)).read_text(errors="replace")
 
     def runs(self) -> bool:
         """Whether the connector still does."""

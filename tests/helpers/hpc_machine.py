@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from infra.config import HpcBackendConfig
 from primage.clients.cluster import Cluster, Ref
+from primage.contract.hpc import describe
 from primage.kubernetes.waiting import events_of
 from primage.local.images import storage
 
@@ -120,7 +122,7 @@ def backends(vo: str, **more: object) -> str:
     """The local site's HPC centres as a VO's connector is told of them; `more` replaces parts of each."""
     site = yaml.safe_load((HERE.parents[1] / "Pulumi.local.yaml").read_text())["config"]["primage:site"]
     known = [HpcBackendConfig.model_validate(backend) for backend in site["hpc"]["backends"]]
-    return json.dumps([{**backend.for_connector(vo), **more} for backend in known if vo in backend.vos])
+    return describe([replace(backend.for_connector(vo), **more) for backend in known if vo in backend.vos])
 
 
 class Connector:

@@ -13,32 +13,17 @@ from cryptography.hazmat.primitives.serialization import SSHCertificateBuilder, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc_connector.connection import Credentials
-from hpc_connector.connector import deadline_s, wish
-from hpc_connector.domain import (
-    ANNOTATION_ATTEMPT,
-    FINALIZER,
-    Backend,
-    Pace,
-    RefusedError,
-    Request,
-    Seen,
-    UnavailableError,
-    amount,
-    backend_for,
-    backends_of,
-    comment,
-    end_of,
-    expanded,
-    explained,
-    read_poll,
-    read_queue,
-    request_of,
-    rest_submission,
-    sbatch_options,
-    slim,
-)
+from hpc_connector.clients.credentials import Credentials
+from hpc_connector.domain.backend import backend_for, expanded
+from hpc_connector.domain.end import end_of, explained
+from hpc_connector.domain.errors import RefusedError, UnavailableError
+from hpc_connector.domain.job import deadline_s, wish
+from hpc_connector.domain.pace import Pace
+from hpc_connector.domain.request import Request, request_of, slim
+from hpc_connector.domain.seen import Seen, read_poll, read_queue
+from hpc_connector.domain.submission import comment, rest_submission, sbatch_options
 from infra.config import HpcBackendConfig
+from primage.contract.hpc import ANNOTATION_ATTEMPT, FINALIZER, Backend, backends_of, describe
 from primage.local.hpc import TOKEN_S, token_left_s
 
 UID = "9b2e8b1c-0000-4000-8000-000000000001"
@@ -72,7 +57,7 @@ def test_the_papers_figure_8_is_a_request():
         ({"args": ["a\0b"]}, data(), "NUL"),
         ({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {}}}]}, data(), "cannot see"),
         ({"env": [{"name": "A-B", "value": "x"}]}, data(), "no shell takes"),
-        ({"resources": {"requests": {"cpu": "many"}}}, data(), "no amount"),
+        ({"resources": {"requests": {"cpu": "many"}}}, data(), "is not a valid quantity"),
         ({}, data(inputs=["/etc/passwd"]), "no path below HOME/private"),
         ({}, data(inputs=["a/../../b"]), "no path below HOME/private"),
         ({}, data(outputs=["-rf"]), "no path below HOME/private"),
@@ -96,8 +81,8 @@ def test_the_papers_figure_8_is_a_request():
         ({}, data(script="x" * 140_000), "longer than 128 KiB"),
         ({"image": "--bind=/:/mnt"}, data(), "name of an image"),
         ({"env": [{"name": "Ä", "value": "x"}]}, data(), "no shell takes"),
-        ({"resources": {"requests": {"cpu": "1e999999"}}}, data(), "no amount"),
-        ({"resources": {"requests": {"memory": "9" * 30}}}, data(), "no amount"),
+        ({"resources": {"requests": {"cpu": "1e999999"}}}, data(), "is not a valid quantity"),
+        ({"resources": {"requests": {"memory": "9" * 30}}}, data(), "is not a valid quantity"),
     ],
 )
 def test_unfit_jobs_are_refused_with_the_reason(container, config, words):
@@ -137,13 +122,6 @@ def test_a_job_is_looked_at_once_an_hour_at_least():
 def test_no_text_of_a_persons_is_an_option(script, argument):
     options = sbatch_options(Request(UID, "train", "hpc", script, (argument,)), Backend("hpc", "host"), "cluster", 1)
     assert options == sbatch_options(Request(UID, "train", "hpc", ""), Backend("hpc", "host"), "cluster", 1)
-
-
-@given(st.integers(0, 10**6), st.sampled_from(["", "m", "k", "M", "G", "Ki", "Mi", "Gi"]))
-def test_amounts_are_kubernetes_own(number, unit):
-    from primage.contract.quantities import parse_quantity
-
-    assert amount(f"{number}{unit}") == parse_quantity(f"{number}{unit}")
 
 
 @given(st.sampled_from(["PENDING", "RUNNING", "COMPLETED"]), st.integers(0, 255), st.integers(0, 10**9), st.integers(1, 20))
@@ -261,7 +239,6 @@ def test_a_site_describes_its_centres_and_nothing_unfit_is_taken_for_one():
 
 
 def test_every_centre_a_site_may_describe_is_one_its_connectors_take():
-    """The program that writes the list and the one that reads it have a schema each."""
     site = yaml.safe_load((Path(__file__).parents[2] / "Pulumi.local.yaml").read_text())["config"]["primage:site"]
     own = [HpcBackendConfig.model_validate(backend) for backend in site["hpc"]["backends"]]
     every = HpcBackendConfig(
@@ -277,7 +254,7 @@ def test_every_centre_a_site_may_describe_is_one_its_connectors_take():
         max_jobs=7,
         poll_seconds=0.2,
     )
-    found = backends_of(json.dumps([backend.for_connector("vo.primage.eu") for backend in [*own, every]]))
+    found = backends_of(describe([backend.for_connector("vo.primage.eu") for backend in [*own, every]]))
     assert [backend.name for backend in found] == [*(backend.name for backend in own), "a"]
     assert found[-1] == Backend("a", "host:22", "p,q", "a.b", "${A}/$B/c", "/d/vo.primage.eu", "https://h:1", 7, 0.2)
     assert every.data("v")["ENDPOINT"] == "host:22"

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from hpc_connector import domain, files
-from hpc_connector.domain import RefusedError, UnavailableError
-from hpc_connector.files import Home
+from hpc_connector.clients import home as home_module
+from hpc_connector.clients.home import Home
+from hpc_connector.domain.errors import RefusedError, UnavailableError
 
 
 @pytest.fixture
@@ -107,12 +107,12 @@ def test_a_long_log_is_not_read_to_know_its_end(home):
 
 
 def test_inputs_without_measure_are_refused(home, monkeypatch):
-    monkeypatch.setattr(files, "MOST_FILES", 50)
+    monkeypatch.setattr(home_module, "MOST_FILES", 50)
     for number in range(60):
         (home / f"in/{number}").mkdir()
     with pytest.raises(RefusedError, match="at most 50 files and folders"):
         Home(home).files(("in",))
-    monkeypatch.setattr(files, "MOST_FILES", domain.MOST_FILES)
+    monkeypatch.undo()
     deep = home / "deep"
     for _ in range(70):
         deep /= "d"

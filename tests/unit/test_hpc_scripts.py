@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from hpc_connector.connection import Connection, script, sums_of
-from hpc_connector.domain import Backend, Request
+from hpc_connector.clients.remote import attempt_files, script
+from hpc_connector.domain.answers import sums_of
+from hpc_connector.domain.request import Request
 
 UID = "9b2e8b1c-0000-4000-8000-000000000001"
 
@@ -49,22 +50,14 @@ def test_nothing_else_of_a_scratch_folder_means_anything(tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == []
 
 
-class Plain(Connection):
-    """A transport's common part, for what an attempt is made of."""
-
-    async def _find_root(self, connection):
-        raise NotImplementedError
-
-
 def attempt(tmp_path, monkeypatch, text, *, env=(), outputs=()):
     """Run an attempt as Slurm would, of a job whose files came by SFTP alone; returns its folder and what it printed."""
     request = Request(UID, "job", "hpc", text, environment=tuple(env), outputs=outputs)
-    transport = Plain(Backend("hpc", "host"), "owner", lambda: type("None", (), {"proxy": b""}))
     work, at = tmp_path / UID, tmp_path / UID / "1"
     (work / "mount/HOME/private").mkdir(parents=True)
     at.mkdir()
     (work / "outputs").write_text("".join(f"{path}\0" for path in outputs))
-    for name, (content, mode) in transport.attempt_files(request).items():
+    for name, (content, mode) in attempt_files(request).items():
         (at / name).write_text(content)
         (at / name).chmod(mode)
     monkeypatch.delenv("BASH_ENV", raising=False)

@@ -8,11 +8,16 @@ import httpx2
 import pytest
 from hpc_centre import Centre
 
-from hpc_connector import slurmrestd
-from hpc_connector.connection import Credentials
-from hpc_connector.domain import Backend, RefusedError, Request, Seen, UnavailableError, comment
-from hpc_connector.files import Home
-from hpc_connector.slurmrestd import RestAccount
+from hpc_connector.clients import slurmrestd
+from hpc_connector.clients.credentials import Credentials
+from hpc_connector.clients.home import Home
+from hpc_connector.clients.rest_transport import RestTransport
+from hpc_connector.clients.slurmrestd import Slurmrestd
+from hpc_connector.domain.errors import RefusedError, UnavailableError
+from hpc_connector.domain.request import Request
+from hpc_connector.domain.seen import Seen
+from hpc_connector.domain.submission import comment
+from primage.contract.hpc import Backend
 
 UID = "9b2e8b1c-0000-4000-8000-000000000001"
 OTHER = "9b2e8b1c-0000-4000-8000-000000000002"
@@ -32,10 +37,10 @@ def ask(centre):
 
     def run(do, answer=lambda _: answered({"jobs": []})):
         described = {key: value for key, value in centre.backend().items() if key != "name"}
-        account = RestAccount(
+        account = RestTransport(
             Backend("hpc", **{**described, "slurmrestd": "https://rest"}), "owner", lambda: Credentials.of(centre.secret())
         )
-        account._client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+        account._slurm._client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
 
         async def whole():
             try:
@@ -143,12 +148,8 @@ def test_a_token_follows_no_redirection(centre, ask):
     with pytest.raises(UnavailableError):
         ask(lambda account: account.look([]), answer)
     assert asked == ["rest"]
-    account = RestAccount(
-        Backend("hpc", "host", slurmrestd="https://rest"),
-        "owner",
-        lambda: Credentials.of({**centre.secret(), "slurm-token": b"a.b.c"}),
-    )
-    assert (account._http().follow_redirects, account._http().trust_env) == (False, False)
+    daemon = Slurmrestd("https://rest", lambda: Credentials.of({**centre.secret(), "slurm-token": b"a.b.c"}))
+    assert (daemon._http().follow_redirects, daemon._http().trust_env) == (False, False)
 
 
 def test_outputs_that_are_not_in_what_was_named_are_not_brought(centre, ask, tmp_path):

@@ -29,6 +29,12 @@ def test_refused(text):
         parse_quantity(text)
 
 
+@pytest.mark.parametrize("text", ["9" * 31, "9" * 30, "1e999999", "1e99", "16Ei", "1." + "1" * 31])
+def test_more_than_kubernetes_counts_is_refused_and_takes_no_time(text):
+    with pytest.raises(InvalidQuantityError, match="is not a valid quantity"):
+        parse_quantity(text)
+
+
 @given(st.integers(0, 10**6), st.sampled_from(["", "Ki", "Mi", "Gi"]))
 def test_grows_with_the_number(number, unit):
     assert parse_quantity(f"{number + 1}{unit}") > parse_quantity(f"{number}{unit}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 import pulumi
@@ -10,8 +9,9 @@ import pulumi_kubernetes as kubernetes
 
 from primage import names
 from primage.components.app import AppStack
-from primage.components.jobs.hpc_settings import ANNOTATION_DIGEST, ANNOTATION_JOB, MANAGER, NO_IMAGE, HpcJobSettings
+from primage.components.jobs.hpc_settings import HpcJobSettings
 from primage.components.pods.security import container_security
+from primage.contract.hpc import ANNOTATION_DIGEST, ANNOTATION_JOB, MANAGER, NO_IMAGE, digest_of
 
 MAX_JOB_NAME = 63
 GPU = "nvidia.com/gpu"
@@ -29,7 +29,7 @@ class HpcJob(pulumi.ComponentResource):
         labels = {names.LABEL_APP: app.name.app, names.LABEL_INSTANCE: name}
         data = _figure_8(settings)
         # The script's digest is in the name, and the name in the pod template: another script is another job.
-        digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+        digest = digest_of(data)
         script = kubernetes.core.v1.ConfigMap(
             f"{settings.name}-script",
             metadata={"name": f"{name[:50]}-{digest[:8]}", "namespace": app.namespace, "labels": labels},

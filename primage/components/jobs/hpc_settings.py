@@ -7,14 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from primage.contract.hpc import LONGEST_PERIOD_S, PARTITION, PERIOD_S
 from primage.contract.outputs import Quantity, Settings
 
-MANAGER = "hpc.primage.eu/connector"
-ANNOTATION_JOB = "hpc.primage.eu/job"
-ANNOTATION_DIGEST = "hpc.primage.eu/job-digest"
-"""SHA-256 of the config map's data, by which the connector knows that nobody has put another in its place."""
-NO_IMAGE = "hpc.primage.eu/none"
-"""Image of a job that runs plain on the HPC machine (services/hpc_connector/hpc_connector/domain.py)."""
 PLATFORM_ENVIRONMENT = frozenset({"HOME", "MOUNT_POINT", "X509_USER_PROXY"})
 
 
@@ -43,11 +38,13 @@ class HpcJobSettings(Settings):
     image: str = Field(default="", description="Apptainer image to run it in; empty for plain on the HPC machine.")
     inputs: tuple[InHome, ...] = Field(default=(), description="Files and folders below HOME/private that it reads.")
     outputs: tuple[InHome, ...] = Field(default=(), description="Files and folders below HOME/private that it makes.")
-    partition: str = Field(default="", pattern=r"^[\w.,-]*$", description="Slurm partition; empty for the backend's.")
+    partition: str = Field(default="", pattern=rf"^{PARTITION}$", description="Slurm partition; empty for the backend's.")
     cpu: Quantity = Field(default="1", description="Processor cores.")
     memory: Quantity = Field(default="1Gi", description="Main memory.")
     gpu: int = Field(default=0, ge=0, description="GPUs.")
-    monitoring_period: int = Field(default=15, ge=1, le=3600, description="Longest time between two looks at it, seconds.")
+    monitoring_period: int = Field(
+        default=PERIOD_S, ge=1, le=LONGEST_PERIOD_S, description="Longest time between two looks at it, seconds."
+    )
     backoff_limit: int = Field(default=2, ge=0, le=20, description="How often a failed attempt is tried again.")
     deadline_seconds: int = Field(default=3600, ge=1, description="Seconds after which it is ended, tries and waiting included.")
     keep_seconds: int = Field(default=7 * 86400, ge=0, description="Seconds a finished job is kept; its output stays in HOME.")

@@ -108,6 +108,12 @@ def base_on_nodes() -> Image:
     return Image(name=BASE, folder="images/base", arguments={"ROOTFS": rootfs_key()}, based_on_base=False)
 
 
+def _contract(repository: Path, folder: str) -> dict[str, Path]:
+    """What a service shares with this package, below `folder`: `primage.contract`, and nothing else of it."""
+    package = repository / "primage"
+    return {f"{folder}/primage/contract": package / "contract", f"{folder}/primage/__init__.py": package / "__init__.py"}
+
+
 QUEUE_REQUIREMENTS = "services/htc_queue/requirements.txt"
 HPC_REQUIREMENTS = "services/hpc_connector/requirements.txt"
 STUDY_REQUIREMENTS = "apps/study-histology/requirements.txt"
@@ -135,6 +141,7 @@ def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Imag
     connector = {
         "lib": libraries(repository / HPC_REQUIREMENTS),
         "lib/hpc_connector": repository / "services" / "hpc_connector" / "hpc_connector",
+        **_contract(repository, "lib"),
     }
     return [
         Image(name=HPC_CONNECTOR, folder="images/hpc-connector", files=connector),

@@ -1,8 +1,8 @@
 """`python -m hpc_connector`: the connector of one namespace, configured by its environment.
 
 PRIMAGE_NAMESPACE; PRIMAGE_HOME, HOME/private as mounted; PRIMAGE_ALIVE, a file that is touched as long as every loop turns;
-PRIMAGE_BACKENDS, the HPC centres: a JSON list of `domain.Backend`, written by the site. Nothing that a tenant's objects say of a
-backend is believed, since credentials go where this list says.
+PRIMAGE_BACKENDS, the HPC centres: a JSON list of `primage.contract.hpc.Backend`, written by the site. Nothing that a tenant's
+objects say of a backend is believed, since credentials go where this list says.
 
 Seconds, which tests shorten: PRIMAGE_WATCH_S (290), after which the watch of the jobs is begun anew; PRIMAGE_IDLE_S (300),
 between two looks at a backend without jobs; PRIMAGE_BEAT_S (10), between two touches of the file; PRIMAGE_GRACE_S (30), how much
@@ -22,10 +22,10 @@ from pathlib import Path
 
 from lightkube import AsyncClient
 
+from hpc_connector.clients.home import Home
+from hpc_connector.clients.kube import Kube
 from hpc_connector.connector import Connector, Periods
-from hpc_connector.domain import backends_of
-from hpc_connector.files import Home
-from hpc_connector.kube import Kube
+from primage.contract.hpc import backends_of
 
 THREADS = 16
 """For HOME: reading a job's inputs from end to end must not keep another's output waiting."""

@@ -44,10 +44,7 @@ if [ -z "$number" ] && [ ! -e "$at/started" ]; then
   esac
   if [ "$code" != 0 ]; then
     printf '%s\n' "$said" >&2
-    case $said in
-      *"Unable to contact"* | *"ocket timed out"* | *"temporarily"* | *"No space left"* | *"AssocMaxSubmit"* | *"QOSMaxSubmit"*) exit 75 ;;
-    esac
-    exit 65
+    exit 66 # whether it may say something else the next time is for domain/passing.py to know
   fi
 fi
 echo "${number:-started}" > "$at/.number"

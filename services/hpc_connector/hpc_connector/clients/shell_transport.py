@@ -1,4 +1,4 @@
-"""A backend whose login node has Slurm's commands: one SSH connection, on which every command and transfer goes."""
+"""The transport to a login node that has Slurm's commands: one SSH connection, on which every command and file goes."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from pathlib import PurePosixPath
 
 import asyncssh
 
-from hpc_connector.connection import LIST_BYTES, SMALL_BYTES, Connection, Credentials, bytes_of, number_of, part_of, script, sums_of
-from hpc_connector.domain import (
-    NO_IMAGE,
-    Backend,
-    RefusedError,
-    Request,
-    Seen,
-    UnavailableError,
-    comment,
-    read_poll,
-    readable,
-    sbatch_options,
-)
-from hpc_connector.files import Home
+from hpc_connector.clients.credentials import Credentials
+from hpc_connector.clients.home import Home
+from hpc_connector.clients.job_files import JobFiles, bytes_of
+from hpc_connector.clients.remote import attempt_files, script
+from hpc_connector.clients.ssh_connection import SshConnection
+from hpc_connector.domain.answers import LIST_BYTES, SMALL_BYTES, number_of, part_of, sums_of
+from hpc_connector.domain.errors import RefusedError, UnavailableError
+from hpc_connector.domain.passing import passes
+from hpc_connector.domain.request import Request
+from hpc_connector.domain.seen import Seen, read_poll
+from hpc_connector.domain.submission import comment, sbatch_options
+from hpc_connector.domain.text import readable
+from primage.contract.hpc import NO_IMAGE, Backend
 
 REFUSED = 65
+"""Status of a script that says why a job can never run there."""
+SBATCH_REFUSED = 66
+"""Status of submit.sh where sbatch says no, in words that tell whether it may say yes the next time."""
 TIMED_OUT = 124
 """What `timeout` ends with."""
 COMMAND_S = 60.0
@@ -42,11 +44,20 @@ SESSIONS = 6
 """At a time; an OpenSSH server's default allows ten on a connection, of which one is for files and one for looking."""
 
 
-class Account(Connection):
-    """Asks Slurm by its own commands; each step is one command, a script of folder `remote`."""
+class ShellTransport:
+    """Asks Slurm by its own commands; each step is one command, a script of folder `remote`. A `Transport`.
+
+    Args:
+        owner: what tells this cluster's and namespace's jobs from others' of the same account.
+        credentials: asked anew for every connection.
+    """
 
     def __init__(self, backend: Backend, owner: str, credentials: Callable[[], Credentials]) -> None:
-        super().__init__(backend, owner, credentials)
+        self.commands = 0
+        self._backend = backend
+        self._owner = owner
+        self._ssh = SshConnection(backend, credentials, self._find_root)
+        self._files = JobFiles(self._ssh)
         self._sessions = asyncio.Semaphore(SESSIONS)
 
     # -- what is asked of it ---------------------------------------------------------------------------------------
@@ -54,11 +65,11 @@ class Account(Connection):
     async def submit(self, request: Request, attempt: int) -> str:
         """Slurm's number of the attempt; submitted now, or by an earlier call that was cut off. Empty when it is over."""
         image = "" if request.image == NO_IMAGE else request.image
-        options = sbatch_options(request, self.backend, self.owner, attempt)
-        said = comment(self.owner, request.uid, attempt)
-        root = await self._ready()
+        options = sbatch_options(request, self._backend, self._owner, attempt)
+        said = comment(self._owner, request.uid, attempt)
+        root = await self._ssh.root()
         number = await self._run(
-            "submit", root, request.uid, str(attempt), said, image, self.backend.datalake, *options, stdin=self._attempt(request)
+            "submit", root, request.uid, str(attempt), said, image, self._backend.datalake, *options, stdin=self._attempt(request)
         )
         return number_of(number)
 
@@ -66,7 +77,7 @@ class Account(Connection):
         """The attempt's files as a tar archive."""
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as archive:
-            for name, (text, mode) in self.attempt_files(request).items():
+            for name, (text, mode) in attempt_files(request, self._ssh.proxy()).items():
                 data = text.encode()
                 info = tarfile.TarInfo(name)
                 info.size, info.mode = len(data), mode
@@ -76,25 +87,24 @@ class Account(Connection):
     async def look(self, attempts: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Seen]:
         """What Slurm has of this namespace, and the results of these attempts, by one command."""
         names = "".join(f"{uid}/{attempt}\n" for uid, attempt in attempts).encode()
-        line = self._line("poll", await self._ready(), self.owner)
-        assert self._connection is not None
+        line = self._line("poll", await self._ssh.root(), self._owner)
         # Beside the others' sessions: jobs whose commands hang must not keep anybody from looking.
-        return read_poll(await self._on(self._connection, line, names, COMMAND_S, POLL_BYTES), self.owner)
+        return read_poll(await self._on(await self._ssh.connection(), line, names, COMMAND_S, POLL_BYTES), self._owner)
 
     async def cancel(self, uid: str) -> bool:
         """Return once none of the job's attempts lives; says whether there has been anything of the job."""
-        said = await self._run("cancel", await self._ready(), uid, str(CANCEL_S), timeout=CANCEL_S + COMMAND_S)
+        said = await self._run("cancel", await self._ssh.root(), uid, str(CANCEL_S), timeout=CANCEL_S + COMMAND_S)
         return said.strip() == "known"
 
     async def forget(self, uid: str) -> bool:
         """Remove the job's working folder; says whether there was one."""
-        return (await self._run("forget", await self._ready(), uid, timeout=LISTING_S)).strip() == "known"
+        return (await self._run("forget", await self._ssh.root(), uid, timeout=LISTING_S)).strip() == "known"
 
     async def bring(self, request: Request, home: Home) -> None:
         """Copy the inputs there, what is there already excepted; goes on where an earlier call was cut off."""
         if not request.inputs:
             return
-        root = await self._ready()
+        root = await self._ssh.root()
         await self._run("prepare", root, request.uid)
         wanted = await asyncio.to_thread(home.files, request.inputs)
         folder = f"{root}/{request.uid}/mount/HOME/private"
@@ -104,17 +114,21 @@ class Account(Connection):
                 if there.get(path) != digest:
                     await self._bring_one(home, path, part_of(request.uid, path, digest), digest, folder)
         except (OSError, asyncssh.Error) as error:
-            raise self._lost(error) from error
+            raise self._ssh.lost(error) from error
 
     async def _bring_one(self, home: Home, path: str, part: str, digest: str, folder: str) -> None:
-        files = await self._sftp()
+        files = await self._ssh.sftp()
         target, at = bytes_of(f"{folder}/{path}"), bytes_of(f"{folder}/{part}")
         await files.makedirs(bytes_of(str(PurePosixPath(f"{folder}/{path}").parent)), exist_ok=True)
-        await self._upload(files, home, path, f"{folder}/{part}")
+        await self._files.upload(files, home, path, f"{folder}/{part}")
         if (await self._sums(folder, [part])).get(part) != digest:
             await files.remove(at)
             raise UnavailableError("StagingIn", f"{readable(path, 200)} did not arrive whole; it is sent again")
         await files.posix_rename(at, target)
+
+    async def output(self, uid: str, attempt: int, offset: int, home: Home, log: str, at: int, most: int) -> int:
+        """Copy the next part of an attempt's output into HOME; says how much, 0 at its end."""
+        return await self._files.output(uid, attempt, offset, home, log, at, most)
 
     async def fetch(self, request: Request, home: Home) -> None:
         """Copy the outputs here, what is here already excepted; goes on where an earlier call was cut off.
@@ -124,21 +138,25 @@ class Account(Connection):
         """
         if not request.outputs:
             return
-        folder = f"{await self._ready()}/{request.uid}/mount/HOME/private"
+        folder = f"{await self._ssh.root()}/{request.uid}/mount/HOME/private"
         text = await self._run("results", folder, *request.outputs, timeout=LISTING_S, most=LIST_BYTES)
         sums, _, missing = text.rpartition("\0\0")
         try:
             made = sums_of(sums)
         except ValueError as error:
             raise RefusedError("OutputMissing", str(error)) from error
-        await self.take(request, made, home)
+        await self._files.take(request, made, home)
         if missing.strip():
             raise RefusedError("OutputMissing", readable(missing.strip(), SMALL_BYTES))
+
+    async def close(self) -> None:
+        """End the connection; the next command makes a new one, with the credentials of then."""
+        await self._ssh.close()
 
     # -- the connection --------------------------------------------------------------------------------------------
 
     async def _find_root(self, connection: asyncssh.SSHClientConnection) -> str:
-        return await self._on(connection, self._line("connect", self.backend.scratch), None, COMMAND_S, SMALL_BYTES)
+        return await self._on(connection, self._line("connect", self._backend.scratch), None, COMMAND_S, SMALL_BYTES)
 
     @staticmethod
     def _line(name: str, *arguments: str) -> str:
@@ -148,10 +166,9 @@ class Account(Connection):
     async def _run(
         self, name: str, *arguments: str, stdin: bytes | None = None, timeout: float = COMMAND_S, most: int = SMALL_BYTES
     ) -> str:
-        await self._ready()
-        assert self._connection is not None
         async with self._sessions:
-            return await self._on(self._connection, self._line(name, *arguments), stdin, timeout, most)
+            # Only now: the connection may have been given up while others had all the sessions.
+            return await self._on(await self._ssh.connection(), self._line(name, *arguments), stdin, timeout, most)
 
     async def _on(self, connection: asyncssh.SSHClientConnection, line: str, stdin: bytes | None, timeout: float, most: int) -> str:
         """What a command prints, of which no more than `most` bytes are read."""
@@ -169,11 +186,11 @@ class Account(Connection):
             # This command hangs, and nothing is known of others': a dead connection is found by its keepalives.
             raise UnavailableError("HpcUnavailable", f"a command did not end within {timeout:.0f} s") from error
         except (OSError, asyncssh.Error) as error:
-            raise self._lost(error) from error
+            raise self._ssh.lost(error) from error
         words = readable(errors.decode(errors="replace").strip()[-1000:])
         if said is None:
             raise UnavailableError("HpcUnavailable", f"a command printed more than {most} bytes: {words}")
-        if process.returncode == REFUSED:
+        if process.returncode == REFUSED or (process.returncode == SBATCH_REFUSED and not passes(words)):
             raise RefusedError("SubmitRefused", words.removeprefix("sbatch: error: ") or "no reason given")
         if process.returncode == TIMED_OUT:
             raise UnavailableError("HpcUnavailable", f"a command did not end there within {timeout:.0f} s: {words}")

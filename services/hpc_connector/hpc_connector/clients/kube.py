@@ -17,16 +17,18 @@ from lightkube.resources.batch_v1 import Job, JobStatus
 from lightkube.resources.core_v1 import ConfigMap, Event, Namespace, Secret
 from lightkube.types import PatchType
 
-from hpc_connector.connection import Credentials
-from hpc_connector.domain import FINALIZER, RefusedError, UnavailableError, readable, slim
+from hpc_connector.clients.credentials import Credentials
+from hpc_connector.domain.errors import RefusedError, RejectedError, UnavailableError
+from hpc_connector.domain.job import Object
+from hpc_connector.domain.request import slim
+from hpc_connector.domain.text import readable
+from primage.contract.hpc import FINALIZER, backend_object
 
-Object = dict[str, Any]
 COMPONENT = "hpc-connector"
 REPEAT_S = 300
 MESSAGE = 1000
 PAGE = 20
 """Jobs in one answer: each may be as long as 1.5 MB, and only a part of it is kept."""
-NOT_FOUND = 404
 
 
 class Kube:
@@ -74,8 +76,8 @@ class Kube:
         try:
             with _asking():
                 job = _plain(await self._client.get(Job, name, namespace=self.namespace))
-        except ApiError as error:
-            if error.status.code == NOT_FOUND:
+        except RejectedError as error:
+            if error.not_found:
                 return None
             raise
         return job if job["metadata"]["uid"] == uid else None
@@ -115,8 +117,8 @@ class Kube:
         try:
             with _asking():
                 found = await self._client.get(ConfigMap, name, namespace=self.namespace)
-        except ApiError as error:
-            if error.status.code == NOT_FOUND:
+        except RejectedError as error:
+            if error.not_found:
                 raise RefusedError("Unfit", f"there is no config map {name}") from error
             raise
         return dict(found.data or {})
@@ -125,11 +127,11 @@ class Kube:
         """A backend's credentials, and the version of the Secret they are from; None where that is the one known."""
         try:
             with _asking():
-                found = await self._client.get(Secret, f"backend-{backend}", namespace=self.namespace)
-        except ApiError as error:
-            if error.status.code == NOT_FOUND:
+                found = await self._client.get(Secret, backend_object(backend), namespace=self.namespace)
+        except RejectedError as error:
+            if error.not_found:
                 todo = f"an operator writes it with `primage hpc login --backend {backend}`"
-                raise UnavailableError("CredentialsMissing", f"there is no Secret backend-{backend}; {todo}") from error
+                raise UnavailableError("CredentialsMissing", f"there is no Secret {backend_object(backend)}; {todo}") from error
             raise
         assert found.metadata
         version = str(found.metadata.resourceVersion)
@@ -163,11 +165,11 @@ class Kube:
 
 @contextmanager
 def _asking() -> Iterator[None]:
-    """An API server that cannot be reached is something to wait for."""
+    """An API server that cannot be reached is something to wait for; one that says no is a RejectedError."""
     try:
         yield
-    except ApiError:
-        raise
+    except ApiError as error:
+        raise RejectedError(int(error.status.code or 0), str(error)) from error
     except (httpx2.HTTPError, httpx2.StreamError, OSError, ValueError) as error:
         raise UnavailableError("ApiServer", f"the API server cannot be reached: {error or type(error).__name__}") from error
 

@@ -17,7 +17,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from hpc_connector.domain import MOST_FILES, RefusedError, UnavailableError
+from hpc_connector.domain.errors import RefusedError, UnavailableError
+from hpc_connector.domain.request import MOST_FILES
 
 DEEPEST = 64
 """Folders in each other below a named input: each holds a descriptor while it is read."""
@@ -123,11 +124,6 @@ class Home:
                 return os.pread(stream.fileno(), most, max(0, size - most))
         except UnavailableError:
             return b""
-
-    @staticmethod
-    def log(job: str, uid: str, attempt: int) -> str:
-        """The file that keeps an attempt's output; jobs that had the same name before keep theirs."""
-        return f"jobs/{job}/{uid[:8]}/{attempt}.log"
 
     def write_at(self, below: str, offset: int, data: bytes) -> None:
         """Write part of a file, and its end there, in folders that are made where they are not there; see it kept."""

@@ -1,0 +1,1 @@
+"""Everything that speaks to somebody: Kubernetes, HPC centres, and the HOME volume."""
