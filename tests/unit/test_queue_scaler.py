@@ -10,8 +10,8 @@ import pytest
 
 from htc_queue.__main__ import main
 from htc_queue.clients import Queue
+from htc_queue.clients.kubernetes_job import MOST_BYTES, ApiError, Job
 from htc_queue.domain import MOST_CONSUMERS, QueueError, Scaling, Standing
-from htc_queue.job import MOST_BYTES, ApiError, Job
 from htc_queue.scaler import scale
 from primage.components.queues.queue_credentials import make_credentials
 
@@ -157,7 +157,7 @@ def test_a_name_that_is_not_known_yet_is_asked_for_again_for_a_bounded_time(monk
 
     from redis.exceptions import ConnectionError as RedisConnectionError
 
-    monkeypatch.setattr("htc_queue.clients.WAIT_S", 0.5)
+    monkeypatch.setattr("htc_queue.clients.redis_queue.WAIT_S", 0.5)
     asked = []
 
     def unknown(*_):

@@ -12,9 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from redis.exceptions import RedisError
-
-from htc_queue.clients import connect, explain, say
+from htc_queue.clients import RedisError, connect, explain, say
 from htc_queue.domain import MOST_CONSUMERS, Lease, Patience, QueueError, printable, require_fit
 from htc_queue.heartbeat import UNREACHABLE
 
@@ -113,8 +111,8 @@ def _scale(options: argparse.Namespace) -> int:
     import signal
     import threading
 
+    from htc_queue.clients.kubernetes_job import Job
     from htc_queue.domain import Scaling
-    from htc_queue.job import Job
     from htc_queue.scaler import scale
 
     if options.least > options.most:

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from redis.exceptions import RedisError
-
-from htc_queue.clients import say
+from htc_queue.clients import RedisError, say
 from htc_queue.domain import Lease
 
 UNREACHABLE = 4

@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
-from redis.exceptions import RedisError
-
-from htc_queue.clients import Queue, say
+from htc_queue.clients import Queue, RedisError, say
+from htc_queue.clients.kubernetes_job import ApiError, Job
 from htc_queue.domain import QueueError, Scaling
-from htc_queue.job import ApiError, Job
 
 LOOK_S = 2.0
 

@@ -1,4 +1,4 @@
-"""Everything that is said to Redis. The scripts beside this file keep each step whole: none is ever half done."""
+"""Everything that is said to Redis. The scripts of folder `scripts` keep each step whole: none is ever half done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 
 from redis import Redis, exceptions
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, ResponseError
+from redis.exceptions import RedisError as RedisError
 from redis.retry import Retry
 
 from htc_queue.domain import Lease, Letter, Patience, QueueError, Standing, digest, printable
