@@ -1,5 +1,5 @@
 # One look at this account's jobs. $1 root of the working folders, $2 owner, as jobs' comments have it; the attempts whose
-# results are wanted are lines uid/attempt on standard input. Output, no longer than what is asked: see domain.read_poll.
+# results are wanted are lines uid/attempt on standard input. Output, no longer than what is asked: see domain/seen.py, read_poll.
 set -u
 squeue --me --states=all --noheader --format='Q|%A|%T|%r|%k' < /dev/null | grep -E "[|]primage:$2:[0-9a-f-]{36}:[0-9]{1,4}\$"
 [ "${PIPESTATUS[0]}" = 0 ] || exit 75
