@@ -14,7 +14,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: site
-site: $(VENV)/runtime ## Stand the local site up, run the histology study on it, print its report (KUBECONFIG=… uses a cluster you have)
+site: $(VENV)/runtime ## Start the local site, run the histology study on it, print its report (KUBECONFIG=… uses a cluster you have)
 ifneq ($(KUBECONFIG_OPTION),)
 	$(KUBECONFIG_OPTION) $(PRIMAGE) up local
 	$(KUBECONFIG_OPTION) $(PRIMAGE) study
@@ -28,7 +28,7 @@ down: $(VENV)/runtime ## Remove the local site: machines, networks, firewall rul
 	$(PRIMAGE) site local down
 
 .PHONY: test
-test: $(VENV)/dev ## Run every test; starts the local site when it is not up, and removes it in the end
+test: $(VENV)/dev ## Run every test; starts the local site if it is not up, and removes it at the end
 	@[ "$$(id -u)" = 0 ] && [ "$$(uname -s)" = Linux ] || { echo "Error: \`make test\` needs Linux and root, for the local site. Next: use sudo, or run \`make test-unit\`, which needs neither." >&2; exit 6; }
 	$(BIN)/pytest -n 2 tests/unit tests/templates tests/policy
 	$(BIN)/pytest tests/integration tests/e2e/test_site.py tests/e2e/test_down.py tests/e2e/test_roles.py
@@ -66,7 +66,7 @@ bench: $(VENV)/bench ## Measure on the standing local site and write bench/resul
 	PYTHONPATH=services/htc_queue:services/hpc_connector $(BIN)/python bench/run.py
 
 .PHONY: docs
-docs: $(VENV)/runtime ## Write docs/reference anew from the code
+docs: $(VENV)/runtime ## Generate docs/reference from the code
 	$(BIN)/python docs/generate.py
 
 .PHONY: study-docs
@@ -74,7 +74,7 @@ study-docs: $(VENV)/runtime ## Run the study and write its figures into README a
 	$(BIN)/python docs/study_run.py
 
 .PHONY: lock
-lock: $(VENV)/dev ## Lock the requirements anew
+lock: $(VENV)/dev ## Update the locked requirements
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra bench --constraint requirements-dev.txt --output-file requirements-bench.txt pyproject.toml

@@ -13,7 +13,7 @@ LONGEST_S = 1800
 
 
 def run_study() -> dict[str, Any]:
-    """All of it anew; the results stay in study-results, as after `make site`."""
+    """Run all of it again; the results stay in study-results, as after `make site`."""
     primage = str(Path(sys.executable).with_name("primage"))
     command = [primage, "study", "--again", "--json"]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=LONGEST_S)

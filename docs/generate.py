@@ -1,4 +1,4 @@
-"""Write docs/reference anew from the code; `--check` only says whether it would change (tests/unit/test_docs.py)."""
+"""Generate docs/reference from the code; `--check` only says whether it would change (tests/unit/test_docs.py)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Write the figures of the last `primage study` (folder study-results) into the documents that show them.
 
-`make study-docs` runs the study first where it has not been run; `primage study --again` runs it anew.
+`make study-docs` runs the study first where it has not been run; `primage study --again` runs it again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     for page in PAGES:
         text, count = SHOWN.subn(lambda found: found[1] + block + found[3], page.read_text())
         if count != 1:
-            sys.exit(f"{page}: the study's run is to stand there once, after <!-- study run -->")
+            sys.exit(f"{page}: the page must show the study's run exactly once, after <!-- study run -->")
         page.write_text(text)
     shutil.copy(ROOT / RESULTS / PICTURE, ROOT / "docs/tutorials" / PICTURE)
 

@@ -52,7 +52,7 @@ class Policy:
 
     Attributes:
         name: without the prefix `primage-`.
-        conditions: by name, CEL expressions; a request for which one is false is no business of this policy.
+        conditions: by name, CEL expressions; the policy ignores a request for which one of them is false.
         variables: by name, CEL expressions; each may use those before it.
     """
 

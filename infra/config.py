@@ -64,8 +64,8 @@ class PriorityClassConfig(Settings):
     """A priority jobs may have; higher values are scheduled first."""
 
     name: str = Field(pattern=DNS_LABEL, description="Name of the class; on the cluster it is prefixed with primage-.")
-    value: int = Field(ge=0, le=1_000_000, description="Higher goes first.")
-    default: bool = Field(default=False, description="Whether pods that name no class get this one.")
+    value: int = Field(ge=0, le=1_000_000, description="Higher values go first.")
+    default: bool = Field(default=False, description="Whether pods without a class get this one.")
     description: str = Field(default="", description="When to use it, for users.")
 
 
@@ -88,7 +88,7 @@ class QuotaConfig(Settings):
         ge=20,
         description="Objects of each other kind: Deployments and their ReplicaSets, StatefulSets, NetworkPolicies, and so on.",
     )
-    ephemeral_storage: Quantity = Field(default="200Gi", description="Scratch space on nodes, requested and at most.")
+    ephemeral_storage: Quantity = Field(default="200Gi", description="Scratch space on nodes: both the requests and the limits.")
 
 
 class ContainerConfig(Settings):
@@ -107,7 +107,7 @@ class UserConfig(Settings):
         le=2_000_000_000,
         description="POSIX user, and group, that owns the member's private folder; the same on every site.",
     )
-    quota: QuotaConfig | None = Field(default=None, description="Limits of the member's namespace; by default as the VO's own.")
+    quota: QuotaConfig | None = Field(default=None, description="Limits of the member's namespace; by default those of the VO's.")
 
 
 class VoConfig(Settings):
@@ -117,7 +117,7 @@ class VoConfig(Settings):
     gid: int = Field(ge=1000, le=2_000_000_000, description="POSIX group that owns the VO's folders; the same on every site.")
     quota: QuotaConfig = Field(description="Limits of the VO's namespace.")
     container_default: ContainerConfig = Field(
-        default=ContainerConfig(cpu="500m", memory="512Mi"), description="What a container gets that asks for nothing."
+        default=ContainerConfig(cpu="500m", memory="512Mi"), description="What a container gets if it asks for nothing."
     )
     container_max: ContainerConfig | None = Field(default=None, description="The most one container may ask for.")
     scratch_max: Quantity = Field(
@@ -130,7 +130,7 @@ class VoConfig(Settings):
 
 
 class HpcBackendConfig(Settings):
-    """An HPC centre that VOs' jobs may be carried to; credentials come later, by `primage hpc login`."""
+    """An HPC centre that VOs' jobs can run at; its credentials are given later with `primage hpc login`."""
 
     name: str = Field(pattern=DNS_LABEL, max_length=40, description="Name jobs use.")
     endpoint: str = Field(
@@ -138,7 +138,7 @@ class HpcBackendConfig(Settings):
         max_length=hpc.HOST_BYTES,
         description="Login node: host or host:port (the paper's ENDPOINT).",
     )
-    vos: tuple[str, ...] = Field(min_length=1, description="VOs whose jobs may go there, each as an account of its own.")
+    vos: tuple[str, ...] = Field(min_length=1, description="VOs whose jobs may run there, each under an account of its own.")
     partition: str = Field(
         default=hpc.Backend.partition,
         pattern=rf"^{hpc.PARTITION}$",
@@ -155,42 +155,42 @@ class HpcBackendConfig(Settings):
         default=hpc.Backend.scratch,
         pattern=rf"^{hpc.SCRATCH}$",
         max_length=hpc.PATH_BYTES,
-        description="Folder there for jobs' files, by its whole path; `~` and variables ($SCRATCH) are looked up there.",
+        description="Full path of the folder there for jobs' files; `~` and variables ($SCRATCH) are expanded there.",
     )
     datalake: str = Field(
         default=hpc.Backend.datalake,
         pattern=rf"^{hpc.DATALAKE}$",
         max_length=hpc.PATH_BYTES,
-        description="Where the VO's DATALAKE is mounted there; {vo} stands for the VO. Empty: nowhere.",
+        description="Where the VO's DATALAKE is mounted there; {vo} stands for the VO. Empty if it is not mounted.",
     )
     slurmrestd: str = Field(
         default=hpc.Backend.slurmrestd,
         pattern=rf"^{hpc.SLURMRESTD}$",
         max_length=hpc.HOST_BYTES,
-        description="URL of Slurm's REST daemon, where jobs are to go by it and only files by SSH (SFTP); empty: all by SSH.",
+        description="URL of Slurm's REST daemon, to send jobs through it and only files over SSH (SFTP); empty for SSH alone.",
     )
     networks: tuple[Cidr, ...] = Field(
         default=(),
-        description="Networks its login node and REST daemon are in, which the connector may reach; "
-        "may be left out where both are named by their addresses.",
+        description="Networks of its login node and REST daemon, which the connector may reach; "
+        "not needed if both are given as addresses.",
     )
     max_jobs: int = Field(
         default=hpc.Backend.max_jobs,
         ge=1,
         le=hpc.MOST_JOBS,
-        description="Most jobs of a VO in Slurm at a time; others wait here.",
+        description="A VO's jobs in Slurm at most; others wait on the site.",
     )
     poll_seconds: float = Field(
         default=hpc.Backend.poll_s,
         ge=hpc.SHORTEST_POLL_S,
         le=hpc.LONGEST_POLL_S,
-        description="Shortest time between two looks at its queue.",
+        description="Shortest time between two queries of its queue.",
     )
 
     @model_validator(mode="after")
     def _reachable(self) -> HpcBackendConfig:
         if not self.networks and None in self._addresses():
-            raise ValueError("networks: say in which networks the centre is, since a policy cannot let through a host by its name")
+            raise ValueError("networks: name the centre's networks, since a network policy cannot allow a host by its name")
         return self
 
     def _addresses(self) -> list[str | None]:
@@ -238,7 +238,7 @@ class HpcBackendConfig(Settings):
 
 
 class HpcConfig(Settings):
-    """The way to HPC centres."""
+    """HPC centres, and the connector that carries jobs to them."""
 
     image: str = Field(default="localhost/primage/hpc-connector:1", description="Image of the connector (images/hpc-connector).")
     backends: tuple[HpcBackendConfig, ...] = Field(default=(), description="HPC centres.")
@@ -249,8 +249,8 @@ class NetworkConfig(Settings):
 
     api_servers: tuple[Cidr, ...] = Field(
         default=(),
-        description="Networks the API servers are in. Pods that hold a token of it (the HPC connector, a queue's scaler) reach "
-        "them, and no others. Empty: none does.",
+        description="Networks of the API servers. Pods that hold a token for them (the HPC connector, a queue's scaler) can reach "
+        "them, and no other pod can. Empty: no pod can.",
     )
     api_port: int = Field(default=6443, ge=1, le=65535, description="Port the API servers listen on there.")
     machines: tuple[Cidr, ...] = Field(
@@ -261,7 +261,7 @@ class NetworkConfig(Settings):
 class SiteConfig(Settings):
     """One site."""
 
-    description: str = Field(description="What the site is, in a line.")
+    description: str = Field(description="What the site is, in one line.")
     kind: Literal["local", "on-premises", "public-cloud"] = Field(description="Where it runs.")
     cluster: ClusterConfig = Field(default=ClusterConfig(), description="How operators reach its Kubernetes API.")
     protect: bool = Field(default=True, description="Refuse to delete VOs' namespaces and volumes until this is set to false.")
@@ -273,7 +273,7 @@ class SiteConfig(Settings):
     volumes: VolumesConfig = Field(description="The shared volumes.")
     network: NetworkConfig = Field(default=NetworkConfig(), description="What pods may reach.")
     priority_classes: tuple[PriorityClassConfig, ...] = Field(default=(), description="Priorities jobs may have.")
-    hpc: HpcConfig = Field(default=HpcConfig(), description="HPC centres that jobs may be carried to.")
+    hpc: HpcConfig = Field(default=HpcConfig(), description="HPC centres that jobs can run at.")
     vos: tuple[VoConfig, ...] = Field(min_length=1, description="The VOs it serves.")
 
     @model_validator(mode="after")
@@ -289,7 +289,7 @@ class SiteConfig(Settings):
         ]
         served = {vo.name for vo in self.vos}
         problems += [
-            f"hpc.backends: {backend.name} is for {vo}, a VO the site does not serve"
+            f"hpc.backends: {backend.name} is for {vo}, a VO that the site does not serve"
             for backend in self.hpc.backends
             for vo in backend.vos
             if vo not in served
@@ -302,7 +302,7 @@ class SiteConfig(Settings):
             if inside(cidr, machines)
         ]
         if self.hpc.backends and not self.network.api_servers:
-            problems.append("network.api_servers: is needed where there are HPC backends, whose connector reads jobs there")
+            problems.append("network.api_servers: is required with HPC backends: their connector reads jobs from the API servers")
         if sum(c.default for c in self.priority_classes) > 1:
             problems.append("priority_classes: more than one is the default")
         if problems:

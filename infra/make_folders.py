@@ -2,7 +2,8 @@
 
 Reads a JSON list of folders, each `{"volume", "path", "uid", "gid", "mode", "personal"}`, and goes down each path by
 file descriptors, so that no symbolic link is followed, whoever planted it. A folder that is there is given its owner and
-mode; what is in it is never touched. A personal folder is never given away: one that is another's is an error.
+mode; what is in it is never touched. A personal folder is never given to another person: one that
+belongs to somebody else is an error.
 """
 
 from __future__ import annotations

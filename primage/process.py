@@ -80,13 +80,13 @@ def run_logged(
         raise PrimageError(
             f"{command[0]} did not finish within {timeout_s:.0f} s; its last lines were:\n  " + "\n  ".join(tail) + "\n",
             where=str(log),
-            todo="read the log, then run the same command again: it goes on where it stopped",
+            todo="read the log, then run the same command again: it continues where it stopped",
         )
     if status != 0:
         raise PrimageError(
             f"{command[0]} ended with status {status}; its last lines were:\n  " + "\n  ".join(tail) + "\n",
             where=str(log),
-            todo="mend what the last lines name, then run the same command again: it goes on where it stopped",
+            todo="fix what the last lines name, then run the same command again: it continues where it stopped",
         )
 
 

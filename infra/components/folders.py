@@ -88,7 +88,7 @@ class Folders(pulumi.ComponentResource):
             metadata={**metadata, "annotations": {"pulumi.com/timeoutSeconds": "240"}},
             spec={
                 "backoffLimit": 2,
-                # What it has told of, no other try mends.
+                # It has said what is wrong, and another try would not help.
                 "podFailurePolicy": {
                     "rules": [
                         {

@@ -11,7 +11,7 @@ from primage.errors import ExitCode
 
 
 def check(site: Annotated[str, typer.Argument(metavar="SITE", help="The site.")], json: Json = False) -> None:
-    """Try what a user would do, on a standing site; exit code 0 only when everything holds.
+    """Try on a running site what a user would do; the exit code is 0 only if everything works.
 
     Example: `primage check local`
     """

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from primage.cli.output import Json, console, print_json
+from primage.cli.output import Json, console, count, print_json
 
 
 def cp(
@@ -15,9 +15,9 @@ def cp(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="The same; one of the two is on this machine.")],
     json: Json = False,
 ) -> None:
-    """Copy files into HOME or out of it, and out of DATALAKE; a copy that was cut off goes on where it stopped.
+    """Copy files into or out of HOME, and out of DATALAKE; an interrupted copy continues where it stopped.
 
-    A place in HOME is `<vo>.<site>:private/PATH` or `<vo>.<site>:shared/PATH`, with `<member>_` before the VO for a member's;
+    A place in HOME is `<vo>.<site>:private/PATH` or `<vo>.<site>:shared/PATH`, with `<member>_` before the VO for a member's files;
     in DATALAKE it is `<vo>.<site>:datalake/PATH`.
 
     Example: `primage cp patients.csv vo.primage.eu.local:private/`
@@ -49,4 +49,5 @@ def cp(
         return
     new = [file for file in copied if not file.already]
     same = len(copied) - len(new)
-    console().print(f"{len(new)} files copied ({sum(file.size for file in new)} bytes)" + f", {same} there already" * bool(same))
+    written = f"{count(len(new), 'file')} copied ({sum(file.size for file in new)} bytes)"
+    console().print(written + (f", {same} already there" if same else ""))

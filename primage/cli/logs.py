@@ -1,4 +1,4 @@
-"""`primage logs`: what a stack's jobs write."""
+"""`primage logs`: the output of a stack's jobs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from primage.projects.project import parse_stack_name
 
 def logs(
     stack: Annotated[str, typer.Argument(metavar="STACK", help="An app's stack (hpc/vo.primage.eu.local).")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the job has ended.")] = False,
 ) -> None:
-    """Show what a stack's jobs have written, wherever they run.
+    """Show the output of a stack's jobs, wherever they run.
 
     Example: `primage logs hpc/vo.primage.eu.local --follow`
     """

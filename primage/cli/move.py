@@ -1,4 +1,4 @@
-"""`primage move STACK --to pulumi`: hand a standing stack to Pulumi's own engine."""
+"""`primage move STACK --to pulumi`: move a running stack to Pulumi's own engine."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Target(StrEnum):
 
 def move(
     stack: Stack,
-    to: Annotated[Target, typer.Option("--to", help="The engine that takes it over.")],
+    to: Annotated[Target, typer.Option("--to", help="The engine to move it to.")],
     config: ConfigOption = None,
     json: Json = False,
 ) -> None:
-    """Hand a standing stack of the embedded engine to Pulumi's own; no object is touched, and a preview must change nothing.
+    """Move a running stack from the embedded engine to Pulumi's own. No object changes, and a preview afterwards must show none.
 
     Example: `primage move local --to pulumi`
     """
@@ -43,7 +43,7 @@ def move(
         print_json(asdict(done))
         return
     console().print(
-        f"Moved {done.stack} to Pulumi's engine: {done.resources} resources, {done.objects} of them objects of the cluster; "
-        f"a preview changes nothing. What the embedded engine knew is kept in {done.kept}",
+        f"Moved {done.stack} to Pulumi's engine: {done.resources} resources, {done.objects} of them objects in the cluster; "
+        f"a preview shows no change. The embedded engine's state is kept in {done.kept}",
         markup=False,
     )

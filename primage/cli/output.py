@@ -62,7 +62,7 @@ def _spelled(letter: str) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that leaves text alone where it is no terminal, prints nothing that a terminal would obey, and takes no markup.
+    """A console that leaves text alone off a terminal, prints nothing that a terminal would obey, and ignores markup.
 
     What is coloured is a `Text`: in a string, `[red]` may be anybody's word.
     """
@@ -75,6 +75,11 @@ def console(*, stderr: bool = False) -> Console:
                 yield segment if segment.control else Segment(plain(segment.text), segment.style)
 
     return Plain(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def count(number: int, noun: str) -> str:
+    """`no files`, `1 file`, `2 files`."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def print_json(document: Any) -> None:
@@ -110,7 +115,7 @@ def print_result(result: Result, *, done: str) -> None:
     what = ", ".join(f"{number} to {name}" for name, number in counts.items()) or "nothing to change"
     out.print(f"{done} {result.stack}: {what}, {same} the same ({result.seconds:.1f} s)")
     if refused := result.refused():
-        out.print(f"`up` will refuse, and change nothing, as long as {len(refused)} of these are asked for; see above")
+        out.print(f"`up` will refuse and change nothing, because of {len(refused)} of these changes; see above")
 
 
 def _short(value: Any) -> str:

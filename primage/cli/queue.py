@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from primage.cli.output import Json, console, line, print_json
+from primage.cli.output import Json, console, count, line, print_json
 from primage.projects.project import parse_stack_name
 
 app = typer.Typer(no_args_is_help=True, help="The queue of a high-throughput application.")
@@ -18,10 +18,10 @@ LOOK_EVERY_S = 1.0
 @app.command("status")
 def status(
     stack: Stack,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until the queue is finished.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep printing until the queue is finished.")] = False,
     json: Json = False,
 ) -> None:
-    """Show how far a queue is: waiting, running, done, dead, rate, time left.
+    """Show a queue's progress: waiting, running, done, dead, rate, time left.
 
     Example: `primage queue status htc/vo.primage.eu.local --watch`
     """
@@ -46,7 +46,7 @@ def _line(standing: dict[str, Any]) -> str:
     state = "finished" if standing["finished"] else "closed" if standing["closed"] else "open"
     return (
         f"{standing['done']} of {standing['pushed']} done, {standing['running']} running, {standing['waiting']} waiting, "
-        f"{standing['dead']} dead; {standing['rate']:g}/s with {standing['pods']} consumers{left} ({state})"
+        f"{standing['dead']} dead; {standing['rate']:g}/s with {count(standing['pods'], 'consumer')}{left} ({state})"
     )
 
 
@@ -66,7 +66,7 @@ def _watch(queue: Any, standing: dict[str, Any]) -> None:
 
 @app.command("dead")
 def dead(stack: Stack, json: Json = False) -> None:
-    """Show the arguments that failed for good, with the reason and the last of what was written.
+    """Show the arguments that failed for good, with the reason and the last lines of output.
 
     Example: `primage queue dead htc/vo.primage.eu.local`
     """
@@ -78,15 +78,16 @@ def dead(stack: Stack, json: Json = False) -> None:
         return
     screen = console()
     for letter in letters:
-        screen.print(f"{line(letter['argument'][:200])}: {line(letter['error'][:500])}, after {letter['tries']} tries")
+        tries = "1 try" if letter["tries"] == 1 else f"{letter['tries']} tries"
+        screen.print(f"{line(letter['argument'][:200])}: {line(letter['error'][:500])}, after {tries}")
         for written in letter["tail"].splitlines()[-5:]:
             screen.print(f"    {line(written)}")
-    screen.print(f"{len(letters)} dead" if letters else "no argument failed for good")
+    screen.print(f"{len(letters)} dead" if letters else "no argument has failed for good")
 
 
 @app.command("retry")
 def retry(stack: Stack, json: Json = False) -> None:
-    """Push the arguments that failed for good again, with all their tries.
+    """Push the arguments that failed for good into the queue again, with all their tries.
 
     Example: `primage queue retry htc/vo.primage.eu.local`
     """
@@ -100,7 +101,7 @@ def retry(stack: Stack, json: Json = False) -> None:
 
 
 def scale(stack: Stack, consumers: Annotated[int, typer.Argument(min=1, max=1000)], json: Json = False) -> None:
-    """Change how many consumers an application has while it runs; the next `up` goes back to what its file says.
+    """Change the number of an application's consumers while it runs; the next `up` restores the number in its file.
 
     Example: `primage scale htc/vo.primage.eu.local 8`
     """

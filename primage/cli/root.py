@@ -19,10 +19,10 @@ app = typer.Typer(
     help="""
 A federated cloud for medical imaging research, site by site.
 
-A STACK is a site (`local`), an app for a VO on a site (`batch/vo.primage.eu.local`), or one run among several of it
-(`batch/vo.primage.eu.local--trial`).
+A STACK is a site (`local`), an app for a virtual organisation (VO) on a site (`batch/vo.primage.eu.local`), or one of several
+runs of it (`batch/vo.primage.eu.local--trial`).
 """,
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 settings refused, 4 unreachable, 5 a check is false, 6 not possible here.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 invalid settings, 4 unreachable, 5 a check failed, 6 not possible here.",
 )
 app.command("validate")(validate.validate)
 app.command("preview")(stacks.preview)
@@ -56,7 +56,7 @@ def main() -> None:
         report_error(error, as_json="--json" in arguments)
         sys.exit(int(error.code))
     except KeyboardInterrupt:
-        report_error(PrimageError("interrupted", todo="run the same command again: it goes on where it stopped"), as_json=False)
+        report_error(PrimageError("interrupted", todo="run the same command again: it continues where it stopped"), as_json=False)
         sys.exit(130)
     except Exception as error:
         if debug:

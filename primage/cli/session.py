@@ -23,11 +23,11 @@ LOOK_EVERY_S = 5
 
 def open_session(
     stack: Annotated[str, typer.Argument(metavar="STACK", help="A notebook or web stack (notebook/vo.primage.eu.local).")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine's loopback; 0 for any that is free.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine's loopback; 0 for any free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open it in this machine's browser, where there is one.")] = True,
     json: Json = False,
 ) -> None:
-    """Open a notebook or a web session in a browser, until it ends or Ctrl-C; one that has ended is started anew.
+    """Open a notebook or a web session in a browser, until it ends or Ctrl-C; one that has ended is started again.
 
     Example: `primage open notebook/vo.primage.eu.local`
     """
@@ -42,8 +42,8 @@ def open_session(
         forward.__enter__()
     except OSError as error:
         raise PrimageError(
-            f"port {port} of this machine cannot be listened on ({error.strerror})",
-            todo="leave --port out, or give one that is free",
+            f"cannot listen on port {port} of this machine ({error.strerror})",
+            todo="leave --port out, or choose a free port",
             code=ExitCode.USAGE,
         ) from error
     with _until_interrupted(forward):
@@ -52,17 +52,17 @@ def open_session(
         if json:
             print_json({"url": url})
         else:
-            words = "Whoever has this address is let in. Ctrl-C closes the way to it."
+            words = "Anyone who has this address can get in. Press Ctrl-C to stop forwarding it."
             console().print(f"{stack} is open at\n\n  {url}\n\n{words}")
         with _browser(url, wanted=browser and not json):
             while not session.ended():
                 time.sleep(LOOK_EVERY_S)
-        console(stderr=True).print(f"{stack} has ended: nobody used it, or it was stopped. `primage open {stack}` starts it anew.")
+        console(stderr=True).print(f"{stack} has ended (idle for too long, or stopped). `primage open {stack}` starts it again.")
 
 
 @contextmanager
 def _until_interrupted(forward: PortForward) -> Iterator[None]:
-    """Ctrl-C is how one leaves."""
+    """Ctrl-C ends the command in the ordinary way."""
     try:
         yield
     except KeyboardInterrupt:
@@ -73,7 +73,7 @@ def _until_interrupted(forward: PortForward) -> Iterator[None]:
 
 @contextmanager
 def _browser(url: str, *, wanted: bool) -> Iterator[None]:
-    """By a file that only this user reads: an address in a program's arguments is everybody's."""
+    """Open it through a file that only this user can read: everybody can see an address among a program's arguments."""
     screen = sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
     if not (wanted and screen and console().is_terminal):
         yield

@@ -9,7 +9,7 @@ import typer
 
 from primage.cli.output import Json, console, print_json
 
-app = typer.Typer(no_args_is_help=True, help="Sites: a new one's file, and the local site.")
+app = typer.Typer(no_args_is_help=True, help="Write a new site's file; run the local site.")
 local = typer.Typer(no_args_is_help=True, help="The local site: a whole site on this machine, in podman machines.")
 app.add_typer(local, name="local")
 
@@ -17,15 +17,15 @@ app.add_typer(local, name="local")
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the site: lower-case letters, digits and dashes.")],
-    vo: Annotated[str, typer.Option(help="The first VO it serves, as the identity provider has it.")] = "vo.example.org",
-    gid: Annotated[int, typer.Option(help="POSIX group of the VO's folders, the same on every site.")] = 20001,
+    vo: Annotated[str, typer.Option(help="The first VO it serves, by its name in the identity provider.")] = "vo.example.org",
+    gid: Annotated[int, typer.Option(help="POSIX group of the VO's folders; the same number on every site.")] = 20001,
     kind: Annotated[str, typer.Option(help="local, on-premises or public-cloud.")] = "on-premises",
     kubeconfig: Annotated[str, typer.Option(help="Kubeconfig of its operators; empty for KUBECONFIG or ~/.kube/config.")] = "",
     datalake: Annotated[str, typer.Option(help="Folder on every node for images.")] = "/srv/primage/datalake",
     home: Annotated[str, typer.Option(help="Folder on every node for people's files.")] = "/srv/primage/home",
     json: Json = False,
 ) -> None:
-    """Write the file of a new site, valid as it stands.
+    """Write the file of a new site; it is valid as written.
 
     Example: `primage site new mysite --vo vo.primage.eu --gid 20001 --kubeconfig /etc/primage/mysite.kubeconfig`
     """
@@ -41,7 +41,7 @@ def new(
 
 @local.command()
 def up(json: Json = False) -> None:
-    """Stand the local site up, or bring a standing one in line. Needs root.
+    """Start the local site, or update a running one. Needs root.
 
     Example: `primage site local up`
     """
@@ -74,7 +74,7 @@ def status(json: Json = False) -> None:
     table = Table("machine", "state", "since", box=None)
     for machine in machines:
         table.add_row(machine["name"], machine["state"], machine["status"])
-    console().print(table if machines else "The local site is down: no machine is there.")
+    console().print(table if machines else "The local site is down: it has no machines.")
 
 
 @local.command()

@@ -14,12 +14,12 @@ from primage.projects.overrides import parse_override
 from primage.projects.project import parse_stack_name
 
 Stack = Annotated[str, typer.Argument(metavar="STACK", help="A site (local) or an app's stack (batch/vo.primage.eu.local).")]
-EngineOption = Annotated[EngineKind, typer.Option("--engine", help="auto: the Pulumi CLI where it is installed.")]
+EngineOption = Annotated[EngineKind, typer.Option("--engine", help="auto: the Pulumi CLI if it is installed, or else embedded.")]
 ConfigOption = Annotated[
     list[str] | None,
-    typer.Option("--config", "-c", metavar="PATH=VALUE", help="A setting in place of the file's, e.g. job.cpu=2."),
+    typer.Option("--config", "-c", metavar="PATH=VALUE", help="A setting that replaces the file's, e.g. job.cpu=2."),
 ]
-TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds one object may take to get ready.")]
+TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds to wait for one object to become ready.")]
 
 
 def _options(config: list[str] | None, timeout: float) -> dict[str, object]:
@@ -33,7 +33,7 @@ def preview(
     timeout: TimeoutOption = 600,
     json: Json = False,
 ) -> None:
-    """Show what `up` would change, field by field; nothing is changed.
+    """Show what `up` would change, field by field, and change nothing.
 
     Example: `primage preview local`
     """
@@ -52,7 +52,7 @@ def up(
     timeout: TimeoutOption = 600,
     json: Json = False,
 ) -> None:
-    """Bring the stack about and wait until it is ready; a job's stack is ready when the job has ended well.
+    """Deploy the stack and wait until it is ready; a job's stack is ready when the job has succeeded.
 
     Example: `primage up batch/vo.primage.eu.local--trial --config job.args='["id"]'`
     """
@@ -65,7 +65,7 @@ def up(
 
 
 def destroy(stack: Stack, engine: EngineOption = EngineKind.AUTO, timeout: TimeoutOption = 600, json: Json = False) -> None:
-    """Remove everything the stack owns, dependants first; data on volumes stays.
+    """Remove all of the stack's objects, dependants first; data on volumes stays.
 
     Example: `primage destroy batch/vo.primage.eu.local`
     """
@@ -76,11 +76,11 @@ def destroy(stack: Stack, engine: EngineOption = EngineKind.AUTO, timeout: Timeo
 
 def render(
     stack: Stack,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the manifests, one file an object.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the manifests, one file per object.")],
     config: ConfigOption = None,
     json: Json = False,
 ) -> None:
-    """Write the Kubernetes manifests the stack stands for, offline; secrets are masked.
+    """Write the stack's Kubernetes manifests, offline; secrets are masked.
 
     Example: `primage render local --out /tmp/local`
     """
@@ -102,11 +102,11 @@ def render(
 
 def outputs(
     stack: Stack,
-    offline: Annotated[bool, typer.Option("--offline", help="Work them out from the program, with no cluster.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Work them out from the program, without a cluster.")] = False,
     engine: EngineOption = EngineKind.AUTO,
     json: Json = False,
 ) -> None:
-    """Print the stack's outputs, secret ones masked.
+    """Print the stack's outputs; secrets are masked.
 
     Example: `primage outputs local --json`
     """
@@ -126,7 +126,7 @@ def outputs(
 
 
 def status(stack: Stack, json: Json = False) -> None:
-    """List what the stack owns and how each object is right now.
+    """List the stack's objects and the state of each.
 
     Example: `primage status local`
     """
@@ -141,4 +141,4 @@ def status(stack: Stack, json: Json = False) -> None:
     table = Table("object", "state", "detail", box=None)
     for row in rows:
         table.add_row(*map(line, row))
-    console().print(table if rows else f"{stack} owns nothing: it is not up")
+    console().print(table if rows else f"{stack} has no objects: it is not up")

@@ -20,21 +20,22 @@ def study(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("study-results"),
     consumers: Annotated[
         int | None,
-        typer.Option(min=1, help="Consumers of the HTC stage; else the paper's 4, on the local site no more than cores."),
+        typer.Option(min=1, help="Consumers of the HTC stage; by default the paper's 4, on the local site at most the cores."),
     ] = None,
     data: Annotated[
-        str, typer.Option(help="Folder in DATALAKE with the IDC set; without patches there, scikit-image's tissue.")
+        str, typer.Option(help="Folder in DATALAKE with the IDC set; if it has no patches, scikit-image's tissue is used.")
     ] = "idc",
     train_on: Annotated[
         str | None,
-        typer.Option("--train-on", metavar="BACKEND", help="HPC backend, or `batch`; else the VO's own."),
+        typer.Option("--train-on", metavar="BACKEND", help="HPC backend, or `batch`; by default the VO's own backend."),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Run every stage anew, also those that are done.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run every stage again, including those that are done.")] = False,
     json: Json = False,
 ) -> None:
-    """Run the paper's validation study: train on HPC, test as a batch job and as HTC, report; print Table 3 and ours.
+    """Run the paper's validation study: train on HPC (high-performance computing), test as a batch job and as HTC
+    (high-throughput computing), report; print the paper's Table 3 and ours.
 
-    Stages that are done are not run again, so an interrupted study goes on where it was.
+    Stages that are done are not run again, so an interrupted study continues where it stopped.
 
     Example: `primage study --consumers 4 --out study-results`
     """
@@ -77,7 +78,7 @@ def _show(done: Study, out: Path) -> None:
     screen.print(
         f"{report['patches']} patches, {report['predictions']} predictions: accuracy {report['accuracy']}, "
         f"sensitivity {report['sensitivity']}, specificity {report['specificity']} "
-        f"(always saying the commoner class: {report['majority_class_accuracy']})\n"
+        f"(always choosing the more common class: {report['majority_class_accuracy']})\n"
         f"On another kind of machine the accuracy may differ by up to {report['training']['accuracy_varies_by']}\n",
         markup=False,
     )
@@ -94,6 +95,6 @@ def _show(done: Study, out: Path) -> None:
         screen.print(
             f"HTC is {times['execution']} times faster than batch in execution, {times['total']} in total (paper: 3.3, 2.2)"
         )
-    screen.print(f"Partitions that each consumer dealt with: {', '.join(map(str, done.shares))}\n")
+    screen.print(f"Partitions per consumer: {', '.join(map(str, done.shares))}\n")
     for path in done.files:
         screen.print(str(path))

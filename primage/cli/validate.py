@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from primage.cli.output import Json, console, print_json
+from primage.cli.output import Json, console, count, print_json
 from primage.errors import ExitCode
 from primage.paths import repository_root
 
 
 def validate(
-    sites: Annotated[list[str] | None, typer.Argument(help="Sites to check; all of them when none is given.")] = None,
+    sites: Annotated[list[str] | None, typer.Argument(help="Sites to check; all of them if none is named.")] = None,
     json: Json = False,
 ) -> None:
-    """Check stack files offline: schema, unknown keys, placeholders, references; all problems in one pass.
+    """Check stack files offline and report all problems at once: schema, unknown keys, placeholders, references.
 
     Example: `primage validate local`
     """
@@ -31,10 +31,6 @@ def validate(
         out = console()
         for problem in problems:
             out.print(str(problem))
-        out.print(f"{_count(len(problems), 'problem')} in {_count(len(checked), 'stack file')} ({seconds:.2f} s)")
+        out.print(f"{count(len(problems), 'problem')} in {count(len(checked), 'stack file')} ({seconds:.2f} s)")
     if problems:
         raise typer.Exit(int(ExitCode.INVALID))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"

@@ -15,7 +15,7 @@ def why(
     ],
     json: Json = False,
 ) -> None:
-    """Say why a stack's objects, a job or a pod wait or failed, in a person's words.
+    """Explain in plain words why a stack's objects, a job or a pod are waiting or have failed.
 
     Example: `primage why batch/vo.primage.eu.local` or `primage why job/vo-dot-primage-dot-eu/hello`
     """

@@ -70,7 +70,7 @@ class Cluster:
         context: a context in it other than the current one.
 
     Raises:
-        PrimageError: the file is missing or is no kubeconfig.
+        PrimageError: the file is missing or is not a kubeconfig.
     """
 
     def __init__(self, kubeconfig: str = "", context: str = "") -> None:

@@ -42,14 +42,14 @@ def exchange(socket: Any, given: Iterable[bytes], what: str) -> Iterator[bytes]:
     except (WebSocketException, OSError, ValueError) as error:
         raise PrimageError(
             f"the connection broke while {what} ({type(error).__name__})",
-            todo="run the same command again: it goes on where it stopped",
+            todo="run the same command again: it continues where it stopped",
             code=ExitCode.UNREACHABLE,
         ) from error
     finally:
         socket.shutdown()
     raise PrimageError(
         f"the connection ended while {what}",
-        todo="run the same command again: it goes on where it stopped",
+        todo="run the same command again: it continues where it stopped",
         code=ExitCode.UNREACHABLE,
     )
 

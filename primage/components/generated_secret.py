@@ -31,12 +31,12 @@ class GeneratedSecret(Resource):
 class GeneratedSecretProvider(ResourceProvider):
     """Makes and removes a Secret; a kind of secret says in `make` what is in it.
 
-    Inputs: kubeconfig, context, namespace, secret (its name), labels, and what `make` and `fixed` need. A Secret that
-    does not carry these labels is somebody else's: it is neither used nor removed.
+    Inputs: kubeconfig, context, namespace, secret (its name), labels, and what `make` and `fixed` need. A Secret without
+    these labels belongs to somebody else: it is neither used nor removed.
     """
 
     fixed: tuple[str, ...] = ("namespace", "secret")
-    """Inputs whose change means another Secret."""
+    """Inputs that identify the Secret: if one of them changes, the Secret is replaced."""
 
     def make(self, props: dict[str, Any]) -> dict[str, str]:
         """The Secret's keys and values."""
@@ -57,7 +57,7 @@ class GeneratedSecretProvider(ResourceProvider):
         return CheckResult(news, [])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Write it, unless an earlier run that was killed before it could note so has."""
+        """Write it, unless an earlier run wrote it and was killed before it could record that."""
         cluster, ref = _reach(props), self.address(props)
         found = cluster.get(ref)
         if found is None:

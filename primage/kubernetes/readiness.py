@@ -71,7 +71,7 @@ def _claim(obj: Object) -> Verdict:
 def _volume(obj: Object) -> Verdict:
     phase = obj.get("status", {}).get("phase", "Pending")
     if phase == "Failed":
-        return Verdict(State.FAILED, obj.get("status", {}).get("message", "failed"), "mend what it names")
+        return Verdict(State.FAILED, obj.get("status", {}).get("message", "failed"), "fix what it names")
     return READY if phase in {"Available", "Bound", "Released"} else waiting(f"volume is {phase}")
 
 
@@ -119,7 +119,7 @@ def _job(obj: Object) -> Verdict:
         }
         said = failed.get("message", "failed")
         detail = said if obj.get("spec", {}).get("managedBy") else words.get(failed.get("reason", ""), said)
-        return Verdict(State.FAILED, detail, "read its last lines above, mend the cause, and run `primage up` again")
+        return Verdict(State.FAILED, detail, "read its last lines, fix the cause, and run `primage up` again")
     if obj.get("spec", {}).get("suspend"):
         return waiting("suspended")
     status = obj.get("status", {})
@@ -166,7 +166,7 @@ def verdict(obj: Object) -> Verdict:
 
 
 def _waited_for(obj: Object, wanted: str, own: Verdict) -> Verdict:
-    """The form `jsonpath={.field.field}=value` of Pulumi's annotation; an object that is over is waited for in vain."""
+    """Wait for `jsonpath={.field.field}=value`, a form of Pulumi's annotation; FAILED if the object has ended without it."""
     asked = _EQUALS.fullmatch(str(wanted))
     if asked is None:
         return own  # no program's: `require_known_wait` refuses it there; on a live object anybody may have written it
@@ -179,7 +179,7 @@ def _waited_for(obj: Object, wanted: str, own: Verdict) -> Verdict:
     if own.state is State.FAILED:
         return own
     if obj.get("kind") == "Job" and own.state is State.READY:
-        return Verdict(State.FAILED, "it has ended", "run `primage open` or `primage up` to start it anew")
+        return Verdict(State.FAILED, "it has ended", "run `primage open` or `primage up` to start it again")
     return waiting(own.detail or f"{path} is {found}, not {value}")
 
 
@@ -192,7 +192,7 @@ def require_known_wait(obj: Object) -> None:
     wanted = (obj.get("metadata", {}).get("annotations") or {}).get(WAIT_FOR)
     if wanted and not _EQUALS.fullmatch(wanted):
         raise PrimageError(
-            f"{obj['kind']} {obj['metadata']['name']} is to be waited for by {wanted!r}, which this engine does not know",
+            f"{obj['kind']} {obj['metadata']['name']} has pulumi.com/waitFor: {wanted!r}, which this engine does not support",
             todo="write jsonpath={.field.field}=value, or use `--engine pulumi`",
             code=ExitCode.UNSUPPORTED,
         )
@@ -213,7 +213,7 @@ def explain_quota(message: str) -> Verdict:
             limited = dict(part.split("=", 1) for part in found["limited"].split(","))
             for resource, amount in (part.split("=", 1) for part in found["requested"].split(",")):
                 if parse_quantity(amount) > parse_quantity(limited[resource]):
-                    detail = f"it asks for {amount} of {resource}, and the quota of its namespace is {limited[resource]} in all"
+                    detail = f"it asks for {amount} of {resource}, but its namespace's whole quota is {limited[resource]}"
                     return Verdict(State.FAILED, detail, "ask for less, or have the quota raised in the site's file")
         except (ValueError, KeyError):
             return waiting(f"the namespace's quota is used up: {message}")

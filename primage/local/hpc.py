@@ -71,7 +71,7 @@ def _token(folder: Path, account: str) -> Path:
 
 
 def token_left_s(path: Path, now: float) -> float:
-    """Seconds until a kept token ends, by its claim `exp` (RFC 7519); 0 where there is none, or what is kept is no token."""
+    """Seconds until a kept token ends, by its claim `exp` (RFC 7519); 0 if there is none, or if what is kept is not a token."""
     try:
         payload = path.read_text().split(".")[1]
         end = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]

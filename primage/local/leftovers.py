@@ -55,7 +55,7 @@ def _remove_links() -> None:
 
 
 def _remove_namespaces() -> None:
-    """Network namespaces podman keeps mounted for containers that are no more."""
+    """Network namespaces podman keeps mounted for containers that no longer exist."""
     for path in Path("/run/netns").glob("netns-*"):
         mounted = os.path.ismount(path)  # Path.is_mount knows folders only
         if mounted and SUBNET not in _quiet("nsenter", f"--net={path}", "ip", "-4", "addr"):

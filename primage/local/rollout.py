@@ -1,4 +1,4 @@
-"""Rolling out what was built anew: local images keep their tag, so Deployments are told when what it stands for has changed."""
+"""Rolling out rebuilt images: local images keep their tag, so Deployments are told when the image behind it has changed."""
 
 from __future__ import annotations
 

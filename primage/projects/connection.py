@@ -45,7 +45,7 @@ def site_connection(site: str) -> Connection:
     """The connection of `Pulumi.<site>.yaml`.
 
     Raises:
-        PrimageError: there is no such file, or `cluster` in it is not what it should be.
+        PrimageError: the file does not exist, or `cluster` in it is not valid.
     """
     name = StackName(site)
     project = project_of(name)

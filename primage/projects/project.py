@@ -127,7 +127,7 @@ def all_projects(repository: Path) -> list[Project]:
 
 
 def project_of(name: StackName) -> Project:
-    """The project a stack belongs to; `PrimageError` names the apps there are when there is none."""
+    """The project a stack belongs to; where there is none, `PrimageError` names the apps that exist."""
     repository = repository_root()
     if not name.app:
         return load_project(repository)
@@ -147,7 +147,7 @@ def stack_config(project: Project, name: StackName) -> dict[str, Any]:
     """The `config:` mapping of the stack's file.
 
     Raises:
-        PrimageError: no such file (naming those there are), a file that is no YAML mapping, or a `secure:` value,
+        PrimageError: the file does not exist (the message names those that do), is not a YAML mapping, or has a `secure:` value,
             which only the Pulumi CLI can decrypt.
     """
     path = project.config_file(name.config_stack)
@@ -156,7 +156,7 @@ def stack_config(project: Project, name: StackName) -> dict[str, Any]:
         raise PrimageError(
             f"stack {name} has no configuration",
             where=str(path),
-            todo=f"write that file from one of its neighbours ({known})",
+            todo=f"write that file; one of its neighbours can serve as a template ({known})",
             code=ExitCode.INVALID,
         )
     document = read_yaml(path)

@@ -78,7 +78,7 @@ def _read(path: Path, repository: Path) -> tuple[dict[str, Any] | None, list[Pro
     if not isinstance(document, dict):
         return None, [Problem(where, "", "must be a mapping with `config:`")]
     known = {"config", "secretsprovider", "encryptionsalt", "encryptedkey", "environment"}
-    found = [Problem(where, str(key), "is no key of a stack file") for key in document if key not in known]
+    found = [Problem(where, str(key), "is not a key of a stack file") for key in document if key not in known]
     config = document.get("config")
     if not isinstance(config, dict):
         return None, [*found, Problem(where, "config", "must be a mapping from <project>:<setting> to values")]
@@ -91,7 +91,7 @@ def _check(project: Project, config: dict[str, Any], where: str) -> Iterator[Pro
 
 
 def setting_problems(project: Project, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a stack's `config:` does not have right, by the project's own models: field and message."""
+    """What is wrong in a stack's `config:`, according to the project's own models: field and message."""
     if not (project.program / "config.py").is_file():
         return
     models = load_models(project)
@@ -135,7 +135,7 @@ def _references(
     for key, value in (config or {}).items():
         priority = value.get("priority") if isinstance(value, dict) else None
         if priority and priority not in classes:
-            yield Problem(where, f"{key}.priority", f"{priority} is no priority class of site {name.site}")
+            yield Problem(where, f"{key}.priority", f"{priority} is not a priority class of site {name.site}")
 
 
 def _members(site: dict[str, Any], vo: str) -> list[str]:

@@ -152,7 +152,7 @@ def test_a_node_of_another_cluster_is_refused_before_anything_is_touched(create_
     )
     try:
         before = on("front", FILES), on("worker-1", FILES)
-        assert "worker-1 belongs to another cluster than front's" in create_cluster()
+        assert "worker-1 belongs to a different cluster from front's" in create_cluster()
         assert (on("front", FILES), on("worker-1", FILES)) == before
     finally:
         on("worker-1", clear)

@@ -163,7 +163,7 @@ def test_a_quota_that_can_never_suffice_and_one_that_is_used_up_are_told(site):
         "deadline_seconds": 8,
     }
     engine = EmbeddedEngine()
-    with pytest.raises(PrimageError, match=r"it asks for 5 of limits\.cpu, and the quota of its namespace is 4 in all"):
+    with pytest.raises(PrimageError, match=r"it asks for 5 of limits\.cpu, but its namespace's whole quota is 4"):
         engine.up(name, Options(overrides={"job": {**job, "cpu": "5"}}))
     with pytest.raises(PrimageError, match="deadline of 8 s"):
         engine.up(name, Options(overrides={"job": job}))

@@ -245,7 +245,7 @@ def test_open_as_a_command_until_interrupted(notebook):
     assert ask(port, "/api")[0].status == 200
     taken = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True, timeout=60, check=False)
     assert taken.returncode == 2
-    assert f"port {port} of this machine cannot be listened on" in taken.stderr
+    assert f"cannot listen on port {port} of this machine" in taken.stderr
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
     with pytest.raises(ConnectionRefusedError):

@@ -17,7 +17,7 @@ MAX_JOB_NAME = 63
 ASK_AGAIN = {"options": [{"name": "timeout", "value": "1"}, {"name": "attempts", "value": "5"}]}
 """A pod's `dnsConfig`: its network is closed until the site's policies have seen it, and a resolver's usual wait is 5 s."""
 NODE_DRAINED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-"""Rule of a job's podFailurePolicy: a node that is drained is no failure of what ran there."""
+"""Rule of a job's podFailurePolicy: draining a node does not count as a failure of what ran there."""
 
 
 class BatchJob(pulumi.ComponentResource):

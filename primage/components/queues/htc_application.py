@@ -64,7 +64,7 @@ class HtcApplication(pulumi.ComponentResource):
             "podFailurePolicy": {
                 "rules": [
                     NODE_DRAINED,
-                    # Dead letters are a failure that no other try mends.
+                    # Another try would not help: the dead letters would still be there.
                     {
                         "action": "FailJob",
                         "onExitCodes": {"containerName": "job", "operator": "In", "values": [FINISHED_WITH_DEAD_LETTERS]},

@@ -19,7 +19,7 @@ class ProducerSettings(Settings):
         default="", pattern=r"^[A-Za-z0-9._*?/-]*$", description="Pattern of paths below HOME/private; each path is an argument."
     )
     command: tuple[str, ...] = Field(
-        default=(), description="Program that writes one argument a line to standard output; needs primage-queue in its image."
+        default=(), description="Program that writes one argument per line to standard output; its image needs primage-queue."
     )
     image: str = Field(default=QUEUE_IMAGE, min_length=1, description="Image of the producer.")
     cpu: Quantity = Field(default="500m", description="Processor cores.")
@@ -40,7 +40,7 @@ class ConsumerSettings(ContainerSettings):
     bring_queue: bool = Field(
         default=True, description="Put primage-queue into the container; false for an image that has it (a second faster)."
     )
-    command: tuple[str, ...] = Field(default=(), description="Program to run; {} stands for the argument, which else comes last.")
+    command: tuple[str, ...] = Field(default=(), description="Program to run; {} stands for the argument, by default the last.")
     call: str = Field(
         default="",
         pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$",
@@ -58,7 +58,7 @@ class ConsumerSettings(ContainerSettings):
         if bool(self.command) == bool(self.call):
             raise ValueError("give either command or call")
         if self.output and (self.call or self.batch > 1):
-            raise ValueError("output goes with command and batch 1: it is one file an argument")
+            raise ValueError("output needs command and batch 1: it is one file per argument")
         return self
 
 

@@ -25,7 +25,7 @@ class QueueCredentials(GeneratedSecret, module="primage", name="QueueCredentials
     """A Secret with `password`, `users.acl`, `ca.crt`, `tls.crt`, `tls.key`.
 
     Attributes:
-        generation: changes whenever the Secret is made anew; tells an old queue's files from the new one's.
+        generation: changes whenever the Secret is replaced; tells an old queue's files from the new one's.
     """
 
     generation: pulumi.Output[str]

@@ -13,7 +13,7 @@ PROBE = "import urllib.request as u; u.urlopen('http://127.0.0.1:8888/api', time
 SCRIPT = """
 python3 -m jupyterlab "$@" &
 server=$!
-# Ended from outside, it has not ended by itself: then the Job begins it anew.
+# Something outside ended it; it did not end by itself. The Job then starts it again.
 trap 'kill -TERM $server 2> /dev/null; wait $server; exit 143' TERM
 wait $server
 """

@@ -63,7 +63,7 @@ END
 : > used
 nginx -c /tmp/nginx.conf -g 'daemon off;' &
 server=$!
-# Ended from outside, it has not ended by itself: then the Job begins it anew.
+# Something outside ended it; it did not end by itself. The Job then starts it again.
 trap 'kill -QUIT $server; wait $server; exit 143' TERM
 while sleep "$LOOK_EVERY" & wait $!; do
   kill -0 $server 2> /dev/null || { wait $server; exit 1; }

@@ -73,7 +73,7 @@ class Session(pulumi.ComponentResource):
                 "name": name,
                 "namespace": app.namespace,
                 "labels": labels,
-                # Up once it answers; a job would else be waited for until its end.
+                # It is up once it answers. Without this annotation both engines would wait until the job ends.
                 "annotations": {"pulumi.com/waitFor": "jsonpath={.status.ready}=1", "pulumi.com/timeoutSeconds": str(START_S)},
             },
             spec={

@@ -55,7 +55,7 @@ def environment() -> dict[str, str]:
 
 
 def image_key(name: str) -> str | None:
-    """The `eu.primage.key` label of the image called `name`, or None when there is no such image."""
+    """The `eu.primage.key` label of the image called `name`, or None if there is no such image."""
     listed = json.loads(capture(["buildah", "images", "--json", "--all"], env=environment()) or "[]") or []
     if not any(name in (image.get("names") or []) for image in listed):
         return None

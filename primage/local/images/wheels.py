@@ -12,7 +12,7 @@ from primage.process import run_logged
 
 TIMEOUT_S = 20 * 60
 CUT = "1"
-"""Another one where other things are left out of what a requirements file pins."""
+"""Changes when the choice of what to leave out of a requirements file changes, so that the layer is built again."""
 STRIPPED_BYTES = 100 * 2**20
 """Libraries above that size lose the names of their inner functions: of jaxlib's 350 MB they are 110."""
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Ends what a job left running on this node: Slurm's epilog, where there are no control groups to find it by.
+# Ends what a job left running on this node: Slurm's epilog, where no control groups exist to find it by.
 #
 # A process is the job's when it has the job's number in its environment. One that has wiped its environment, too, when it is
 # the job's user's and belongs to nothing else: not to an SSH login, not to a job that still runs here. Slurm waits for this

@@ -26,5 +26,5 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The document, or None when there is no such file."""
+    """The document, or None if the file does not exist."""
     return json.loads(path.read_text()) if path.is_file() else None

@@ -81,7 +81,7 @@ def train(out: Path, epochs: int) -> dict[str, Any]:
 
 
 def _fit(network: Any, training: Patches, validation: Patches, epochs: int) -> dict[str, list[float]]:
-    """Every epoch sees each patch once, in an orientation drawn anew."""
+    """Every epoch sees each patch once, in a newly drawn orientation."""
     counts = np.bincount(training.labels, minlength=2)
     weights = {label: float(counts.max() / count) for label, count in enumerate(counts)}
     images, checked = training.images(), (as_input(validation.images()), validation.labels)
