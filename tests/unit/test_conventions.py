@@ -131,3 +131,14 @@ def test_requirements_are_locked_by_hash_and_name_no_index(repository, name):
 def test_the_formatter_formats_everything(repository):
     kept = "fmt: " + "skip"
     assert [path for path in tracked(repository, "*.py") if kept in path.read_text()] == []
+
+
+FOREIGN = re.compile(r"\banew\b|\bin vain\b|\bmend(?:s|ed)?\b|(?<!here )\b(?:is|are) no (?!longer\b|more than\b)[a-z]+")
+"""Words of another language's grammar that once filled the documents: say again, fix, "is not a"."""
+
+
+def test_what_people_read_is_plain_english(repository):
+    found = []
+    for path in tracked(repository, "README.md", "CONTRIBUTING.md", "docs/*.md", "primage/cli/*.py", "primage/projects/*.py"):
+        found += [f"{path.relative_to(repository)}: {words}" for words in FOREIGN.findall(path.read_text())]
+    assert found == []

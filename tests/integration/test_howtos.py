@@ -1,0 +1,40 @@
+"""How-tos on the standing site, command by command, as somebody who has only the page."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from documents import Reader, copy_checkout
+
+PRIVATE = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu")
+WRITTEN = ("patients.csv", "count.txt", "words", "hello-hpc.txt")
+"""What the pages write into HOME."""
+
+
+def forget():
+    for name in WRITTEN:
+        path = PRIVATE / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def page(site, repository, request):
+    """A page's text; what it brought up is destroyed also where the page went wrong half-way."""
+    forget()
+    text = (repository / f"docs/how-to/{request.param}.md").read_text()
+    yield text
+    for stack in sorted(set(re.findall(r"^ *\$ primage up (\S+/\S+)", text, re.MULTILINE))):
+        subprocess.run([sys.executable, "-m", "primage", "destroy", stack], capture_output=True, timeout=300, check=True)
+    forget()
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["run-a-batch-job", "write-an-htc-application", "open-a-notebook", "connect-an-hpc-centre", "limit-home"],
+    indirect=True,
+)
+def test_a_how_to_works_as_written(page, repository, tmp_path):
+    assert len(Reader(copy_checkout(repository, tmp_path)).follow(page)) > 2
