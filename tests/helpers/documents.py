@@ -152,13 +152,14 @@ class Reader:
         done = []
         for step in steps(text):
             if isinstance(step, File):
-                self._write(step)
+                self.write(step)
             elif wanted(step):
                 self.run(step)
                 done.append(step)
         return done
 
-    def _write(self, file: File) -> None:
+    def write(self, file: File) -> None:
+        """Write a file that the page shows, inside the checkout."""
         path = self._checkout / file.path
         assert path.resolve().is_relative_to(self._checkout.resolve()), file.path
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from primage.cli.root import app
 ROOT = typer.main.get_command(app)
 OFFLINE = ("primage validate", "primage site new", "ansible-playbook", "ssh-keygen")
 OFFLINE_PAGES = ("connect-an-hpc-centre", "describe-a-site", "make-a-cluster", "run-a-batch-job", "write-an-htc-application")
+SITE_PAGES = ("connect-an-hpc-centre", "limit-home", "open-a-notebook", "run-a-batch-job", "write-an-htc-application")
 
 
 def pages(repository):
@@ -62,6 +63,24 @@ def test_offline_commands_do_what_the_page_shows(name, repository, tmp_path):
     text = (repository / f"docs/how-to/{name}.md").read_text()
     reader = Reader(copy_checkout(repository, tmp_path))
     assert reader.follow(text, lambda command: command.text.startswith(OFFLINE))
+
+
+@pytest.mark.parametrize("name", SITE_PAGES)
+def test_what_a_page_brings_up_can_be_rendered(name, repository, tmp_path):
+    """Its settings are valid, those on the command line too, as far as that can be known without a site."""
+    reader = Reader(copy_checkout(repository, tmp_path / "checkout"))
+    rendered = set()
+    for step in steps((repository / f"docs/how-to/{name}.md").read_text()):
+        if isinstance(step, File):
+            reader.write(step)
+        elif step.text.startswith("primage up "):
+            # A run without settings of its own is rendered as its stack is.
+            stack, _, options = step.text.removeprefix("primage up ").partition(" ")
+            stack = stack.partition("--")[0]
+            if (stack, options) not in rendered:
+                reader.run(Command(f"primage render --out {tmp_path / 'out'} {stack} {options}", ()))
+            rendered.add((stack, options))
+    assert rendered
 
 
 def test_the_entries_shown_for_hpc_centres_are_valid(repository):

@@ -132,7 +132,7 @@ def test_a_preview_says_per_object_what_up_will_refuse(monkeypatch):
     assert lines[0] == "- Namespace x"
     assert lines[1].strip().startswith("`up` will refuse all of this: it is protected")
     assert lines[2] == "- ConfigMap x"
-    assert "as long as 1 of these" in lines[-1]
+    assert "because of 1 of these" in lines[-1]
 
 
 HOSTILE = "a\x1b]0;owned\x07b\x1b[2Jc\x9b31md\u202ee\rf\udc80g"
