@@ -15,7 +15,7 @@ import pytest
 from redis.exceptions import NoPermissionError
 
 from htc_queue.clients import Queue
-from htc_queue.domain import Lease, Patience, QueueError, Scaling, digest
+from htc_queue.domain import Lease, Patience, QueueError, Scaling, file_name
 from primage.components.queues.queue_credentials import make_credentials
 from primage.local.images import storage
 from primage.local.images.catalogue import QUEUE
@@ -120,7 +120,7 @@ def test_hostile_arguments_arrive_as_they_are(queue, tmp_path):
     tool("push", "-0", "--close", stdin=b"\0".join(HOSTILE))
     script = "import sys, os; sys.stdout.buffer.write(os.fsencode(sys.argv[1]))"
     assert consumer("--output", f"{tmp_path}/{{key}}", "--", sys.executable, "-c", script).wait(timeout=60) == 0
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {digest(a).hex(): a for a in HOSTILE}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {file_name(a): a for a in HOSTILE}
 
 
 def test_a_mebibyte_and_a_nul_go_by_standard_input_and_by_command_line_are_dead_at_once(queue, tmp_path):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from htc_queue.domain import (
     MOST_BYTES,
+    Lease,
     Patience,
     QueueError,
     Scaling,
@@ -18,6 +19,7 @@ from htc_queue.domain import (
     UnfitError,
     command_line,
     digest,
+    file_name,
     printable,
     require_fit,
 )
@@ -167,3 +169,50 @@ def test_bad_settings_are_refused(change, words):
     assert HtcSettings.model_validate(GOOD)
     with pytest.raises(ValidationError, match=words):
         HtcSettings.model_validate({**GOOD, **change})
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        (b"alveola", "alveola"),
+        (b"p-001.csv", "p-001.csv"),
+        (b"/primage/HOME/private/study/p-001.csv", "p-001.csv--"),
+        (b"a b/c d/", "c-d--"),
+        (b"x--y", "x-y--"),
+        (b"..", "x--"),
+        (b".hidden", "hidden--"),
+        (b"-n", "n--"),
+        (b"\xff\xfe", "x--"),
+        (b"y" * 101, "y" * 60 + "--"),
+        ("Lunge links ü".encode(), "Lunge-links--"),
+    ],
+)
+def test_a_results_name_can_be_read(argument, name):
+    found = file_name(argument)
+    assert found == name or (found.startswith(name) and name.endswith("--") and len(found) == len(name) + 16)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=60), min_size=2, max_size=20, unique=True))
+def test_no_two_arguments_have_one_name_and_each_is_one_files(arguments):
+    names = [file_name(argument) for argument in arguments]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert name.isascii()
+        assert not set(name) & set("/\0\n ")
+        assert not name.startswith((".", "-"))
+        assert len(name) <= 100
+
+
+def test_an_argument_in_a_sentence_is_short_and_printable():
+    assert Lease("1-0", b"carina", 1).shown == "carina"
+    shown = Lease("1-0", b"\x1b[2J" + b"x" * 1000, 1).shown
+    assert shown.startswith("\\x1b[2J")
+    assert len(shown) < 300
+
+
+def test_an_output_says_only_what_it_can_say():
+    consumer = {"image": "i", "command": ["c"]}
+    settings = {"name": "w", "producer": {"arguments": ["a"]}}
+    HtcSettings.model_validate({**settings, "consumer": {**consumer, "output": "w/{index}-{key}.txt"}})
+    with pytest.raises(ValidationError, match="stands for nothing"):
+        HtcSettings.model_validate({**settings, "consumer": {**consumer, "output": "w/{name}.txt"}})

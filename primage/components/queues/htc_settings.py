@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field, model_validator
 
 from primage.components.jobs.batch_settings import ContainerSettings
@@ -46,7 +48,11 @@ class ConsumerSettings(ContainerSettings):
         pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$",
         description="Python function to call instead (module:function): what it loads is loaded once.",
     )
-    output: str = Field(default="", description="File below HOME/private for standard output, with {key} for the argument's name.")
+    output: str = Field(
+        default="",
+        description="File below HOME/private for standard output, with {key} for a readable name made of the argument and "
+        "{index} for its place in the order of pushing, from 0.",
+    )
     batch: int = Field(default=1, ge=1, le=1000, description="Arguments at a time.")
     tries: int = Field(default=3, ge=1, le=100, description="How often an argument is tried before it is a dead letter.")
     visibility_seconds: float = Field(default=30, ge=2, le=3600, description="How long a silent consumer is waited for.")
@@ -57,6 +63,8 @@ class ConsumerSettings(ContainerSettings):
     def _one(self) -> ConsumerSettings:
         if bool(self.command) == bool(self.call):
             raise ValueError("give either command or call")
+        if unknown := set(re.findall(r"[{]([^{}]*)[}]", self.output)) - {"key", "index"}:
+            raise ValueError(f"output: {{{unknown.pop()}}} stands for nothing; {{key}} and {{index}} do")
         if self.output and (self.call or self.batch > 1):
             raise ValueError("output needs command and batch 1: it is one file per argument")
         return self

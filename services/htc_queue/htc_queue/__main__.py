@@ -103,7 +103,8 @@ def _run(options: argparse.Namespace) -> int:
     consumer = Consumer(queue, deal, _patience(options), options.n, runner.stop, kill, busy=options.busy)
     finished = consumer.work()
     dead = queue.standing().dead
-    say(f"{consumer.done} done here, {consumer.failed} tries failed here, {dead} dead letters")
+    told = ": `primage queue dead` shows which arguments, and why" if dead else ""
+    say(f"{consumer.done} done here, {consumer.failed} tries failed here, {dead} dead letters{told}")
     return DEAD if finished and dead else 0
 
 
@@ -209,7 +210,9 @@ def _parser() -> argparse.ArgumentParser:
     patience(run)
     run.add_argument("--timeout", type=_seconds, help="seconds one run may take")
     run.add_argument("--stdin", action="store_true", help="the argument comes on standard input")
-    run.add_argument("--output", default="", help="file for standard output, with {key} for the argument's own name")
+    run.add_argument(
+        "--output", default="", help="file for standard output, with {key} for its argument's name, {index} for its place"
+    )
     run.add_argument("--call", default="", help="module:function, called with each argument in this process")
     run.add_argument("--busy", type=Path, help="file that is there while an argument is worked on, for a readiness probe")
     run.add_argument("command", nargs="*", help="after --; {} stands for the argument, which else comes last")

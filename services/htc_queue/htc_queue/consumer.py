@@ -114,7 +114,7 @@ class Consumer:
     def _fail(self, lease: Lease, outcome: Outcome, *, last: bool = False) -> None:
         self.failed += 1
         what = self.queue.fail(self.name, lease, self.patience, outcome.error, outcome.tail, last=last)
-        say(f"argument {lease.key}: {outcome.error} ({what})")
+        say(f"argument {lease.shown!r}: {outcome.error} ({what})")
 
     def _catch_signals(self) -> None:
         def ask(*_: object) -> None:
@@ -132,7 +132,7 @@ class Command:
 
     Attributes:
         stdin: hand the argument over on standard input.
-        output: where standard output goes, with `{key}` for the argument's name in files.
+        output: where standard output goes, with `{key}` for the argument's name in files and `{index}` for its place.
     """
 
     command: list[str]
@@ -153,7 +153,7 @@ class Command:
         """Run it for a batch."""
         arguments = [lease.argument for lease in leases]
         given = b"\n".join(arguments) if self.stdin else None
-        output = Path(self.output.format(key=leases[0].key)) if self.output else None
+        output = Path(self.output.format(key=leases[0].key, index=leases[0].index)) if self.output else None
         return self.runner.run(self._line(arguments), given, output, self.timeout_s)
 
     def _line(self, arguments: list[bytes]) -> list[bytes]:

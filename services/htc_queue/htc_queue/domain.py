@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import unicodedata
 from collections import deque
 from dataclasses import dataclass, field
@@ -14,6 +15,10 @@ MOST_ON_A_COMMAND_LINE = 131_071
 """What Linux lets a single argument of a program have (MAX_ARG_STRLEN, 32 pages, less its closing NUL)."""
 MOST_CONSUMERS = 1000
 """More than this nobody is given, whatever a queue's length says."""
+MOST_SHOWN = 200
+"""Bytes of an argument in a sentence."""
+MOST_READABLE = 60
+PLAIN = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 
@@ -34,16 +39,24 @@ class Lease:
         id: Redis' id of the entry.
         argument: what was pushed.
         tries: 1 for the first time it is handed out.
+        index: its place in the order of pushing, from 0.
     """
 
     id: str
     argument: bytes
     tries: int
+    index: int = 0
 
     @property
     def key(self) -> str:
-        """Names the argument in files: the same argument always gives the same name."""
-        return digest(self.argument).hex()
+        """Names the argument in files: the same argument always gives the same name, and no other one gives it."""
+        return file_name(self.argument)
+
+    @property
+    def shown(self) -> str:
+        """The argument, or its beginning, on one line for a person."""
+        text = printable(self.argument[:MOST_SHOWN].decode(errors="replace"))
+        return text + "…" * (len(self.argument) > MOST_SHOWN)
 
 
 @dataclass(frozen=True)
@@ -181,6 +194,19 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 def _spelled(letter: str) -> str:
     code = ord(letter)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+
+
+def file_name(argument: bytes) -> str:
+    """A name for files about an argument: itself where it can be one (`p-001.csv`).
+
+    Any other (`/data/p 1.csv`) gets its readable end, two dashes, which no plain one has, and 64 bits of its digest
+    (`p-1.csv--1f0c…`).
+    """
+    if PLAIN.fullmatch(argument) and b"--" not in argument:
+        return argument.decode()
+    last = argument.rstrip(b"/").rpartition(b"/")[2][:MOST_SHOWN].decode(errors="replace")
+    readable = re.sub(r"[^A-Za-z0-9._]+", "-", last).strip("-._")[:MOST_READABLE].strip("-._")
+    return f"{readable or 'x'}--{digest(argument).hex()[:16]}"
 
 
 def digest(argument: bytes) -> bytes:

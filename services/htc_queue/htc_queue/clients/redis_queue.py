@@ -154,7 +154,8 @@ class Queue:
             keys=["arguments", "counters", "dead", "failures"],
             args=[consumer, wanted, int(patience.visibility_s * 1000), patience.tries, int(look_for_silent)],
         )
-        return [Lease(id_.decode(), argument, int(tries)) for id_, argument, tries in taken], bool(finished)
+        leases = [Lease(id_.decode(), argument, int(tries), int(index)) for id_, argument, tries, index in taken]
+        return leases, bool(finished)
 
     def finish(self, leases: list[Lease]) -> int:
         """Acknowledge; returns how many counted: one that another consumer ended first does not count again."""

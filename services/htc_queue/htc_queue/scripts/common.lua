@@ -7,7 +7,8 @@ local MOST_WORDS = 500
 -- The argument of a stream's entry, or nil where primage-queue did not write it.
 local function argument_of(entry)
   local fields = entry[2]
-  if #fields == 2 and fields[1] == 'argument' and #fields[2] > 0 and #fields[2] <= MOST_BYTES then return fields[2] end
+  local known = #fields == 2 or (#fields == 4 and fields[3] == 'index')
+  if known and fields[1] == 'argument' and #fields[2] > 0 and #fields[2] <= MOST_BYTES then return fields[2] end
   return nil
 end
 
@@ -23,4 +24,9 @@ end
 local function number(text)
   local found = text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text)
   return found or 0
+end
+
+-- An argument's place in the order of pushing, from 0.
+local function index_of(entry)
+  return number(entry[2][4])
 end

@@ -19,6 +19,6 @@ redis.call('XDEL', KEYS[1], ARGV[2])
 redis.call('HDEL', KEYS[4], ARGV[2])
 if not entry then return 'lost' end
 redis.call('XADD', KEYS[3], '*', 'argument', argument_of(entry) or '', 'error', ARGV[6], 'tail', ARGV[7], 'tries', try,
-  'at', redis.call('TIME')[1])
+  'at', redis.call('TIME')[1], 'index', index_of(entry))
 bump(KEYS[2], 'dead', 1)
 return 'dead'

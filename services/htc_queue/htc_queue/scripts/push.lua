@@ -10,9 +10,10 @@ end
 if #fresh > 0 and redis.call('HGET', KEYS[2], 'closed') then
   return redis.error_reply('CLOSED')
 end
-for _, i in ipairs(fresh) do
+local index = number(redis.call('HGET', KEYS[2], 'pushed'))
+for place, i in ipairs(fresh) do
   redis.call('SADD', KEYS[3], ARGV[i])
-  redis.call('XADD', KEYS[1], '*', 'argument', ARGV[i + 1])
+  redis.call('XADD', KEYS[1], '*', 'argument', ARGV[i + 1], 'index', index + place - 1)
 end
 bump(KEYS[2], 'pushed', #fresh)
 return #fresh

@@ -5,7 +5,11 @@ local pushed = 0
 for _, letter in ipairs(letters) do
   local argument = argument_of({letter[1], {letter[2][1], letter[2][2]}})
   if argument then
-    redis.call('XADD', KEYS[1], '*', 'argument', argument)
+    local index = 0
+    for i = 3, #letter[2] - 1, 2 do
+      if letter[2][i] == 'index' then index = number(letter[2][i + 1]) end
+    end
+    redis.call('XADD', KEYS[1], '*', 'argument', argument, 'index', index)
     pushed = pushed + 1
   end
   redis.call('XDEL', KEYS[3], letter[1])

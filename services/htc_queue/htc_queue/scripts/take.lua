@@ -1,13 +1,15 @@
 -- Hand out arguments: first those whose consumer went silent or whose next try is due, then new ones.
 -- KEYS arguments, counters, dead letters, failures
 -- ARGV consumer, how many, visibility in ms, most tries, whether to look for silent consumers
--- returns {id, argument, try} each; the last element is 1 when everything pushed has ended and the queue is closed
+-- returns {id, argument, try, index} each; the last element is 1 when everything pushed has ended and the queue is closed
 local consumer, wanted, visibility, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local taken = {}
 local MOST_LOOKS = 1000
 
-local function bury(id, argument, why, tries)
-  redis.call('XADD', KEYS[3], '*', 'argument', argument, 'error', why, 'tail', '', 'tries', tries, 'at', redis.call('TIME')[1])
+local function bury(entry, argument, why, tries)
+  local id = entry[1]
+  redis.call('XADD', KEYS[3], '*', 'argument', argument, 'error', why, 'tail', '', 'tries', tries, 'at', redis.call('TIME')[1],
+    'index', index_of(entry))
   redis.call('XACK', KEYS[1], 'consumers', id)
   redis.call('XDEL', KEYS[1], id)
   redis.call('HDEL', KEYS[4], id)
@@ -17,12 +19,12 @@ end
 local function hand_out(entry, try)
   local argument = argument_of(entry)
   if not argument then
-    bury(entry[1], '', 'primage-queue did not write this entry: it is not one argument of at most 1 MiB', 0)
+    bury(entry, '', 'primage-queue did not write this entry: it is not one argument of at most 1 MiB', 0)
   elseif try > most then
     local why = redis.call('HGET', KEYS[4], entry[1]) or 'its consumer died each time before it could say anything'
-    bury(entry[1], argument, string.sub(why, 1, MOST_WORDS), try - 1)
+    bury(entry, argument, string.sub(why, 1, MOST_WORDS), try - 1)
   else
-    taken[#taken + 1] = {entry[1], argument, try}
+    taken[#taken + 1] = {entry[1], argument, try, index_of(entry)}
   end
 end
 
