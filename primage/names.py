@@ -43,6 +43,8 @@ MADE_BY_SITE = "site"
 LABEL_UID = "primage.eu/uid"
 LABEL_GID = "primage.eu/gid"
 """On a tenant's namespace: the one POSIX user and group its pods run as."""
+ANNOTATION_OPENS = "primage.eu/opens"
+"""On the Job that a session is: port and path of the page to open, `:8888/lab/tree/HOME/private`."""
 ANNOTATION_SCRATCH = "primage.eu/scratch-max"
 """On a tenant's namespace: the most scratch space on a node that one container may use."""
 
@@ -65,6 +67,15 @@ def stack_label(stack: str) -> str:
         return spelled
     digest = hashlib.sha256(stack.encode()).hexdigest()[:10]
     return f"{spelled[: MAX_LABEL - len(digest) - 2].rstrip('-_.')}--{digest}"
+
+
+def stack_of_label(label: str) -> str:
+    """The stack's name that a label of an app's object spells, for a person to read; empty where it does not spell one whole.
+
+    A label is anybody's to write: nothing but a sentence may depend on it.
+    """
+    app, underscore, rest = label.partition("_")
+    return f"{app}/{rest}" if underscore and len(label) < MAX_LABEL else ""
 
 
 def namespace_for(identity: str) -> str:

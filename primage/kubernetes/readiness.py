@@ -15,6 +15,7 @@ from primage.clients.cluster import Object
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.annotations import WAIT_FOR
+from primage.names import LABEL_COMPONENT, LABEL_QUEUE, LABEL_STACK, stack_of_label
 
 _EQUALS = re.compile(r"jsonpath=\{\.([A-Za-z0-9_.]+)\}=(\S+)")
 
@@ -119,13 +120,30 @@ def _job(obj: Object) -> Verdict:
         }
         said = failed.get("message", "failed")
         detail = said if obj.get("spec", {}).get("managedBy") else words.get(failed.get("reason", ""), said)
-        return Verdict(State.FAILED, detail, "read its last lines, fix the cause, and run `primage up` again")
+        return Verdict(State.FAILED, detail, _after_failure(obj))
     if obj.get("spec", {}).get("suspend"):
         return waiting("suspended")
     status = obj.get("status", {})
     if status.get("active"):
         return waiting(f"{status.get('ready', 0)} of {status['active']} pods running")
-    return waiting("no pod yet")
+    counted = status.get("uncountedTerminatedPods") or {}
+    if _condition(obj, "SuccessCriteriaMet") or status.get("succeeded") or counted.get("succeeded"):
+        return waiting("its work is done; its end is being noted")
+    if _condition(obj, "FailureTarget") or status.get("failed") or counted.get("failed") or status.get("terminating"):
+        return waiting("its last pod has ended")
+    return waiting("not taken up by its controller yet" if obj.get("spec", {}).get("managedBy") else "no pod yet")
+
+
+def _after_failure(obj: Object) -> str:
+    """What to do about a failed job; the consumers of a queue have kept what failed."""
+    labels = obj.get("metadata", {}).get("labels") or {}
+    if LABEL_QUEUE in labels and labels.get(LABEL_COMPONENT) == "consumers":
+        stack = stack_of_label(str(labels.get(LABEL_STACK, ""))) or "STACK"
+        return (
+            f"see which arguments failed with `primage queue dead {stack}`, correct the cause, then run "
+            f"`primage queue retry {stack}` and `primage up {stack}`"
+        )
+    return "correct the cause, then run `primage up` again"
 
 
 def _definition(obj: Object) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
@@ -13,6 +14,7 @@ WATCH_S = 2
 """How long one watch lasts before the object's pods and events are looked at."""
 ABANDON_S = 20
 """How much longer is waited for what needs the time to end once something else of the stack has failed."""
+MOST_LINES = 20
 MOST_SHOWN = 500
 """Characters of a line that a job wrote, in an error."""
 UNREACHABLE_GRACE_S = 60
@@ -180,16 +182,34 @@ def last_event(cluster: Cluster, ref: Ref) -> str:
     return f". Its last event: {events[-1].get('reason')}: {events[-1].get('message')}" if events else ""
 
 
+@dataclass(frozen=True)
+class LastWords:
+    """How the newest pod of something ended.
+
+    Attributes:
+        ended: its exit status, as part of a sentence; empty where it is not over.
+        lines: the last that it wrote, no more than 20, none longer than MOST_SHOWN.
+    """
+
+    ended: str = ""
+    lines: tuple[str, ...] = ()
+
+
+def last_words(cluster: Cluster, ref: Ref) -> LastWords:
+    """What is known of the end of what an object stands for."""
+    for pod in pods_of(cluster, ref)[-1:] if ref.kind in WITH_PODS else []:
+        written = cluster.logs(ref.namespace, pod["metadata"]["name"]).strip().splitlines()[-MOST_LINES:]
+        return LastWords(_ended(pod), tuple(line[:MOST_SHOWN] for line in written))
+    return LastWords()
+
+
 def failure(cluster: Cluster, ref: Ref, reason: Verdict) -> PrimageError:
     """The error for an object that failed, with the last lines its newest pod wrote."""
-    lines = ""
-    if ref.kind in WITH_PODS:
-        for pod in pods_of(cluster, ref)[-1:]:
-            written = cluster.logs(ref.namespace, pod["metadata"]["name"]).strip()
-            ended = _ended(pod)
-            if written or ended:
-                lines = f"{ended}\n  " + "\n  ".join(line[:MOST_SHOWN] for line in written.splitlines()) + "\n"
-    return PrimageError(f"{ref} failed: {reason.detail}{lines or last_event(cluster, ref)}", todo=reason.todo)
+    words = last_words(cluster, ref)
+    lines = "".join(f"\n  {line}" for line in words.lines)
+    told = [reason.detail, *([words.ended] if words.ended else []), *([f"its last lines:{lines}\n"] if lines else [])]
+    said = "; ".join(told)
+    return PrimageError(f"{ref} failed: {said}{'' if len(told) > 1 else last_event(cluster, ref)}", todo=reason.todo)
 
 
 def _ended(pod: Object) -> str:
@@ -197,5 +217,5 @@ def _ended(pod: Object) -> str:
         terminated = container.get("state", {}).get("terminated") or {}
         if terminated:
             cause = " (out of memory)" if terminated.get("reason") == "OOMKilled" else ""
-            return f"; container {container['name']} ended with status {terminated.get('exitCode')}{cause}; its last lines:"
+            return f"container {container['name']} ended with status {terminated.get('exitCode')}{cause}"
     return ""

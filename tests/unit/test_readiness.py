@@ -136,3 +136,36 @@ def test_what_a_quota_can_never_give_fails_at_once_with_both_numbers():
 def test_no_message_of_a_quota_breaks_the_explanation(text):
     for message in (text, f"requested: {text}, used: {text}, limited: {text}"):
         assert explain_quota(message).state in {State.WAITING, State.FAILED}
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({}, "no pod yet"),
+        ({"active": 1, "ready": 0}, "0 of 1 pods running"),
+        ({"active": 0, "uncountedTerminatedPods": {"succeeded": ["u"]}}, "its work is done"),
+        ({"succeeded": 1, "uncountedTerminatedPods": {}}, "its work is done"),
+        ({"succeeded": 1, **condition("SuccessCriteriaMet")}, "its work is done"),
+        ({"failed": 1}, "its last pod has ended"),
+        ({"terminating": 1}, "its last pod has ended"),
+    ],
+)
+def test_a_job_whose_pod_has_ended_does_not_wait_for_one(status, words):
+    assert words in verdict(job(**status)).detail
+
+
+def test_a_job_that_another_controller_carries_waits_for_that():
+    obj = job()
+    obj["spec"]["managedBy"] = "hpc.primage.eu/connector"
+    assert verdict(obj).detail == "not taken up by its controller yet"
+
+
+@pytest.mark.parametrize(
+    ("label", "stack"), [("htc_vo.primage.eu.local--x", "htc/vo.primage.eu.local--x"), ("", "STACK"), ("h_" + "x" * 61, "STACK")]
+)
+def test_failed_consumers_say_how_to_see_what_failed(label, stack):
+    obj = job(**condition("Failed", "PodFailurePolicy"))
+    obj["metadata"]["labels"] = {"primage.eu/queue": "q", "app.kubernetes.io/component": "consumers", "primage.eu/stack": label}
+    assert f"`primage queue dead {stack}`" in verdict(obj).todo
+    obj["metadata"]["labels"]["app.kubernetes.io/component"] = "producer"
+    assert "queue dead" not in verdict(obj).todo
