@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from primage.engine.api import Event, Options, Result
+from primage.engine.embedded.clusters import Clusters
 from primage.engine.embedded.engine import EmbeddedEngine, read_outputs_for
 from primage.engine.embedded.monitor import run_program
 from primage.engine.embedded.state import StackState, Status
@@ -116,7 +117,7 @@ def _require_site(site: StackName, name: StackName) -> None:
 
 
 def _record(name: StackName, project: Project, options: Options, state: StackState, engine: EmbeddedEngine) -> Recorder:
-    recorder = Recorder(name, project, state, engine.cluster_of(name), read_outputs_for(name))
+    recorder = Recorder(name, project, state, engine.cluster_of(name), read_outputs_for(name, Clusters()))
     run_program(
         project.program,
         project=project.name,

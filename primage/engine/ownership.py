@@ -27,6 +27,28 @@ APP_KINDS = frozenset(
     }
 )
 """What apps make. A program that declares another kind is refused: add it here once its state may name it."""
+SITE_KINDS = frozenset(
+    {
+        ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"),
+        ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"),
+        ("apps/v1", "Deployment"),
+        ("batch/v1", "Job"),
+        ("networking.k8s.io/v1", "NetworkPolicy"),
+        ("rbac.authorization.k8s.io/v1", "Role"),
+        ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+        ("scheduling.k8s.io/v1", "PriorityClass"),
+        ("v1", "ConfigMap"),
+        ("v1", "LimitRange"),
+        ("v1", "Namespace"),
+        ("v1", "PersistentVolume"),
+        ("v1", "PersistentVolumeClaim"),
+        ("v1", "ResourceQuota"),
+        ("v1", "ServiceAccount"),
+    }
+)
+"""What the site program makes: where its objects are looked for."""
+STATE_TYPE = "primage.eu/state"
+"""Type of the Secrets that the embedded engine keeps the state of runs in: the engine's, not the stack's."""
 CREDENTIALS_MANAGER = "primage-credentials"
 MAX_MANAGER = 128
 

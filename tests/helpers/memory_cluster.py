@@ -1,11 +1,11 @@
-"""A cluster in memory, for tests of what an engine decides: it keeps what is applied, and everything is ready at once."""
+"""A cluster in memory, for tests of engines and operations: it keeps what is applied, and everything is ready at once."""
 
 from __future__ import annotations
 
 import base64
 import copy
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from primage.clients.cluster import Object, Ref, Refused
@@ -27,6 +27,9 @@ class MemoryCluster:
         objects: what is there, by address; a test may put anything in.
         deleted: addresses in the order they were deleted.
         written: addresses in the order they were written.
+        said: by name, what a pod has written.
+        forbidden: kinds that may not be listed.
+        answer: what commands in pods print.
     """
 
     server = "https://memory"
@@ -35,6 +38,9 @@ class MemoryCluster:
         self.objects: dict[Ref, Object] = {}
         self.deleted: list[Ref] = []
         self.written: list[Ref] = []
+        self.said: dict[str, str] = {}
+        self.forbidden: set[str] = set()
+        self.answer = ""
         self._numbers = itertools.count(1)
 
     def put(self, obj: Object, *, manager: str = "somebody") -> Ref:
@@ -63,7 +69,27 @@ class MemoryCluster:
         self.deleted.append(ref)
 
     def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
-        return []
+        if kind in self.forbidden:
+            raise Refused(403, "Forbidden", f"{kind} may not be listed")
+        wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
+        asked = dict(part.split("=", 1) for part in fields.split(",") if part)
+        found = []
+        for ref, obj in self.objects.items():
+            here = (ref.api_version, ref.kind) == (api_version, kind) and namespace in ("", ref.namespace)
+            if here and wanted.items() <= (obj["metadata"].get("labels") or {}).items() and _fits(obj, asked):
+                found.append(copy.deepcopy(obj))
+        return found
+
+    def patch(self, ref: Ref, change: Object, *, manager: str) -> Object:
+        self.objects[ref]["spec"].update(change["spec"])
+        self.written.append(ref)
+        return copy.deepcopy(self.objects[ref])
+
+    def logs(self, namespace: str, pod: str, *, tail: int = 20, container: str = "") -> str:
+        return "".join(self.said.get(pod, "").splitlines(keepends=True)[-tail:])
+
+    def execute(self, pod: Ref, command: Sequence[str], *, timeout_s: float = 60) -> tuple[int, str, str]:
+        return 0, self.answer, ""
 
     def watch(self, ref: Ref, *, timeout_s: int) -> Iterator[Object | None]:
         yield self.get(ref)
@@ -80,6 +106,7 @@ class MemoryCluster:
             "uid": before.get("uid", f"{int(number):08x}-0000"),
             "resourceVersion": number,
             "generation": 1,
+            "creationTimestamp": before.get("creationTimestamp", f"2026-01-01T00:00:{int(number):06}Z"),
             "managedFields": [{"manager": name} for name in sorted(managers)],
         }
         body = {key: value for key, value in obj.items() if key != "stringData"}
@@ -87,3 +114,14 @@ class MemoryCluster:
             body["data"] = {key: base64.b64encode(text.encode()).decode() for key, text in obj["stringData"].items()}
         status = {"status": _READY[obj["kind"]]} if obj["kind"] in _READY else {}
         return {**live, **body, **status, "metadata": metadata}
+
+
+def _fits(obj: Object, asked: dict[str, str]) -> bool:
+    """Whether an object has the values that a field selector asks for."""
+    for path, value in asked.items():
+        found: Any = obj
+        for part in path.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        if found != value:
+            return False
+    return True

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from memory_cluster import MemoryCluster
 
 from primage.contract.outputs import SiteOutputs
 from primage.engine.api import Options
+from primage.engine.embedded.clusters import Clusters
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
 from primage.projects.project import parse_stack_name
@@ -128,6 +130,7 @@ def test_a_run_has_its_own_names():
 
 def test_a_site_that_is_not_up_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PRIMAGE_HOME", str(tmp_path))
+    monkeypatch.setattr(Clusters, "at", lambda *_: MemoryCluster())
     with pytest.raises(PrimageError, match="local, which this one refers to, is not up") as caught:
         EmbeddedEngine().preview(parse_stack_name("batch/vo.primage.eu.local"), Options())
     assert "primage up local" in caught.value.todo

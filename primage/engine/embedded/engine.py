@@ -22,6 +22,7 @@ from primage.engine.embedded.renderer import offline_outputs_for, render
 from primage.engine.embedded.state import Entry, StackState, Status
 from primage.engine.embedded.stores import SecretStore, StateStore, file_store
 from primage.engine.ownership import Owner, whose
+from primage.engine.standing import site_stands
 from primage.kubernetes.readiness import verdict
 from primage.projects.project import StackName, project_of
 
@@ -39,7 +40,7 @@ class EmbeddedEngine:
         started = time.monotonic()
         operation = Operation.of(name, options)
         planner = self._planner(operation, self.store(name).load())
-        outputs = run(operation, planner, read_outputs_for(name), preview=True)
+        outputs = run(operation, planner, read_outputs_for(name, self._clusters), preview=True)
         changes = judged(planner, self._remover(operation, may_move=True), operation.protected_kinds)
         return Result(str(name), tuple(changes), shown(outputs), time.monotonic() - started)
 
@@ -50,7 +51,7 @@ class EmbeddedEngine:
         with store.lock():
             state = store.load()
             ledger, remover = Ledger(state, store), self._remover(operation, may_move=True)
-            read_outputs = read_outputs_for(name)
+            read_outputs = read_outputs_for(name, self._clusters)
             planner = self._planner(operation, state)
             outputs = run(operation, planner, read_outputs, preview=True)
             changes = judged(planner, remover, operation.protected_kinds)
@@ -165,7 +166,14 @@ class EmbeddedEngine:
         )
 
 
-def read_outputs_for(name: StackName) -> ReadOutputs:
-    """How a stack's program reads other stacks: as they were left here, or offline where Pulumi's engine has the site."""
-    gone = bool(name.app) and moved.aside(StackName(name.site)).exists()
+def read_outputs_for(name: StackName, clusters: Clusters) -> ReadOutputs:
+    """How a stack's program reads other stacks: as they were left here.
+
+    Offline, where Pulumi's engine has the site, or where it was brought up from elsewhere.
+    """
+    if not name.app:
+        return read_kept
+    site = StackName(name.site)
+    unknown = not file_store(site).load().outputs
+    gone = moved.aside(site).exists() or (unknown and site_stands(clusters.of(site), site.site))
     return offline_outputs_for(name) if gone else read_kept

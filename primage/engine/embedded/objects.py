@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 from primage.clients.cluster import Object
+from primage.contract.quantities import InvalidQuantityError, parse_quantity
 from primage.engine.api import MASK, FieldChange
 from primage.engine.embedded.values import Path
 
@@ -63,6 +65,65 @@ def differences(before: Object, after: Object, secrets: frozenset[Path] = frozen
 
     walk(without_server_fields(before), without_server_fields(after), ())
     return tuple(found)
+
+
+def declared_differences(
+    live: Object, declared: Object, manager: str, secrets: frozenset[Path] = frozenset()
+) -> tuple[FieldChange, ...]:
+    """What of a declaration differs from a live object: fields that the server filled in are no difference.
+
+    A field that `manager` applied before and that is declared no longer is one.
+    """
+    found: list[FieldChange] = []
+
+    def note(old: Any, new: Any, path: Path) -> None:
+        hidden = is_secret_path(declared, path, secrets) or is_secret_path(live, path, secrets)
+        before, after = (MASK if hidden and value is not None else value for value in (old, new))
+        found.append(FieldChange(dotted(path), before, after))
+
+    def walk(old: Any, new: Any, applied: Any, path: Path) -> None:
+        if isinstance(old, dict) and isinstance(new, dict):
+            for key in sorted({*new, *(key for key in old if f"f:{key}" in applied)}):
+                if key in new:
+                    walk(old.get(key), new[key], applied.get(f"f:{key}", {}), (*path, key))
+                else:
+                    note(old[key], None, (*path, key))
+        elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+            for index, (was, will) in enumerate(zip(old, new, strict=True)):
+                walk(was, will, _applied_to_item(applied, was), (*path, index))
+        elif not _same(old, new, path):
+            note(old, new, path)
+
+    walk(without_server_fields(live), without_server_fields(declared), _applied(live, manager), ())
+    return tuple(found)
+
+
+def _applied(live: Object, manager: str) -> dict[str, Any]:
+    """The fields that a manager applied, as the server notes them (`fieldsV1`)."""
+    entries = live.get("metadata", {}).get("managedFields", [])
+    fields: dict[str, Any] = next(
+        (entry.get("fieldsV1") or {} for entry in entries if entry.get("manager") == manager and entry.get("operation") == "Apply"),
+        {},
+    )
+    return fields
+
+
+def _applied_to_item(applied: dict[str, Any], item: Any) -> dict[str, Any]:
+    """The part about one item of a list, which is known by its keys: `k:{"name":"job"}`."""
+    for name, fields in applied.items() if isinstance(item, dict) else ():
+        if name.startswith("k:") and json.loads(name[2:]).items() <= item.items():
+            return dict(fields)
+    return {}
+
+
+def _same(old: Any, new: Any, path: Path) -> bool:
+    """Whether two values mean the same: amounts are kept by the server in a spelling of its own."""
+    if old == new or not {"resources", "sizeLimit"} & set(path):
+        return bool(old == new)
+    try:
+        return parse_quantity(str(old)) == parse_quantity(str(new))
+    except InvalidQuantityError:
+        return False
 
 
 def dotted(path: Path) -> str:

@@ -13,7 +13,7 @@ from primage.engine.embedded import dynamic
 from primage.engine.embedded.clusters import Clusters
 from primage.engine.embedded.declaration import Declaration, DeclaredDynamic, DeclaredObject, properties_of
 from primage.engine.embedded.monitor import Registered
-from primage.engine.embedded.objects import differences
+from primage.engine.embedded.objects import declared_differences, differences
 from primage.engine.embedded.removal import Remover
 from primage.engine.embedded.state import Dynamic, StackState, Status
 from primage.engine.ownership import Owner, whose
@@ -128,8 +128,8 @@ class Planner:
             # Kubernetes has no other sign than this word for a field that must not change.
             if refusal.status != 422 or "immutable" not in refusal.message:
                 raise
-            fields = differences(live, {**live, **declared.obj}, declared.hidden)
-            return Change(declared.urn, declared.label, Action.REPLACE, fields, refusal.message)
+            fields = declared_differences(live, declared.obj, self.owner.manager, declared.hidden)
+            return Change(declared.urn, declared.label, Action.REPLACE, fields, "it has immutable fields that change")
         fields = differences(live, after, declared.hidden)
         return Change(declared.urn, declared.label, Action.UPDATE if fields else Action.SAME, fields)
 

@@ -19,13 +19,13 @@ from typing import Any, Protocol
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.engine.embedded.document import FILE, RUN, Form
 from primage.engine.embedded.state import StackState
-from primage.engine.ownership import Scope
+from primage.engine.ownership import STATE_TYPE, Scope
 from primage.errors import PrimageError
 from primage.names import LABEL_MANAGED_BY, LABEL_STACK, stack_label
 from primage.paths import state_dir
 from primage.projects.project import StackName, project_of
 
-SECRET_TYPE = "primage.eu/state"  # noqa: S105  # a type of Secrets
+SECRET_TYPE = STATE_TYPE
 
 
 class StateStore(Protocol):
