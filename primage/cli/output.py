@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from primage.engine.api import Action, Event, Listener, Result
+from primage.engine.changes import Action, Change, Event, Listener, Result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
+MOST_FIELDS = 5
+"""Named on the line of something that is replaced."""
+_NAMES = re.compile(r'\["[^"]*"\]|\[\d+\]|\.?[^.\[\]]+')
 REPEAT_S = 60
 """How long a line that has been printed is not printed again."""
 _MARKS = {
@@ -84,7 +88,7 @@ def count(number: int, noun: str) -> str:
 
 def print_json(document: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(document, indent=2, default=str))
+    print(json.dumps(document, indent=2, default=str), flush=True)
 
 
 def report_error(error: PrimageError, *, as_json: bool) -> None:
@@ -104,11 +108,11 @@ def print_result(result: Result, *, done: str) -> None:
         if change.action is Action.SAME:
             continue
         mark, style = _MARKS[change.action]
-        said = f"  ({line(change.reason)})" if change.reason else ""
+        said = _why_replaced(change) if change.action is Action.REPLACE else f"  ({line(change.reason)})" if change.reason else ""
         out.print(Text.assemble((f"{mark} {line(change.label)}", style), said))
         if change.refused:
             out.print(f"    `up` will refuse all of this: it {line(change.refused)}", style="red")
-        for item in change.fields:
+        for item in change.fields if change.action is not Action.REPLACE else ():
             out.print(f"    {line(item.path)}: {_short(item.before)} → {_short(item.after)}")
     counts = result.counts()
     same = counts.pop(Action.SAME.value, 0)
@@ -116,6 +120,25 @@ def print_result(result: Result, *, done: str) -> None:
     out.print(f"{done} {result.stack}: {what}, {same} the same ({result.seconds:.1f} s)")
     if refused := result.refused():
         out.print(f"`up` will refuse and change nothing, because of {len(refused)} of these changes; see above")
+
+
+def _why_replaced(change: Change) -> str:
+    """On the line itself, the fields that changed; or why else it is replaced."""
+    fields = list(dict.fromkeys(_brief(item.path) for item in change.fields))
+    more = f" and {len(fields) - MOST_FIELDS} more" if len(fields) > MOST_FIELDS else ""
+    why = f"{', '.join(fields[:MOST_FIELDS])}{more} changed" if fields else change.reason
+    return f"  replace: {line(why)}" if why else "  replace"
+
+
+def _brief(path: str) -> str:
+    """`spec.template…args` of `spec.template.spec.containers[0].args[2]`: where it is, and what one calls it."""
+    names = _NAMES.findall(path)
+    while names and names[-1].startswith("[") and names[-1][1:-1].isdigit():
+        names.pop()
+    inner = next((place for place, name in enumerate(names) if name[1:-1].isdigit()), len(names) - 3)
+    if len(names) <= 4 or inner < 2:
+        return "".join(names)
+    return f"{''.join(names[:2])}…{''.join(names[inner + 1 :]).removeprefix('.')}"
 
 
 def _short(value: Any) -> str:

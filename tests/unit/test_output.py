@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from primage.cli import output
 from primage.cli.root import app
+from primage.engine.changes import Action, Change, FieldChange, Result
 from primage.errors import PrimageError
 
 MOVES = "\x1b[2J\x1b]52;c;aGk=\x07"
@@ -64,9 +65,10 @@ def shown(*command, code=0):
 
 
 def test_a_status_shows_what_others_wrote(monkeypatch):
-    from primage.engine.embedded.engine import EmbeddedEngine
+    from primage.operations import status
 
-    monkeypatch.setattr(EmbeddedEngine, "status", lambda *_: [(f"Job {MOVES}", "failed", MARKUP), ("Pod x", "waiting", LINES)])
+    rows = [status.Row(f"Job {MOVES}", "failed", MARKUP), status.Row("Pod x", "waiting", LINES)]
+    monkeypatch.setattr(status, "status_of", lambda _: rows)
     text = shown("status", "local")
     assert MARKUP in text
     assert not any(line.startswith("Error:") for line in text.splitlines())
@@ -75,7 +77,7 @@ def test_a_status_shows_what_others_wrote(monkeypatch):
 def test_a_check_shows_what_others_wrote(monkeypatch):
     from primage.operations import checks
 
-    def run(_, tell):
+    def run(_site, _engine, tell):
         found = checks.Check("batch job", False, f"{MARKUP} {MOVES}", 0.1)
         tell(found)
         return [found]
@@ -87,10 +89,11 @@ def test_a_check_shows_what_others_wrote(monkeypatch):
 def test_why_shows_what_others_wrote(monkeypatch):
     from primage.operations import why as explain
 
-    monkeypatch.setattr(explain, "explain", lambda _: [explain.Answer("Pod a/b", "waiting", f"{MARKUP}{LINES}{MOVES}", LINES)])
+    answer = explain.Answer("Pod a/b", "failed", f"{MARKUP}{LINES}{MOVES}", LINES, (LINES, MOVES))
+    monkeypatch.setattr(explain, "explain", lambda _: [answer])
     text = shown("why", "pod/a/b")
     assert MARKUP in text
-    assert [line.startswith(("Pod a/b", "  Next:")) for line in text.splitlines()] == [True, True]
+    assert [line.startswith(("Pod a/b", "    ", "  Next:")) for line in text.splitlines()] == [True] * 4
 
 
 def test_dead_letters_show_what_others_wrote(monkeypatch):
@@ -132,3 +135,25 @@ def test_an_error_shows_what_others_wrote(capsys):
     text = capsys.readouterr().err
     assert MARKUP in text
     assert obeyed(text) == []
+
+
+CONTAINER = "spec.template.spec.containers[0]"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "line"),
+    [
+        ([f"{CONTAINER}.args[0]"], "it has immutable fields that change", "replace: spec.template…args changed"),
+        ([f"{CONTAINER}.args[0]", f"{CONTAINER}.args[1]"], "", "replace: spec.template…args changed"),
+        (["spec.completions", f"{CONTAINER}.env[3].value"], "", "replace: spec.completions, spec.template…env[3].value changed"),
+        (['spec.template.metadata.annotations["a/b"]'], "", 'replace: spec.template…annotations["a/b"] changed'),
+        ([f"data.a{n}" for n in range(7)], "", "replace: data.a0, data.a1, data.a2, data.a3, data.a4 and 2 more changed"),
+        ([], "it failed the last time", "replace: it failed the last time"),
+    ],
+)
+def test_a_replacement_is_one_line(fields, reason, line, capsys):
+    changed = tuple(FieldChange(path, "x" * 9000, "y" * 9000) for path in fields)
+    output.print_result(Result("s", (Change("u", "Job a/b", Action.REPLACE, changed, reason),)), done="Preview of")
+    first, summary = capsys.readouterr().out.splitlines()
+    assert first == f"± Job a/b  {line}"
+    assert summary.startswith("Preview of s: 1 to replace")
