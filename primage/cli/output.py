@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from primage.engine.changes import Action, Change, Event, Listener, Result
+from primage.engine.api import Action, Change, Event, Listener, Result
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from primage.cli.output import Json, console, print_json, progress
+from primage.cli.stacks import EngineOption
+from primage.engine.api import Options
+from primage.engine.choose import EngineKind, choose_engine
 from primage.projects.project import parse_stack_name
 
 if TYPE_CHECKING:
@@ -25,18 +28,18 @@ def open_session(
     stack: Annotated[str, typer.Argument(metavar="STACK", help="A notebook or web stack (notebook/vo.primage.eu.local).")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine's loopback; 0 for any free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open it in this machine's browser, where there is one.")] = True,
+    engine: EngineOption = EngineKind.AUTO,
     json: Json = False,
 ) -> None:
     """Open a notebook or a web session in a browser, until it ends or Ctrl-C; one that has ended is started again.
 
     Example: `primage open notebook/vo.primage.eu.local`
     """
-    from primage.engine.api import Options
     from primage.errors import ExitCode, PrimageError
     from primage.operations.sessions import require_answer, session_of
 
     with progress(quiet=json) as listener:
-        session = session_of(parse_stack_name(stack), Options(listener=listener))
+        session = session_of(parse_stack_name(stack), choose_engine(engine), Options(listener=listener))
     forward = session.forward(port)
     try:
         forward.__enter__()

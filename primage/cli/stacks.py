@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from primage.cli.output import Json, console, line, print_json, print_result, progress
-from primage.engine.api import Options
+from primage.engine.api import Listener, Options, silent
 from primage.engine.choose import EngineKind, choose_engine
 from primage.projects.overrides import parse_override
 from primage.projects.project import parse_stack_name
@@ -22,8 +22,8 @@ ConfigOption = Annotated[
 TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds to wait for one object to become ready.")]
 
 
-def _options(config: list[str] | None, timeout: float) -> dict[str, object]:
-    return {"overrides": dict(parse_override(text) for text in config or []), "timeout_s": timeout}
+def _options(config: list[str] | None, timeout: float, listener: Listener = silent) -> Options:
+    return Options(overrides=dict(parse_override(text) for text in config or []), listener=listener, timeout_s=timeout)
 
 
 def preview(
@@ -38,10 +38,7 @@ def preview(
     Example: `primage preview local`
     """
     with progress(quiet=json) as listener:
-        result = choose_engine(engine).preview(
-            parse_stack_name(stack),
-            Options(listener=listener, **_options(config, timeout)),  # type: ignore[arg-type]
-        )
+        result = choose_engine(engine).preview(parse_stack_name(stack), _options(config, timeout, listener))
     print_json(result.as_dict()) if json else print_result(result, done="Preview of")
 
 
@@ -57,10 +54,7 @@ def up(
     Example: `primage up batch/vo.primage.eu.local--trial --config job.args='["id"]'`
     """
     with progress(quiet=json) as listener:
-        result = choose_engine(engine).up(
-            parse_stack_name(stack),
-            Options(listener=listener, **_options(config, timeout)),  # type: ignore[arg-type]
-        )
+        result = choose_engine(engine).up(parse_stack_name(stack), _options(config, timeout, listener))
     print_json(result.as_dict()) if json else print_result(result, done="Up")
 
 
@@ -89,7 +83,7 @@ def render(
     from primage.clients.cluster import Ref
     from primage.engine.embedded.engine import EmbeddedEngine
 
-    objects = EmbeddedEngine().render(parse_stack_name(stack), Options(**_options(config, 600)))  # type: ignore[arg-type]
+    objects = EmbeddedEngine().render(parse_stack_name(stack), _options(config, 600))
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for obj in objects:
@@ -126,19 +120,20 @@ def outputs(
 
 
 def status(stack: Stack, json: Json = False) -> None:
-    """List the stack's objects and the state of each.
+    """List the stack's objects, found by their labels on the cluster, and the state of each.
 
     Example: `primage status local`
     """
     from rich.table import Table
 
-    from primage.engine.embedded.engine import EmbeddedEngine
+    from primage.operations.stack import stack_handle
+    from primage.operations.status import status_of
 
-    rows = EmbeddedEngine().status(parse_stack_name(stack))
+    rows = status_of(stack_handle(parse_stack_name(stack)))
     if json:
-        print_json({"stack": stack, "objects": [{"object": o, "state": s, "detail": d} for o, s, d in rows]})
+        print_json({"stack": stack, "objects": [row.as_dict() for row in rows]})
         return
     table = Table("object", "state", "detail", box=None)
     for row in rows:
-        table.add_row(*map(line, row))
-    console().print(table if rows else f"{stack} has no objects: it is not up")
+        table.add_row(line(row.object), row.state, line(row.detail))
+    console().print(table if rows else f"{stack} has no objects on the cluster: it is not up")

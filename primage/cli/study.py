@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from primage.cli.output import Json, console, print_json, progress
+from primage.cli.stacks import EngineOption
+from primage.engine.api import Options
+from primage.engine.choose import EngineKind, choose_engine
 
 if TYPE_CHECKING:
-    from primage.operations.study import Study
+    from primage.operations.study_table import Study
 
 
 def study(
@@ -30,6 +33,7 @@ def study(
         typer.Option("--train-on", metavar="BACKEND", help="HPC backend, or `batch`; by default the VO's own backend."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Run every stage again, including those that are done.")] = False,
+    engine: EngineOption = EngineKind.AUTO,
     json: Json = False,
 ) -> None:
     """Run the paper's validation study: train on HPC (high-performance computing), test as a batch job and as HTC
@@ -39,7 +43,6 @@ def study(
 
     Example: `primage study --consumers 4 --out study-results`
     """
-    from primage.engine.api import Options
     from primage.local.software import study_libraries
     from primage.operations.study import StudyRun
     from primage.operations.study_table import PAPER_TABLE_3
@@ -49,7 +52,8 @@ def study(
         trainer = "" if train_on == "batch" else train_on
         options = Options(listener=listener, timeout_s=1800)
         settings = {"data": data, **({"consumers": consumers} if consumers else {})}
-        done = StudyRun(vo, site, out, options, settings, partial(study_libraries, repository_root()), trainer).run(again=again)
+        libraries = partial(study_libraries, repository_root())
+        done = StudyRun(vo, site, out, choose_engine(engine), options, settings, libraries, trainer).run(again=again)
     if json:
         files = [str(path) for path in done.files]
         print_json(

@@ -23,9 +23,11 @@ def why(
 
     answers = explain(thing)
     if json:
-        print_json({"thing": thing, "answers": [answer.__dict__ for answer in answers]})
+        print_json({"thing": thing, "answers": [answer.as_dict() for answer in answers]})
         return
     for answer in answers:
         console().print(line(f"{answer.object}: {answer.state}" + (f": {answer.reason}" if answer.reason else "")))
+        for written in answer.lines:
+            console().print(f"    {line(written)}")
         if answer.todo:
             console().print(f"  Next: {line(answer.todo)}")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from primage import names
@@ -16,8 +17,7 @@ from primage.clients.cluster import Cluster, Ref, Refused
 from primage.clients.tls import certificate_end
 from primage.components.queues.htc_settings import QUEUE_IMAGE
 from primage.contract.outputs import SiteOutputs
-from primage.engine.api import Options
-from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.api import Engine, Options
 from primage.errors import PrimageError
 from primage.operations.queues import StackQueue
 from primage.operations.site import site_handle
@@ -56,11 +56,15 @@ class Check:
         return asdict(self)
 
 
-def run_checks(site: str, on_check: Callable[[Check], None]) -> list[Check]:
-    """All checks of a site, in the order a person would look; `on_check` is told of each as it ends."""
+def run_checks(site: str, engine: Engine, on_check: Callable[[Check], None]) -> list[Check]:
+    """All checks of a site, in the order a person would look; `on_check` is told of each as it ends.
+
+    Args:
+        engine: brings up the small jobs that are tried.
+    """
     handle = site_handle(site)
     done = []
-    for name, check in _checks(handle.outputs, handle.cluster, EmbeddedEngine()):
+    for name, check in _checks(handle.outputs, handle.cluster, engine):
         started = time.monotonic()
         try:
             ok, detail = check()
@@ -72,27 +76,32 @@ def run_checks(site: str, on_check: Callable[[Check], None]) -> list[Check]:
 
 
 Outcome = tuple[bool, str]
+Trial = Callable[[], Outcome]
 
 
-def _checks(outputs: SiteOutputs, cluster: Cluster, engine: EmbeddedEngine) -> Iterator[tuple[str, Callable[[], Outcome]]]:
-    yield "api", lambda: (cluster.raw("/readyz") == "ok", cluster.server)
-    yield "certificate", lambda: _certificate(cluster)
-    yield "nodes", lambda: _nodes(cluster)
-    yield "dns", lambda: _deployment(cluster, Ref("apps/v1", "Deployment", "coredns", "kube-system"))
-    for vo in outputs.vos:
-        yield f"namespace {vo}", lambda vo=vo: _namespace(cluster, outputs.vos[vo].namespace)  # type: ignore[misc]
-        yield f"volumes {vo}", lambda vo=vo: _volumes(cluster, outputs.vos[vo].namespace)  # type: ignore[misc]
-        yield f"privileged pods refused {vo}", lambda vo=vo: _privileged(cluster, outputs.vos[vo].namespace)  # type: ignore[misc]
+def _checks(outputs: SiteOutputs, cluster: Cluster, engine: Engine) -> Iterator[tuple[str, Trial]]:
+    yield "api", partial(_api, cluster)
+    yield "certificate", partial(_certificate, cluster)
+    yield "nodes", partial(_nodes, cluster)
+    yield "dns", partial(_deployment, cluster, Ref("apps/v1", "Deployment", "coredns", "kube-system"))
+    for vo, served in outputs.vos.items():
+        yield f"namespace {vo}", partial(_namespace, cluster, served.namespace)
+        yield f"volumes {vo}", partial(_volumes, cluster, served.namespace)
+        yield f"privileged pods refused {vo}", partial(_privileged, cluster, served.namespace)
     first = next(iter(outputs.vos))
-    yield f"batch job {first}", lambda: _batch(engine, first, outputs.site)
-    yield f"queue {first}", lambda: _queue(engine, first, outputs.site)
-    for vo, member in [(vo, member) for vo, served in outputs.vos.items() for member in served.users]:
-        space = outputs.vos[vo].users[member].namespace
-        yield f"namespace {member}", lambda space=space: _namespace(cluster, space)  # type: ignore[misc]
-        yield f"volumes {member}", lambda space=space: _volumes(cluster, space)  # type: ignore[misc]
-    for vo in outputs.vos:
-        for backend in outputs.vos[vo].backends:
-            yield f"HPC job {backend} {vo}", lambda vo=vo, backend=backend: _hpc(engine, vo, outputs.site, backend)  # type: ignore[misc]
+    yield f"batch job {first}", partial(_batch, engine, first, outputs.site)
+    yield f"queue {first}", partial(_queue, engine, first, outputs.site)
+    for served in outputs.vos.values():
+        for member, place in served.users.items():
+            yield f"namespace {member}", partial(_namespace, cluster, place.namespace)
+            yield f"volumes {member}", partial(_volumes, cluster, place.namespace)
+    for vo, served in outputs.vos.items():
+        for backend in served.backends:
+            yield f"HPC job {backend} {vo}", partial(_hpc, engine, vo, outputs.site, backend)
+
+
+def _api(cluster: Cluster) -> Outcome:
+    return cluster.raw("/readyz") == "ok", cluster.server
 
 
 def _certificate(cluster: Cluster) -> Outcome:
@@ -150,7 +159,7 @@ def _privileged(cluster: Cluster, namespace: str) -> Outcome:
     return False, "a privileged pod would be let in"
 
 
-def _batch(engine: EmbeddedEngine, vo: str, site: str) -> Outcome:
+def _batch(engine: Engine, vo: str, site: str) -> Outcome:
     stack = StackName(site=site, app="batch", vo=vo, run="check")
     job = {
         "name": "check",
@@ -171,7 +180,7 @@ def _batch(engine: EmbeddedEngine, vo: str, site: str) -> Outcome:
         engine.destroy(stack, options)
 
 
-def _queue(engine: EmbeddedEngine, vo: str, site: str) -> Outcome:
+def _queue(engine: Engine, vo: str, site: str) -> Outcome:
     """A producer, a queue and a consumer, as app `htc` has them."""
     stack = StackName(site=site, app="htc", vo=vo, run="check")
     application = {
@@ -191,7 +200,7 @@ def _queue(engine: EmbeddedEngine, vo: str, site: str) -> Outcome:
         engine.destroy(stack, options)
 
 
-def _hpc(engine: EmbeddedEngine, vo: str, site: str, backend: str) -> Outcome:
+def _hpc(engine: Engine, vo: str, site: str, backend: str) -> Outcome:
     """A job on the HPC machine whose result comes back to HOME; by nobody in particular, not by root."""
     stack = StackName(site=site, app="hpc", vo=vo, run="check")
     job = {

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.components.pods.security import container_security, pod_security
 from primage.contract.hpc import MANAGER, log_folder
-from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import State, verdict
 from primage.kubernetes.waiting import pods_of, wait_gone, wait_ready
 from primage.names import CLAIM_HOME_PRIVATE, HPC_CONNECTOR
+from primage.operations.stack import stack_handle
 from primage.projects.project import StackName
 
 LOOK_EVERY_S = 1.0
@@ -39,10 +39,14 @@ def jobs_of(stack: StackName) -> list[tuple[Cluster, Ref]]:
     Raises:
         PrimageError: it has none.
     """
-    owned = EmbeddedEngine().owned(stack)
-    found = [(cluster, entry.ref) for entry, cluster in owned if cluster and entry.ref and entry.ref.kind == "Job"]
+    handle = stack_handle(stack)
+    found = [(handle.cluster, Ref.of(job)) for job in handle.jobs()]
     if not found:
-        raise PrimageError(f"{stack} has no jobs: it is not up", todo=f"run `primage up {stack}`", code=ExitCode.USAGE)
+        raise PrimageError(
+            f"{stack} has no jobs: it is not up, or they ended so long ago that they were cleaned up",
+            todo=f"run `primage up {stack}`; what jobs wrote to HOME is kept",
+            code=ExitCode.USAGE,
+        )
     return found
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from primage.clients.cluster import Cluster, Ref
-from primage.engine.embedded.engine import EmbeddedEngine
+from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.waiting import why
+from primage.names import LABEL_QUEUE
+from primage.operations.stack import stack_handle, the_one
 from primage.projects.project import StackName
 from primage.projects.validation import sentences
 
@@ -52,25 +53,26 @@ class StackQueue:
     """
 
     def __init__(self, stack: StackName) -> None:
-        # From what the stack owns, not from its outputs: those come when the application has ended.
-        owned = EmbeddedEngine().owned(stack)
-        server, cluster = next(((e.ref, c) for e, c in owned if e.ref and e.ref.kind == "StatefulSet"), (None, None))
-        if server is None or cluster is None:
+        handle = stack_handle(stack)
+        servers = (obj for obj in handle.of_kind("apps/v1", "StatefulSet") if _queue_of(obj))
+        server = the_one(servers, stack, "queue")
+        if server is None:
             raise PrimageError(
                 f"{stack} has no queue: it is not up, or is no high-throughput application",
                 todo=f"run `primage up {stack}`, or name a stack of app htc",
                 code=ExitCode.USAGE,
             )
-        self._cluster: Cluster = cluster
+        self._handle = handle
+        self._cluster: Cluster = handle.cluster
         self._stack = stack
-        self._server: Ref = server
-        self._pod = Ref("v1", "Pod", f"{server.name}-0", server.namespace)
-        self._consumers = Ref("batch/v1", "Job", f"{server.name.removesuffix('-queue')}-consumers", server.namespace)
+        self._server = Ref.of(server)
+        self._pod = Ref("v1", "Pod", f"{self._server.name}-0", self._server.namespace)
+        self._consumers = Ref("batch/v1", "Job", f"{_queue_of(server)}-consumers", self._server.namespace)
 
     def standing(self) -> dict[str, Any]:
         """How it stands: pushed, waiting, running, done, dead, closed, finished, rate (1/s), eta_s, consumers."""
         found = self._said(_Standing, self._run("status", "--json"))
-        job = self._cluster.get(self._consumers) or {}
+        job = self._handle.get(self._consumers) or {}
         wanted, active = job.get("spec", {}).get("parallelism"), job.get("status", {}).get("active", 0)
         return {**found, "parallelism": wanted, "pods": active}
 
@@ -87,7 +89,7 @@ class StackQueue:
 
     def scale(self, parallelism: int) -> int:
         """Have another number of consumers; returns the former one."""
-        job = self._cluster.get(self._consumers)
+        job = self._handle.get(self._consumers)
         if job is None:
             raise PrimageError(f"{self._consumers} is not there", todo=f"run `primage up {self._stack}`")
         ended = [c["type"] for c in job.get("status", {}).get("conditions") or [] if c["status"] == "True"]
@@ -95,7 +97,7 @@ class StackQueue:
             raise PrimageError(
                 f"{self._consumers} has ended ({', '.join(ended)})", todo=f"run `primage up {self._stack}` to start consumers again"
             )
-        if self._cluster.get(replace(self._server, api_version="apps/v1", kind="Deployment", name=f"{self._server.name}-scaler")):
+        if self._handle.get(replace(self._server, api_version="apps/v1", kind="Deployment", name=f"{self._server.name}-scaler")):
             raise PrimageError(
                 f"{self._consumers} is scaled by the length of its queue",
                 todo=f"change `scaling` in the file of {self._stack}, then run `primage up {self._stack}`",
@@ -132,3 +134,9 @@ class StackQueue:
         if code:
             raise PrimageError(f"the queue of {self._stack} cannot be asked: {err.strip() or out.strip()}", where=str(pod))
         return out
+
+
+def _queue_of(server: Object) -> str:
+    """The queue that a stack's StatefulSet serves; empty where it is no queue's: a queue's is named after it."""
+    name = str((server["metadata"].get("labels") or {}).get(LABEL_QUEUE, ""))
+    return name if server["metadata"]["name"] == f"{name}-queue" else ""

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from primage.clients.cluster import Cluster, Ref
+from primage.clients.cluster import Cluster, Object, Ref
 from primage.clients.port_forward import PortForward
 from primage.clients.web import status_of
-from primage.engine.api import Options
-from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.api import Engine, Options
 from primage.errors import ExitCode, PrimageError
+from primage.kubernetes.annotations import annotation
 from primage.kubernetes.readiness import State, verdict
 from primage.kubernetes.waiting import pods_of
+from primage.names import ANNOTATION_OPENS, LABEL_PRIVATE
+from primage.operations.stack import JOB, StackHandle, stack_handle, the_one
 from primage.projects.project import StackName
-from primage.projects.validation import sentences
 
 ANSWER_S = 30
-DNS_NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
-
-
-class Address(BaseModel):
-    """What a session's stack outputs, as far as it is believed: names of one namespace, a port, and a path of its server."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    namespace: str
-    job: str = Field(pattern=DNS_NAME)
-    secret: str = Field(pattern=DNS_NAME)
-    port: int = Field(strict=True, ge=1, le=65_535)
-    path: str = Field(max_length=1000, pattern=r"^/[A-Za-z0-9._~%/+-]*$")
+OPENS = re.compile(r":(?P<port>[1-9][0-9]{0,4})(?P<path>/[A-Za-z0-9._~%/+-]{0,999})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -89,47 +77,55 @@ class StackSession:
         return f"http://127.0.0.1:{port}{self.path}?{urlencode({'token': token})}"
 
 
-def session_of(stack: StackName, options: Options) -> StackSession:
-    """The stack's session, started anew when it has ended.
+def session_of(stack: StackName, engine: Engine, options: Options) -> StackSession:
+    """The stack's session, started anew by `engine` when it has ended.
 
     Raises:
         PrimageError: the stack is not up, or is none that is opened in a browser.
     """
-    engine = EmbeddedEngine()
-    session = _session(engine, stack)
-    if session.ended():
+    handle = stack_handle(stack)
+    secret, job = _find(handle)
+    if job is None or verdict(job).state is State.FAILED:
         engine.up(stack, options)
-        session = _session(engine, stack)
-    return session
+        secret, job = _find(handle)
+    if job is None:
+        raise PrimageError(f"{stack} is up, and has no job that serves its page", todo=f"see `primage status {stack}`")
+    port, path = _opens(job, stack)
+    return StackSession(handle.cluster, Ref.of(job), port, path, Ref.of(secret))
 
 
-def _session(engine: EmbeddedEngine, stack: StackName) -> StackSession:
-    given = engine.outputs(stack).get("session")
-    if not given:
+def _find(stack: StackHandle) -> tuple[Object, Object | None]:
+    """A session's Secret with the token, and its Job, which may be over and gone.
+
+    Both have one name: no object says which other one holds the token that is handed to its pod.
+    """
+    secret = the_one(filter(_is_token, stack.of_kind("v1", "Secret")), stack.name, "session")
+    if secret is None:
         raise PrimageError(
-            f"{stack} has nothing to open",
-            todo=f"run `primage up {stack}` first, or name a stack of app notebook or web",
+            f"{stack.name} has nothing to open",
+            todo=f"run `primage up {stack.name}` first, or name a stack of app notebook or web",
             code=ExitCode.USAGE,
         )
-    try:
-        address = Address.model_validate(given)
-    except ValidationError as error:
-        raise _unusable(stack, f"its outputs do not say where its session is ({sentences(error, 'session')[0]})") from error
-    if address.namespace != stack.namespace:
-        raise _unusable(stack, f"its outputs name a session in {address.namespace}, and the stack's are in {stack.namespace}")
-    return StackSession(
-        cluster=engine.cluster_of(stack),
-        job=Ref("batch/v1", "Job", address.job, stack.namespace),
-        port=address.port,
-        path=address.path,
-        secret=Ref("v1", "Secret", address.secret, stack.namespace),
-    )
+    return secret, stack.get(Ref(*JOB, secret["metadata"]["name"], stack.namespace))
 
 
-def _unusable(stack: StackName, why: str) -> PrimageError:
-    return PrimageError(
-        f"{stack} is not opened: {why}", todo=f"find out who changed the stack's state, then run `primage up {stack}`"
-    )
+def _is_token(secret: Object) -> bool:
+    """Whether a stack's Secret is a session's: one that Kubernetes itself gives a meaning holds another kind of token."""
+    labels = secret["metadata"].get("labels") or {}
+    return labels.get(LABEL_PRIVATE) == "true" and secret.get("type", "Opaque") == "Opaque"
+
+
+def _opens(job: Object, stack: StackName) -> tuple[int, str]:
+    """Port and path of the page to open, which whoever may change the Job may have written."""
+    found = OPENS.fullmatch(annotation(job, ANNOTATION_OPENS))
+    port = int(found["port"]) if found else 0
+    if found is None or not 1 <= port <= 65_535:
+        raise PrimageError(
+            f"{stack} is not opened: its job does not say which page of which port",
+            where=f"{Ref.of(job)}, annotation {ANNOTATION_OPENS}",
+            todo=f"run `primage up {stack}`; if it was changed by somebody, find out by whom",
+        )
+    return port, found["path"]
 
 
 def require_answer(url: str) -> None:

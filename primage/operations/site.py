@@ -5,19 +5,14 @@ Programs choose their objects' names, so that nothing an engine keeps is needed 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-from pydantic import ValidationError
 
 from primage.clients.cluster import Cluster
 from primage.contract.outputs import SiteOutputs
 from primage.errors import ExitCode, PrimageError
-from primage.paths import repository_root
-from primage.projects.connection import connection_of
-from primage.projects.project import StackName, load_project, stack_config
-from primage.projects.validation import load_models, load_module, sentences
+from primage.projects.offer import site_outputs
 
 
 @dataclass(frozen=True)
@@ -78,18 +73,9 @@ def site_handle(name: str) -> SiteHandle:
     Raises:
         PrimageError: there is no such site, or its settings are not valid.
     """
-    project = load_project(repository_root())
-    stack = StackName(site=name)
-    raw = stack_config(project, stack).get(f"{project.name}:site")
-    try:
-        settings: Any = load_models(project)["site"].model_validate(raw)
-    except ValidationError as error:
-        problems = "\n  ".join(sentences(error, f"{project.name}:site", raw))
-        raise PrimageError(
-            f"the settings of site {name} are not valid:\n  {problems}\n",
-            where=str(project.config_file(name)),
-            todo=f"run `primage validate {name}` and correct these fields",
-            code=ExitCode.INVALID,
-        ) from error
-    outputs: SiteOutputs = load_module(project, "outputs").site_outputs(name, settings, connection_of(settings.cluster))
-    return SiteHandle(name, outputs)
+    return SiteHandle(name, site_outputs(name))
+
+
+def usual_site() -> SiteHandle:
+    """The site named by PRIMAGE_SITE, `local` unless it is set."""
+    return site_handle(os.environ.get("PRIMAGE_SITE", "local"))

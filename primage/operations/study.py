@@ -24,14 +24,13 @@ from pydantic import TypeAdapter
 
 from primage.clients.cluster import Cluster, Ref
 from primage.contract.hpc import backend_object
-from primage.contract.outputs import SiteOutputs
-from primage.engine.api import Event, Options, Result
-from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.api import Engine, Event, Options, Result
 from primage.errors import PrimageError
 from primage.kubernetes.waiting import pods_of
 from primage.operations.logs import jobs_of
+from primage.operations.site import site_handle
 from primage.operations.study_page import write_json, write_page
-from primage.operations.study_table import PAPER_TABLE_3, Column, Process, Seen, processes_of, speedup_of, table_of
+from primage.operations.study_table import PAPER_TABLE_3, Process, Seen, Study, processes_of, table_of
 from primage.paths import local_site_dir, log_dir, repository_root
 from primage.process import run_logged
 from primage.projects.project import StackName
@@ -60,30 +59,6 @@ MOST_CONSUMERS = 4
 """The paper's; on the local site no more than this machine has cores, since each keeps one busy."""
 
 
-@dataclass(frozen=True)
-class Study:
-    """A study that has ended.
-
-    Attributes:
-        report: the study's own report (accuracy, sensitivity, specificity, confusion matrix, …).
-        seconds: Table 3's columns (local, batch, HTC) as measured here.
-        consumers: of the HTC column.
-        shares: how many partitions each of them dealt with.
-        files: what was brought here.
-    """
-
-    report: dict[str, Any]
-    seconds: dict[str, Column]
-    consumers: int
-    shares: list[int]
-    files: list[Path]
-
-    @property
-    def speedup(self) -> dict[str, float]:
-        """How many times faster HTC was than one batch job, in execution and in total."""
-        return speedup_of(self.seconds)
-
-
 @dataclass
 class StudyRun:
     """One run of the study, stage by stage; each is a stack, so that an interrupted run goes on where it was."""
@@ -91,6 +66,8 @@ class StudyRun:
     vo: str
     site: str
     out: Path
+    engine: Engine
+    """Brings its stages up."""
     options: Options
     settings: dict[str, Any]
     libraries: Callable[[Path], Path]
@@ -99,7 +76,6 @@ class StudyRun:
     """HPC backend for training, empty for a batch job; None for the VO's first one that it has credentials for."""
 
     def __post_init__(self) -> None:
-        self._engine = EmbeddedEngine()
         self._seen = _read_seen(self.out / MOMENTS)
         if "consumers" not in self.settings:
             self.settings = {**self.settings, "consumers": _consumers(self.site)}
@@ -108,16 +84,16 @@ class StudyRun:
         """Every stage that is not done yet, then the results."""
         if again:
             for stage in reversed(STAGES):
-                self._engine.destroy(self._stack(stage), self.options)
+                self.engine.destroy(self._stack(stage), self.options)
             self._seen = {}
         self.out.mkdir(parents=True, exist_ok=True)
-        self._up("train", hpc=self.train_on if self.train_on is not None else self._own_backend())
+        trained = self._up("train", hpc=self.train_on if self.train_on is not None else self._own_backend())
         self._note_job("batch", self._up("batch"))
         self._note_job("HTC", self._up("htc"))
-        self._local()
+        folder = str(trained.outputs["out"])
+        self._local(folder)
         self._up("report")
-        folder = str(self._engine.outputs(self._stack("report"))["out"])
-        files = _fetch(self._engine, self._cluster(), self._stack("report"), folder, self.out, self.options)
+        files = _fetch(self.engine, self._stack("report"), folder, self.out, self.options)
         report = json.loads((self.out / "report.json").read_text())
         processes = processes_of(report)
         table, consumers = table_of(self._seen, processes), self.settings["consumers"]
@@ -126,24 +102,21 @@ class StudyRun:
         study = Study(report, table, consumers, shares, [*files, self.out / "table3.json"])
         return replace(study, files=[*study.files, write_page(study, self.out / "study.html")])
 
-    def _cluster(self) -> Cluster:
-        return self._engine.cluster_of(StackName(self.site))
-
     def _stack(self, stage: str) -> StackName:
         return StackName(site=self.site, app="study-histology", vo=self.vo, run=stage)
 
     def _own_backend(self) -> str:
-        site = SiteOutputs.model_validate(self._engine.outputs(StackName(self.site))["site"])
-        served, cluster = site.vos.get(self.vo), self._cluster()
-        for backend in served.backends if served else ():
-            if cluster.get(Ref("v1", "Secret", backend_object(backend), served.namespace if served else "")):
+        site = site_handle(self.site)
+        namespace = site.place(self.vo).namespace
+        for backend in site.outputs.vos[self.vo].backends:
+            if site.cluster.get(Ref("v1", "Secret", backend_object(backend), namespace)):
                 return backend
         return ""
 
     def _up(self, stage: str, **more: str) -> Result:
         overrides = {f"study.{key}": value for key, value in {**self.settings, **more, "stage": stage}.items()}
         options = Options(overrides=overrides, listener=self.options.listener, timeout_s=self.options.timeout_s)
-        return self._engine.up(self._stack(stage), options)
+        return self.engine.up(self._stack(stage), options)
 
     def _note_job(self, column: str, result: Result) -> None:
         """Note when this run of the stage began and ended; a stage that ran earlier keeps what was noted then."""
@@ -154,16 +127,15 @@ class StudyRun:
             return
         queue = result.timings.get(f"StatefulSet {job.namespace}/{outputs.get('queue')}-queue")
         waited = queue["ready"] - queue["submitted"] if queue else None
-        submitted = _submitted(self._cluster(), job, timing["submitted"])
+        submitted = _submitted(site_handle(self.site).cluster, job, timing["submitted"])
         self._note(column, Seen(submitted=submitted, ended=timing["ready"], queue=waited))
 
     def _note(self, column: str, seen: Seen) -> None:
         self._seen[column] = seen
         write_json(self.out / MOMENTS, {name: each.model_dump() for name, each in self._seen.items()})
 
-    def _local(self) -> None:
+    def _local(self, folder: str) -> None:
         """The same test by the same code as a plain process of this machine, where this machine has the site's HOME."""
-        folder = str(self._engine.outputs(self._stack("train"))["out"])
         home = local_site_dir() / "shared" / "home" / self.vo / "private" / self.vo / folder
         if self.site != "local" or not home.is_dir() or "local" in self._seen:
             return
@@ -216,7 +188,7 @@ def _read_seen(path: Path) -> dict[str, Seen]:
         return {}
 
 
-def _fetch(engine: EmbeddedEngine, cluster: Cluster, study: StackName, folder: str, out: Path, options: Options) -> list[Path]:
+def _fetch(engine: Engine, study: StackName, folder: str, out: Path, options: Options) -> list[Path]:
     """Bring the results here through a small job's log: that needs no right but those the study itself needs."""
     stack = StackName(site=study.site, app="batch", vo=study.vo, run="fetch")
     script = 'cd "$HOME/$FOLDER" && tar -czf - "$@" | base64 -w 120 && echo END'
@@ -235,7 +207,7 @@ def _fetch(engine: EmbeddedEngine, cluster: Cluster, study: StackName, folder: s
     engine.destroy(stack, fetching)
     try:
         engine.up(stack, fetching)
-        ((_, ref),) = jobs_of(stack)
+        ((cluster, ref),) = jobs_of(stack)
         lines = cluster.logs(ref.namespace, pods_of(cluster, ref)[-1]["metadata"]["name"], tail=MOST_LINES).split()
     finally:
         engine.destroy(stack, fetching)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from primage.operations.study_table import PAPER_TABLE_3
-
-if TYPE_CHECKING:
-    from primage.operations.study import Study
+from primage.operations.study_table import PAPER_TABLE_3, Study
 
 PAGE = """<!doctype html>
 <html lang="en">

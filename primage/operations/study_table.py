@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -99,3 +101,27 @@ def _column(seen: Seen | None, processes: Sequence[Process]) -> Column:
         column["queue creation"] = seen.queue
         column["total"] = seen.ended - seen.submitted + (seen.queue or 0.0)
     return {row: None if value is None else round(value, 1) for row, value in column.items()}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that has ended.
+
+    Attributes:
+        report: the study's own report (accuracy, sensitivity, specificity, confusion matrix, …).
+        seconds: Table 3's columns (local, batch, HTC) as measured here.
+        consumers: of the HTC column.
+        shares: how many partitions each of them dealt with.
+        files: what was brought here.
+    """
+
+    report: dict[str, Any]
+    seconds: dict[str, Column]
+    consumers: int
+    shares: list[int]
+    files: list[Path]
+
+    @property
+    def speedup(self) -> dict[str, float]:
+        """How many times faster HTC was than one batch job, in execution and in total."""
+        return speedup_of(self.seconds)

@@ -1,14 +1,16 @@
-"""Why something waits: the scheduler's, kubelet's and controllers' own verdicts, in a person's words."""
+"""Why something waits or failed: the scheduler's, kubelet's and controllers' own verdicts, in a person's words."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from primage.clients.cluster import Cluster, Ref
-from primage.engine.embedded.engine import EmbeddedEngine
+from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import State, verdict
-from primage.kubernetes.waiting import last_event, why
+from primage.kubernetes.waiting import last_event, last_words, why
+from primage.operations.site import usual_site
+from primage.operations.stack import stack_handle
 from primage.projects.project import parse_stack_name
 
 KINDS = {
@@ -22,29 +24,40 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """About one object: `ready`, `waiting`, `failed` or `missing`, why, and what to do."""
+    """About one object.
+
+    Attributes:
+        state: `ready`, `waiting`, `failed` or `missing`.
+        reason: why.
+        todo: the next step.
+        lines: the last that the newest pod of something that failed wrote.
+    """
 
     object: str
     state: str
     reason: str = ""
     todo: str = ""
+    lines: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
 
 
 def explain(thing: str) -> list[Answer]:
     """Answers for a stack's objects that are not ready, or for one object (`job/<namespace>/<name>`)."""
     parts = thing.split("/")
-    engine = EmbeddedEngine()
     if len(parts) == 3:
         if parts[0].lower() not in KINDS:
             raise PrimageError(f"{parts[0]!r} is none of {', '.join(KINDS)}", code=ExitCode.USAGE)
         api_version, kind = KINDS[parts[0].lower()]
-        return [explain_object(engine.default_cluster(), Ref(api_version, kind, parts[2], parts[1]))]
-    pending = [(entry.ref, cluster) for entry, cluster in engine.owned(parse_stack_name(thing)) if entry.ref and cluster]
-    if not pending:
-        return [Answer(thing, "missing", "it owns nothing: it is not up", f"run `primage up {thing}`")]
-    answers = [explain_object(cluster, ref) for ref, cluster in pending]
-    waiting = [answer for answer in answers if answer.state != State.READY.value]
-    return waiting or [Answer(thing, "ready", f"all {len(answers)} objects are")]
+        return [explain_object(usual_site().cluster, Ref(api_version, kind, parts[2], parts[1]))]
+    stack = stack_handle(parse_stack_name(thing))
+    found = stack.objects()
+    if not found:
+        return [Answer(thing, "missing", "nothing of it is on the cluster: it is not up", f"run `primage up {thing}`")]
+    waiting = [_explain(stack.cluster, obj) for obj in found if verdict(obj).state is not State.READY]
+    return waiting or [Answer(thing, "ready", f"all {len(found)} objects are")]
 
 
 def explain_object(cluster: Cluster, ref: Ref) -> Answer:
@@ -52,10 +65,16 @@ def explain_object(cluster: Cluster, ref: Ref) -> Answer:
     live = cluster.get(ref)
     if live is None:
         return Answer(str(ref), "missing", "it is not on the cluster", "run `primage up` for the stack it belongs to")
-    own = verdict(live)
+    return _explain(cluster, live)
+
+
+def _explain(cluster: Cluster, live: Object) -> Answer:
+    ref, own = Ref.of(live), verdict(live)
     if own.state is State.READY:
         return Answer(str(ref), "ready")
     cause = why(cluster, ref) if own.state is State.WAITING else None
     told = cause or own
+    words = last_words(cluster, ref) if own.state is State.FAILED else None
     event = last_event(cluster, ref).removeprefix(". ")
-    return Answer(str(ref), told.state.value, ". ".join(part for part in (told.detail, event) if part), told.todo)
+    said = (told.detail, words.ended if words else "", event)
+    return Answer(str(ref), told.state.value, ". ".join(part for part in said if part), told.todo, words.lines if words else ())

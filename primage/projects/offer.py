@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import ValidationError
 
 from primage.contract.outputs import SiteOutputs
 from primage.errors import ExitCode, PrimageError
 from primage.paths import repository_root
+from primage.projects.connection import connection_of
 from primage.projects.project import StackName, load_project, stack_config
 from primage.projects.validation import load_models, load_module, sentences
 
@@ -20,14 +23,14 @@ def site_outputs(name: str) -> SiteOutputs:
     project = load_project(repository_root())
     raw = stack_config(project, StackName(site=name)).get(f"{project.name}:site")
     try:
-        settings = load_models(project)["site"].model_validate(raw)
+        settings: Any = load_models(project)["site"].model_validate(raw)
     except ValidationError as error:
-        problems = "\n  ".join(sentences(error, f"{project.name}:site"))
+        problems = "\n  ".join(sentences(error, f"{project.name}:site", raw))
         raise PrimageError(
             f"the settings of site {name} are not valid:\n  {problems}\n",
             where=str(project.config_file(name)),
             todo=f"run `primage validate {name}` and correct these fields",
             code=ExitCode.INVALID,
         ) from error
-    outputs: SiteOutputs = load_module(project, "outputs").site_outputs(name, settings)
+    outputs: SiteOutputs = load_module(project, "outputs").site_outputs(name, settings, connection_of(settings.cluster))
     return outputs

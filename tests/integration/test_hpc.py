@@ -94,9 +94,7 @@ def test_output_is_in_home_while_the_job_runs_and_can_be_followed(engine):
         target=EmbeddedEngine().up, args=(STACK, settings("echo first; while [ ! -e go ]; do sleep 0.2; done; echo last"))
     )
     up.start()
-    until(
-        "the job is there", lambda: engine.owned(STACK) and (engine.default_cluster().get(JOB) or {}).get("status", {}).get("ready")
-    )
+    until("the job is there", lambda: (engine.default_cluster().get(JOB) or {}).get("status", {}).get("ready"))
     ((cluster, ref),) = jobs_of(STACK)
     pieces = read(cluster, ref, follow=True)
     assert next(pieces) == "first\n"

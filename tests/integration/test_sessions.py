@@ -43,13 +43,13 @@ def engine(site):
 def idle(engine):
     """Left alone from here on, while other tests go on."""
     engine.up(IDLE, Options(overrides={"notebook.name": "idle", "notebook.idle_seconds": 10}))
-    return session_of(IDLE, Options())
+    return session_of(IDLE, EmbeddedEngine(), Options())
 
 
 @pytest.fixture(scope="module")
 def notebook(engine, idle):
     engine.up(NOTEBOOK, Options(overrides={"notebook.name": "notebook"}))
-    return session_of(NOTEBOOK, Options())
+    return session_of(NOTEBOOK, engine, Options())
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def pages():
 @pytest.fixture(scope="module")
 def web(engine, pages):
     engine.up(WEB, Options(overrides={"web": {"folder": "HOME/shared/pages"}}))
-    return session_of(WEB, Options())
+    return session_of(WEB, engine, Options())
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_nobody_there_it_ends_and_opening_starts_it_anew(cluster, idle):
     job = cluster.get(idle.job)
     assert job["status"]["succeeded"] == 1
     before = job["metadata"]["uid"]
-    again = session_of(IDLE, Options())
+    again = session_of(IDLE, EmbeddedEngine(), Options())
     assert again.runs()
     assert cluster.get(again.job)["metadata"]["uid"] != before
 
@@ -254,7 +254,7 @@ def test_open_as_a_command_until_interrupted(notebook):
 
 def test_what_cannot_be_opened_is_named(site):
     with pytest.raises(PrimageError, match="has nothing to open"):
-        session_of(parse_stack_name("batch/vo.primage.eu.local"), Options())
+        session_of(parse_stack_name("batch/vo.primage.eu.local"), EmbeddedEngine(), Options())
 
 
 def test_destroyed_nothing_is_left(cluster, engine, notebook):

@@ -21,7 +21,7 @@ def on(machine, *command):
 
 
 def test_every_check_is_true(site):
-    done = run_checks("local", lambda check: None)
+    done = run_checks("local", EmbeddedEngine(), lambda check: None)
     assert [check.name for check in done if not check.ok] == []
     assert len(done) >= 10
 

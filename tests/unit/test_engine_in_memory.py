@@ -179,28 +179,6 @@ def test_a_secret_named_by_a_dynamic_entry_is_looked_at_before_it_goes(cluster, 
         engine.destroy(HTC, Options())
 
 
-def test_a_session_in_another_namespace_is_not_opened(cluster, site):
-    from primage.operations.sessions import session_of
-
-    engine = EmbeddedEngine()
-    engine.up(NOTEBOOK, Options())
-    assert session_of(NOTEBOOK, Options()).url(1).startswith("http://127.0.0.1:1/lab")
-    for part, words in [
-        ({"namespace": OTHER_SPACE}, f"name a session in {OTHER_SPACE}"),
-        ({"path": "@elsewhere.eu/"}, "session.path"),
-        ({"path": '/"><script>'}, "session.path"),
-        ({"secret": "../x"}, "session.secret"),
-        ({"port": "22"}, "session.port"),
-        ({"port": 0}, "session.port"),
-        ({"more": 1}, "session.more"),
-    ]:
-        tampered(cluster, NOTEBOOK, lambda body, part=part: body["outputs"].update(session={**body["outputs"]["session"], **part}))
-        with pytest.raises(PrimageError, match=words):
-            session_of(NOTEBOOK, Options())
-        engine.destroy(NOTEBOOK, Options())
-        engine.up(NOTEBOOK, Options())
-
-
 @pytest.mark.parametrize(("name", "file"), [(HTC, "htc-run"), (NOTEBOOK, "notebook-run")])
 def test_a_run_of_the_first_form_is_the_same_and_can_be_destroyed(cluster, site, name, file):
     """With objects as they were then: without the stack's label."""

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from primage.cli import output
 from primage.cli.root import app
-from primage.engine.changes import Action, Change, FieldChange, Result
+from primage.engine.api import Action, Change, FieldChange, Result
 from primage.errors import PrimageError
 
 MOVES = "\x1b[2J\x1b]52;c;aGk=\x07"

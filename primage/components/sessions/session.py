@@ -73,8 +73,12 @@ class Session(pulumi.ComponentResource):
                 "name": name,
                 "namespace": app.namespace,
                 "labels": labels,
-                # It is up once it answers. Without this annotation both engines would wait until the job ends.
-                "annotations": {"pulumi.com/waitFor": "jsonpath={.status.ready}=1", "pulumi.com/timeoutSeconds": str(START_S)},
+                "annotations": {
+                    # It is up once it answers. Without this annotation both engines would wait until the job ends.
+                    "pulumi.com/waitFor": "jsonpath={.status.ready}=1",
+                    "pulumi.com/timeoutSeconds": str(START_S),
+                    names.ANNOTATION_OPENS: f":{gateway.port}{serving.path}",
+                },
             },
             spec={
                 "backoffLimit": 2,

@@ -1,0 +1,46 @@
+"""How a standing stack's objects are right now."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from primage.clients.cluster import Object, Ref
+from primage.kubernetes.readiness import verdict
+from primage.operations.stack import StackHandle
+
+LEAVING = "leaving"
+HIDDEN = "hidden"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One object, or one kind that may not be listed.
+
+    Attributes:
+        object: its kind and address.
+        state: `ready`, `waiting`, `failed`, `leaving` (it is being deleted) or `hidden`.
+        detail: why.
+    """
+
+    object: str
+    state: str
+    detail: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def status_of(stack: StackHandle) -> list[Row]:
+    """Every object of the stack; none where it is not up."""
+    found, hidden = stack.look()
+    return [*map(_row, found), *(Row(kind, HIDDEN, "you may not list these") for kind in hidden)]
+
+
+def _row(obj: Object) -> Row:
+    label = str(Ref.of(obj))
+    if obj["metadata"].get("deletionTimestamp"):
+        held = ", ".join(map(str, obj["metadata"].get("finalizers") or []))
+        return Row(label, LEAVING, f"held by {held}" if held else "")
+    said = verdict(obj)
+    return Row(label, said.state.value, said.detail)
