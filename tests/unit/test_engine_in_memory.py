@@ -210,6 +210,17 @@ def test_a_site_that_was_brought_up_elsewhere_is_not_mistaken_for_this_one(clust
             command()
 
 
+def test_nothing_is_asked_of_a_cluster_that_is_not_the_sites(cluster, site, monkeypatch):
+    monkeypatch.setenv("PRIMAGE_KUBECONFIG", "/elsewhere")
+    asked = []
+    monkeypatch.setattr(cluster, "get", asked.append)
+    batch = parse_stack_name("batch/vo.primage.eu.local")
+    for command in (EmbeddedEngine().preview, EmbeddedEngine().up):
+        with pytest.raises(PrimageError, match="last brought up through"):
+            command(batch, Options())
+    assert asked == []
+
+
 def test_a_site_is_not_destroyed_where_it_is_not(tiny, cluster, monkeypatch):
     """What is not there counts as gone: its state would be forgotten."""
     engine = EmbeddedEngine()

@@ -39,9 +39,10 @@ class EmbeddedEngine:
         """Run the program against server-side dry runs."""
         started = time.monotonic()
         operation = Operation.of(name, options)
-        planner = self._planner(operation, self.store(name).load())
+        state = self.store(name).load()
+        planner, remover = self._planner(operation, state), self._remover(operation, may_move=True)
         outputs = run(operation, planner, read_outputs_for(name, self._clusters), preview=True)
-        changes = judged(planner, self._remover(operation, may_move=True), operation.protected_kinds)
+        changes = judged(planner, remover, operation.protected_kinds)
         return Result(str(name), tuple(changes), shown(outputs), time.monotonic() - started)
 
     def up(self, name: StackName, options: Options) -> Result:
