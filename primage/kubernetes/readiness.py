@@ -114,9 +114,11 @@ def _job(obj: Object) -> Verdict:
         return READY
     failed = _condition(obj, "Failed")
     if failed:
+        tries = obj.get("spec", {}).get("backoffLimit", 6) + 1
         words = {
-            "BackoffLimitExceeded": f"failed {obj.get('spec', {}).get('backoffLimit', 6) + 1} times, as often as it may",
+            "BackoffLimitExceeded": f"failed {tries} time{'s' if tries > 1 else ''}, as often as it may",
             "DeadlineExceeded": f"ran longer than its deadline of {obj.get('spec', {}).get('activeDeadlineSeconds')} s",
+            **({"PodFailurePolicy": "some of its arguments failed for good"} if _consumes(obj) else {}),
         }
         said = failed.get("message", "failed")
         detail = said if obj.get("spec", {}).get("managedBy") else words.get(failed.get("reason", ""), said)
@@ -134,16 +136,21 @@ def _job(obj: Object) -> Verdict:
     return waiting("not taken up by its controller yet" if obj.get("spec", {}).get("managedBy") else "no pod yet")
 
 
-def _after_failure(obj: Object) -> str:
-    """What to do about a failed job; the consumers of a queue have kept what failed."""
-    labels = obj.get("metadata", {}).get("labels") or {}
-    if LABEL_QUEUE in labels and labels.get(LABEL_COMPONENT) == "consumers":
-        stack = stack_of_label(str(labels.get(LABEL_STACK, ""))) or "STACK"
-        return (
-            f"see which arguments failed with `primage queue dead {stack}`, correct the cause, then run "
-            f"`primage queue retry {stack}` and `primage up {stack}`"
-        )
-    return "correct the cause, then run `primage up` again"
+def _consumes(job: Object) -> bool:
+    """Whether the job is the consumers of a queue, which keeps what failed."""
+    labels = job.get("metadata", {}).get("labels") or {}
+    return LABEL_QUEUE in labels and labels.get(LABEL_COMPONENT) == "consumers"
+
+
+def _after_failure(job: Object) -> str:
+    """What to do about a failed job."""
+    if not _consumes(job):
+        return "correct the cause, then run `primage up` again"
+    stack = stack_of_label(str(job["metadata"]["labels"].get(LABEL_STACK, ""))) or "STACK"
+    return (
+        f"see which arguments failed with `primage queue dead {stack}`, correct the cause, then run "
+        f"`primage queue retry {stack}` and `primage up {stack}`"
+    )
 
 
 def _definition(obj: Object) -> Verdict:

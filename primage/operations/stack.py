@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.engine.ownership import APP_KINDS, SITE_KINDS, STATE_TYPE
 from primage.errors import ExitCode, PrimageError
-from primage.names import LABEL_MADE_BY, LABEL_STACK, MADE_BY_SITE, stack_label
+from primage.names import LABEL_COMPONENT, LABEL_MADE_BY, LABEL_STACK, MADE_BY_SITE, stack_label
 from primage.operations.site import SiteHandle, site_handle
 from primage.projects.project import StackName, project_of
 
@@ -85,8 +85,8 @@ class StackHandle:
         return self.look()[0]
 
     def jobs(self) -> list[Object]:
-        """Its jobs, the oldest first."""
-        return self.of_kind(*JOB)
+        """Its jobs, the oldest first; a queue's consumers after its producer, whichever was made first."""
+        return sorted(self.of_kind(*JOB), key=lambda job: (job["metadata"].get("labels") or {}).get(LABEL_COMPONENT) == "consumers")
 
     def _labels(self) -> dict[str, str]:
         of_site = {} if self.name.app else {LABEL_MADE_BY: MADE_BY_SITE}

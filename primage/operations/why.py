@@ -8,7 +8,7 @@ from typing import Any
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import State, verdict
-from primage.kubernetes.waiting import last_event, last_words, why
+from primage.kubernetes.waiting import MOST_LINES, MOST_SHOWN, last_event, last_words, why
 from primage.operations.site import usual_site
 from primage.operations.stack import stack_handle
 from primage.projects.project import parse_stack_name
@@ -76,5 +76,8 @@ def _explain(cluster: Cluster, live: Object) -> Answer:
     told = cause or own
     words = last_words(cluster, ref) if own.state is State.FAILED else None
     event = last_event(cluster, ref).removeprefix(". ")
-    said = (told.detail, words.ended if words else "", event)
-    return Answer(str(ref), told.state.value, ". ".join(part for part in said if part), told.todo, words.lines if words else ())
+    # An HPC job's own end tells what it wrote, line by line.
+    detail, *more = told.detail.splitlines() or [""]
+    said = (detail, words.ended if words else "", "" if words and words.lines else event)
+    lines = [line.strip()[:MOST_SHOWN] for line in more[-MOST_LINES:]] + list(words.lines if words else ())
+    return Answer(str(ref), told.state.value, ". ".join(part for part in said if part), told.todo, tuple(lines))

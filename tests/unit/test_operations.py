@@ -8,6 +8,7 @@ from memory_cluster import MemoryCluster
 
 from primage.clients.cluster import Ref
 from primage.engine.api import Options
+from primage.engine.embedded.clusters import Clusters
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.ownership import SITE_KINDS, STATE_TYPE
 from primage.errors import PrimageError
@@ -36,9 +37,11 @@ CONSUMERS = Ref("batch/v1", "Job", "words-trial-consumers", SPACE)
 def cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("PRIMAGE_HOME", str(tmp_path / "home"))
     found = MemoryCluster()
-    monkeypatch.setattr(EmbeddedEngine, "_connect", lambda *_: found)
+    monkeypatch.setattr(Clusters, "at", lambda *_: found)
     for module in ("primage.components.generated_secret", "primage.operations.site"):
         monkeypatch.setattr(f"{module}.Cluster", lambda *_: found)
+    metadata = {"name": SPACE, "labels": {"primage.eu/stack": "local", "primage.eu/made-by": "site"}}
+    found.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     return found
 
 
@@ -185,6 +188,16 @@ def test_why_of_a_failed_job_has_the_last_lines_of_its_pod_and_no_more(cluster, 
         assert (len(answer.lines), answer.lines[-2]) == (20, "line 99")
         assert max(map(len, answer.lines)) <= 500
         assert "above" not in answer.todo
+
+
+def test_why_of_a_failed_hpc_job_has_the_lines_that_its_end_tells(cluster, engine):
+    stack = parse_stack_name("hpc/vo.primage.eu.local--trial")
+    engine.up(stack, Options())
+    (job,) = (ref for ref in cluster.objects if ref.kind == "Job")
+    told = "ended with status 3; its last lines:\n  reading slice 17\n  no such slice"
+    cluster.objects[job]["status"] = {"conditions": [{"type": "Failed", "status": "True", "message": told}]}
+    (answer,) = explain(str(stack))
+    assert (answer.reason, answer.lines) == ("ended with status 3; its last lines:", ("reading slice 17", "no such slice"))
 
 
 def test_why_of_failed_consumers_names_the_command_that_shows_what_failed(cluster, engine):

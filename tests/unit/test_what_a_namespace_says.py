@@ -9,6 +9,7 @@ from primage.clients.cluster import Ref
 from primage.errors import ExitCode, PrimageError
 from primage.operations import hpc_login as hpc
 from primage.operations.queues import StackQueue
+from primage.operations.stack import stack_handle
 from primage.projects.connection import Connection, site_connection
 from primage.projects.project import StackName, parse_stack_name
 
@@ -101,7 +102,9 @@ def queue(monkeypatch):
 
     def make(answer):
         found = StackQueue.__new__(StackQueue)
-        found._cluster, found._stack = MemoryCluster(), parse_stack_name("htc/vo.primage.eu.local")
+        monkeypatch.setattr("primage.operations.site.Cluster", lambda *_: MemoryCluster())
+        found._stack = parse_stack_name("htc/vo.primage.eu.local")
+        found._handle = stack_handle(found._stack)
         found._pod = found._consumers = Ref("v1", "Pod", "words-queue-0", SPACE)
         monkeypatch.setattr(found, "_run", lambda *_: answer)
         return found
