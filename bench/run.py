@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import hpc_figures
+import image_figures
 import queue_figures
 import study_figures
 
@@ -56,7 +57,7 @@ def batch_job(engine: EmbeddedEngine, cluster: Cluster) -> tuple[float, float]:
     stack = parse_stack_name("batch/vo.primage.eu.local--bench")
     job = {
         "name": "bench",
-        "image": "localhost/primage/base:1",
+        "image": "primage/base:1",
         "command": ["sh", "-c", SCRIPT],
         "cpu": "100m",
         "memory": "32Mi",
@@ -93,7 +94,7 @@ def job_figures() -> dict[str, float]:
     engine = EmbeddedEngine()
     cluster = engine.default_cluster()
     stack = parse_stack_name("batch/vo.primage.eu.local--bench")
-    job = {"name": "bare", "image": "localhost/primage/base:1", "command": ["sh", "-c", SCRIPT], "cpu": "100m", "memory": "32Mi"}
+    job = {"name": "bare", "image": "primage/base:1", "command": ["sh", "-c", SCRIPT], "cpu": "100m", "memory": "32Mi"}
     (manifest,) = engine.render(stack, Options(overrides={"job": job}))
     manifest["metadata"]["name"] = "bare"
     ours, bare = [], []
@@ -133,6 +134,7 @@ PARTS: dict[str, Callable[[], dict[str, float]]] = {
     "batch jobs": job_figures,
     "queues": queue_figures.figures,
     "HPC jobs": hpc_figures.figures,
+    "images": image_figures.figures,
     "the study": study_figures.figures,
     "the site": site_figures,
 }

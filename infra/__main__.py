@@ -13,6 +13,7 @@ from infra.config import SiteConfig
 from infra.outputs import site_outputs
 from infra.tenants import tenants, tenants_of
 from primage import names
+from primage.components.images import pin_images
 from primage.components.labels import label_everything
 from primage.components.provider import cluster_provider
 from primage.components.settings import load_settings
@@ -22,6 +23,7 @@ site = pulumi.get_stack()
 config = load_settings("site", SiteConfig)
 cluster = connection_of(config.cluster)
 label_everything(stack=site, site=site)
+pin_images(site, outputs.images)
 
 on_site = pulumi.ResourceOptions(provider=cluster_provider(cluster.kubeconfig, cluster.context))
 
@@ -46,9 +48,15 @@ organisations = [
     for tenant in tenants(config)
 ]
 Admission("admission", [class_name(item) for item in config.priority_classes], opts=after(*organisations))
+folders_image = outputs.images.resolve(config.volumes.image)
 folders = {
     vo.name: Folders(
-        f"{names.namespace_for(vo.name)}-folders", config.volumes, tenants_of(vo), namespace=system.namespace, opts=on_site
+        f"{names.namespace_for(vo.name)}-folders",
+        config.volumes,
+        tenants_of(vo),
+        image=folders_image,
+        namespace=system.namespace,
+        opts=on_site,
     )
     for vo in config.vos
 }

@@ -11,6 +11,7 @@ from infra.components.volumes import Volume
 from infra.components.volumes.posix import ABSOLUTE_PATH
 from primage.contract import hpc
 from primage.contract.accounts import VO_UID
+from primage.contract.images import REGISTRY
 from primage.contract.outputs import ClusterConfig, Quantity, Settings
 from primage.names import namespace_for
 
@@ -47,7 +48,7 @@ class VolumesConfig(Settings):
     datalake: Volume = Field(description="Images, read-only for jobs.")
     home: Volume = Field(description="A private folder per user and a shared folder per VO.")
     image: str = Field(
-        default="localhost/primage/base:1",
+        default="primage/base:1",
         min_length=1,
         description="Image of the Jobs that make VOs' and members' folders: any with python3 (images/base).",
     )
@@ -240,7 +241,7 @@ class HpcBackendConfig(Settings):
 class HpcConfig(Settings):
     """HPC centres, and the connector that carries jobs to them."""
 
-    image: str = Field(default="localhost/primage/hpc-connector:1", description="Image of the connector (images/hpc-connector).")
+    image: str = Field(default="primage/hpc-connector:1", description="Image of the connector (images/hpc-connector).")
     backends: tuple[HpcBackendConfig, ...] = Field(default=(), description="HPC centres.")
 
 
@@ -258,6 +259,21 @@ class NetworkConfig(Settings):
     )
 
 
+class ImagesConfig(Settings):
+    """Where the site's nodes have images from."""
+
+    registry: str = Field(
+        pattern=REGISTRY,
+        description="Registry that has this project's images: host, port where it is not 443, and a path where they are below one. "
+        "`primage/base:1` in any setting is that image there.",
+    )
+    references: str = Field(
+        default="",
+        max_length=1024,
+        description="File that says by which digest each of them goes, relative to the repository; empty: by their tags.",
+    )
+
+
 class SiteConfig(Settings):
     """One site."""
 
@@ -270,6 +286,7 @@ class SiteConfig(Settings):
         default="",
         description="Host of the nearest Oneprovider, given to jobs as ONECLIENT_PROVIDER_HOST; empty where there is none.",
     )
+    images: ImagesConfig = Field(description="Where nodes have images from.")
     volumes: VolumesConfig = Field(description="The shared volumes.")
     network: NetworkConfig = Field(default=NetworkConfig(), description="What pods may reach.")
     priority_classes: tuple[PriorityClassConfig, ...] = Field(default=(), description="Priorities jobs may have.")

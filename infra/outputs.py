@@ -6,6 +6,7 @@ from infra.config import SiteConfig
 from primage.contract.outputs import HpcOutputs, SiteOutputs, UserOutputs, VoOutputs
 from primage.names import namespace_for
 from primage.projects.connection import Connection
+from primage.projects.images import images_of
 
 
 def site_outputs(site: str, config: SiteConfig, cluster: Connection) -> SiteOutputs:
@@ -28,5 +29,6 @@ def site_outputs(site: str, config: SiteConfig, cluster: Connection) -> SiteOutp
             )
             for vo in config.vos
         },
+        images=images_of(config.images.registry, config.images.references),
         hpc={b.name: HpcOutputs(endpoint=b.endpoint, slurmrestd=b.slurmrestd) for b in config.hpc.backends},
     )

@@ -57,6 +57,9 @@ def _private(tenant: Tenant) -> Folder:
 class Folders(pulumi.ComponentResource):
     """One VO's folders. The Job is called after what it makes, so that more folders are another Job; volumes depend on it.
 
+    Args:
+        image: as its pod is given it, so that another digest is another Job.
+
     Attributes:
         made: the Job.
     """
@@ -69,6 +72,7 @@ class Folders(pulumi.ComponentResource):
         volumes: VolumesConfig,
         tenants: Sequence[Tenant],
         *,
+        image: str,
         namespace: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -79,7 +83,7 @@ class Folders(pulumi.ComponentResource):
             "folders.json": json.dumps([folder._asdict() for folder in folders(tenants)], indent=1),
         }
         roots = {"datalake": volumes.datalake.whole(), "home": volumes.home.whole()}
-        digest = hashlib.sha256(json.dumps([data, roots, volumes.image], sort_keys=True).encode()).hexdigest()[:10]
+        digest = hashlib.sha256(json.dumps([data, roots, image], sort_keys=True).encode()).hexdigest()[:10]
         metadata = {"name": f"folders-{digest}", "namespace": namespace, "labels": _labels(vo)}
         here = pulumi.ResourceOptions(parent=self)
         program = kubernetes.core.v1.ConfigMap(f"{name}-{digest}-program", metadata=metadata, data=data, opts=here)
@@ -99,7 +103,7 @@ class Folders(pulumi.ComponentResource):
                 },
                 "activeDeadlineSeconds": 180,
                 "ttlSecondsAfterFinished": 86400,
-                "template": {"metadata": {"labels": _labels(vo)}, "spec": _pod(f"folders-{digest}", volumes.image, roots)},
+                "template": {"metadata": {"labels": _labels(vo)}, "spec": _pod(f"folders-{digest}", image, roots)},
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[program]),
         )

@@ -23,6 +23,9 @@ def new(
     kubeconfig: Annotated[str, typer.Option(help="Kubeconfig of its operators; empty for KUBECONFIG or ~/.kube/config.")] = "",
     datalake: Annotated[str, typer.Option(help="Folder on every node for images.")] = "/srv/primage/datalake",
     home: Annotated[str, typer.Option(help="Folder on every node for people's files.")] = "/srv/primage/home",
+    registry: Annotated[str, typer.Option(help="Registry with this project's images: host, and port where it is not 443.")] = (
+        "registry.example.org"
+    ),
     json: Json = False,
 ) -> None:
     """Write the file of a new site; it is valid as written.
@@ -32,7 +35,7 @@ def new(
     from primage.operations.new_site import NewSite, write_site
     from primage.paths import repository_root
 
-    path = write_site(repository_root(), NewSite(name, vo, gid, kind, kubeconfig, datalake, home))
+    path = write_site(repository_root(), NewSite(name, vo, gid, kind, kubeconfig, datalake, home, registry))
     if json:
         print_json({"site": name, "file": str(path)})
     else:
@@ -55,6 +58,43 @@ def up(json: Json = False) -> None:
         print_json({"site": "local", "seconds": seconds, "logs": str(log_dir())})
     else:
         console().print(f"The local site is up ({seconds} s). Logs: {log_dir()}")
+
+
+@local.command()
+def images(json: Json = False) -> None:
+    """Build and push the images whose sources changed, and roll them out on the standing site: seconds after a changed line.
+
+    Example: `primage site local images`
+    """
+    from primage.local.site import local_site
+    from primage.paths import log_dir
+
+    started = time.monotonic()
+    local_site().images()
+    seconds = round(time.monotonic() - started, 1)
+    if json:
+        print_json({"site": "local", "seconds": seconds, "logs": str(log_dir())})
+    else:
+        console().print(f"The local site runs these sources ({seconds} s). Applications take them with their next `primage up`.")
+
+
+@local.command()
+def push(
+    image: Annotated[str, typer.Argument(help="Image in this host's own store, built by podman or buildah: localhost/segment:3.")],
+    called: Annotated[str, typer.Option("--as", help="What to call it in the registry; empty for its own name.")] = "",
+    json: Json = False,
+) -> None:
+    """Push an image of your own to the local site's registry, and say how settings name it.
+
+    Example: `primage site local push localhost/segment:3`
+    """
+    from primage.local.site import local_site
+
+    reference = local_site().push(image, called)
+    if json:
+        print_json({"image": image, "reference": reference})
+    else:
+        console().print(f"Pushed. Name it so in your settings:\n  image: {reference}", highlight=False, soft_wrap=True)
 
 
 @local.command()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from primage.components.images import pin_images
 from primage.components.labels import label_everything
 from primage.components.provider import cluster_provider
 from primage.contract.outputs import SiteOutputs, UserOutputs, VoOutputs
@@ -49,6 +50,7 @@ def this_app(app: str) -> AppStack:
     label_everything(stack=str(name), site=name.site, vo=name.vo, user=name.user)
     reference = pulumi.StackReference(f"{ORGANIZATION}/{SITE_PROJECT}/{name.site}")
     site = reference.require_output("site").apply(SiteOutputs.model_validate)
+    pin_images(name.site, site.apply(lambda outputs: outputs.images))
     served = site.apply(lambda outputs: _served(outputs, name))
     place: pulumi.Output[VoOutputs | UserOutputs] = served.apply(lambda vo: _member(vo, name))
     kubeconfig, context = site.apply(lambda outputs: outputs.kubeconfig), site.apply(lambda outputs: outputs.context)

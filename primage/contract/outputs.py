@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from primage.contract.accounts import VO_UID
+from primage.contract.images import Images
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
 
 PLACEHOLDER = re.compile(r"<[^<>]+>|#[A-Za-z_ ]+#|CHANGE[-_ ]?ME|REPLACE[-_ ]?ME|EDIT[-_ ]?ME|\bTODO\b", re.IGNORECASE)
@@ -113,6 +114,7 @@ class SiteOutputs(BaseModel):
         mount_point: where DATALAKE and HOME are mounted in jobs (MOUNT_POINT).
         vos: by VO name.
         hpc: HPC backends, by name.
+        images: what short names of images stand for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -123,3 +125,4 @@ class SiteOutputs(BaseModel):
     mount_point: str
     vos: dict[str, VoOutputs]
     hpc: dict[str, HpcOutputs] = {}
+    images: Images = Images()

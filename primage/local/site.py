@@ -22,21 +22,26 @@ from primage.local.images import storage
 from primage.local.images.build import ensure_images
 from primage.local.images.catalogue import (
     HPC_REQUIREMENTS,
+    KUBE_ROUTER,
     NOTEBOOK_REQUIREMENTS,
     QUEUE_REQUIREMENTS,
     STUDY_REQUIREMENTS,
+    Image,
     app_images,
-    base_on_nodes,
+    base_image,
     kube_router_image,
     kubernetes_images,
     machine_image,
 )
+from primage.local.images.push import push_images, push_own, site_registry
 from primage.local.images.wheels import unpack_wheels
 from primage.local.leftovers import remove_leftovers
 from primage.local.steps import Step, run_steps
 from primage.local.toolchain.build import KUBE_ROUTER_TOOLS, KUBERNETES_TOOLS, tools_dir
 from primage.paths import cache_dir, local_site_dir, log_dir, repository_root
 from primage.process import capture, run_logged
+from primage.projects.connection import SETTINGS
+from primage.projects.project import StackName, project_of, stack_config
 
 SITE = "local"
 INVENTORY = "playbooks/inventories/local.yml"
@@ -55,7 +60,7 @@ PACKAGES = {
 }
 """Debian packages of the host, each with the program that shows it is there."""
 
-OTHER_LOGS = ("down.log", "hpc-known-hosts", "study-local.log")
+OTHER_LOGS = ("down.log", "hpc-known-hosts", "push.log", "study-local.log")
 """What is written beside the logs of the steps."""
 
 Report = Callable[[float, str], None]
@@ -93,23 +98,31 @@ class LocalSite:
             run_steps(self._steps(), log_dir())
 
     def _steps(self) -> list[Step]:
-        archives: list[Path] = []
-        apps: list[Path] = []
         return [
             Step("packages", "Install Debian packages", self._packages),
             Step("tools", "Build Kubernetes' tools", self._tools),
-            Step("base-images", "Build the base and machine images", self._base_images(archives), ["packages"]),
+            Step("base-images", "Build the base and machine images", self._base_images, ["packages"]),
             Step("libraries", "Fetch the applications' libraries", self._libraries),
             Step("software", "Stage the HPC machine's software", self._software, ["libraries"]),
             Step("machines", "Make the machines", self._playbook("local-site"), ["base-images", "software"]),
-            Step("kubernetes-images", "Build Kubernetes' images", self._kubernetes_images(archives), ["base-images", "tools"]),
-            Step("app-images", "Build the applications' images", self._app_images(apps), ["kubernetes-images", "libraries"]),
-            Step("cluster", "Make the cluster", self._cluster(archives), ["machines", "kubernetes-images"]),
-            Step("import-images", "Import the applications' images", self._import(apps), ["cluster", "app-images"]),
+            Step("registry", "Run the site's registry", self._playbook("create-registry"), ["machines"]),
+            Step("kubernetes-images", "Build and push Kubernetes' images", self._kubernetes_images, ["registry", "tools"]),
+            Step("app-images", "Build and push the applications' images", self._app_images, ["registry", "libraries"]),
+            Step("cluster", "Make the cluster", self._cluster, ["kubernetes-images"]),
             Step("hpc", "Make the HPC site", self._playbook("create-hpc"), ["machines"]),
-            Step("site", "Bring the site program up", self._site, ["cluster", "import-images"]),
+            Step("site", "Bring the site program up", self._site, ["cluster", "app-images"]),
             Step("hpc-login", "Connect the VOs to the HPC site", self._hpc_login, ["site", "hpc"]),
         ]
+
+    def images(self) -> None:
+        """Build and push what changed of the applications' images, and bring the site's program up; no machine is touched."""
+        require_host()
+        steps = [
+            Step("app-images", "Build and push the applications' images", self._app_images),
+            Step("site", "Bring the site program up", self._site, ["app-images"]),
+        ]
+        with self._lock():
+            run_steps(steps, log_dir())
 
     def down(self) -> None:
         """Remove machines, network, mounts and files; caches stay, and so does all that belongs to other sites."""
@@ -150,37 +163,41 @@ class LocalSite:
             report(0.01, tools.describe())
             tools.build(log, report)
 
-    def _base_images(self, archives: list[Path]) -> Callable[[Path, Report], None]:
-        def run(log: Path, report: Report) -> None:
-            archives.extend(
-                ensure_images(
-                    [base_on_nodes(), machine_image(self.repository)],
-                    repository=self.repository,
-                    log=log,
-                    on_progress=lambda what: report(0.3, what),
-                )
-            )
-
-        return run
+    def _base_images(self, log: Path, report: Report) -> None:
+        storage.remove_archives()
+        images = [base_image(), machine_image(self.repository)]
+        ensure_images(images, repository=self.repository, log=log, on_progress=lambda what: report(0.3, what))
 
     def _libraries(self, log: Path, report: Report) -> None:
         report(0.1, "fetching wheels")
         for requirements in (HPC_REQUIREMENTS, QUEUE_REQUIREMENTS, STUDY_REQUIREMENTS, NOTEBOOK_REQUIREMENTS):
             unpack_wheels(self.repository / requirements, log)
 
-    def _kubernetes_images(self, archives: list[Path]) -> Callable[[Path, Report], None]:
-        def run(log: Path, report: Report) -> None:
-            images = [*kubernetes_images(tools_dir()), kube_router_image(KUBE_ROUTER_TOOLS.directory)]
-            archives.extend(ensure_images(images, repository=self.repository, log=log, on_progress=lambda what: report(0.3, what)))
+    def _kubernetes_images(self, log: Path, report: Report) -> None:
+        self._build_and_push(
+            [base_image(), *kubernetes_images(tools_dir()), kube_router_image(KUBE_ROUTER_TOOLS.directory)], log, report
+        )
 
-        return run
+    def _app_images(self, log: Path, report: Report) -> None:
+        self._build_and_push(app_images(self.repository, lambda requirements: unpack_wheels(requirements, log)), log, report)
 
-    def _app_images(self, archives: list[Path]) -> Callable[[Path, Report], None]:
-        def run(log: Path, report: Report) -> None:
-            images = app_images(self.repository, lambda requirements: unpack_wheels(requirements, log))
-            archives.extend(ensure_images(images, repository=self.repository, log=log, on_progress=lambda what: report(0.3, what)))
+    def _build_and_push(self, images: list[Image], log: Path, report: Report) -> None:
+        ensure_images(images, repository=self.repository, log=log, on_progress=lambda what: report(0.3, what))
+        push_images(images, site_registry(self._registry()), log=log, on_progress=lambda what: report(0.7, what))
 
-        return run
+    def _registry(self) -> str:
+        """The registry's address, as the site's settings have it."""
+        name = StackName(SITE)
+        project = project_of(name)
+        try:
+            return str(stack_config(project, name)[SETTINGS]["images"]["registry"])
+        except (LookupError, TypeError) as error:
+            raise PrimageError(
+                "the local site's settings do not say where its registry is",
+                where=f"{project.config_file(SITE)}, {SETTINGS}.images",
+                todo="write `registry: 10.89.77.11:5000` there, the address of machine front",
+                code=ExitCode.INVALID,
+            ) from error
 
     def _playbook(self, name: str, variables: dict[str, Any] | None = None) -> Callable[[Path, Report], None]:
         def run(log: Path, report: Report) -> None:
@@ -196,24 +213,14 @@ class LocalSite:
 
         return run
 
-    def _cluster(self, archives: list[Path]) -> Callable[[Path, Report], None]:
-        def run(log: Path, report: Report) -> None:
-            names = [str(path) for path in archives]
-            self._playbook("create-cluster", {"tools_directory": str(tools_dir()), "image_archives": names})(log, report)
-
-        return run
-
-    def _import(self, archives: list[Path]) -> Callable[[Path, Report], None]:
-        def run(log: Path, report: Report) -> None:
-            self._playbook("import-images", {"image_archives": [str(path) for path in archives]})(log, report)
-
-        return run
+    def _cluster(self, log: Path, report: Report) -> None:
+        references = push_images([], site_registry(self._registry()), log=log)
+        given = {"tools_directory": str(tools_dir()), "network_image": references[KUBE_ROUTER]}
+        self._playbook("create-cluster", given)(log, report)
 
     def _site(self, log: Path, report: Report) -> None:
         from primage.engine.api import Options
         from primage.engine.embedded.engine import EmbeddedEngine
-        from primage.local.rollout import roll_out
-        from primage.projects.project import parse_stack_name
 
         with log.open("a") as stream:
 
@@ -221,10 +228,16 @@ class LocalSite:
                 report(0.5, f"{event.label} {event.state}")
                 print(event, file=stream)
 
-            engine = EmbeddedEngine()
-            result = engine.up(parse_stack_name(SITE), Options(listener=follow))
+            result = EmbeddedEngine().up(StackName(SITE), Options(listener=follow))
             print(json.dumps(result.as_dict(), default=str), file=stream)
-            roll_out(engine.default_cluster(), lambda what: report(0.9, what))
+
+    def push(self, image: str, name: str) -> str:
+        """Push an image of this host's own store to the site's registry; returns the reference that settings may name.
+
+        Args:
+            name: what to call it there; empty for its own name.
+        """
+        return push_own(image, name, site_registry(self._registry()), log_dir() / "push.log")
 
     def _software(self, log: Path, _report: Report) -> None:
         """What an HPC centre would install for its users: the study's code and libraries, as hard links to the cache."""

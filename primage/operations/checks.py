@@ -24,7 +24,7 @@ from primage.operations.site import site_handle
 from primage.projects.project import StackName
 
 CERTIFICATE_DAYS = 30
-BASE_IMAGE = "localhost/primage/base:1"
+BASE_IMAGE = "primage/base:1"
 BATCH_SCRIPT = """\
 set -eu
 test -r "$MOUNT_POINT/DATALAKE"

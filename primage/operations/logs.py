@@ -20,7 +20,6 @@ from primage.projects.project import StackName
 
 LOOK_EVERY_S = 1.0
 LONGEST_S = 86_400
-READER_IMAGE = "localhost/primage/base:1"
 MOST_PODS = 50
 MOST_AT_A_TIME = 3_000_000
 # Attempts are numbered files, each complete before the next begins: one after the other they only ever grow. Whoever owns HOME can
@@ -132,7 +131,7 @@ def _piece(out: str, job: Ref) -> bytes:
 
 
 def _reader(cluster: Cluster, job: Ref) -> Object:
-    uid, gid = _owner(cluster, job.namespace)
+    uid, gid, image = _connector(cluster, job.namespace)
     name = f"logs-{job.name[:40]}-{secrets.token_hex(3)}"
     amounts = {"cpu": "50m", "memory": "32Mi"}
     return {
@@ -149,7 +148,7 @@ def _reader(cluster: Cluster, job: Ref) -> Object:
             "containers": [
                 {
                     "name": "reader",
-                    "image": READER_IMAGE,
+                    "image": image,
                     "command": ["sleep", str(LONGEST_S)],
                     "resources": {"requests": amounts, "limits": amounts},
                     "securityContext": container_security(),
@@ -161,15 +160,16 @@ def _reader(cluster: Cluster, job: Ref) -> Object:
     }
 
 
-def _owner(cluster: Cluster, namespace: str) -> tuple[int, int]:
-    """User and group that HOME is written as, as the connector of the namespace has them."""
+def _connector(cluster: Cluster, namespace: str) -> tuple[int, int, str]:
+    """User and group that HOME is written as, and an image with a shell: as the connector of the namespace has them."""
     connector = cluster.get(Ref("apps/v1", "Deployment", HPC_CONNECTOR, namespace))
     if connector is None:
         raise PrimageError(f"namespace {namespace} has no HPC connector", todo="see hpc.backends in the site's file")
     try:
-        context = connector["spec"]["template"]["spec"]["securityContext"]
-        return int(context["runAsUser"]), int(context["runAsGroup"])
-    except (KeyError, TypeError, ValueError) as error:
+        pod = connector["spec"]["template"]["spec"]
+        context = pod["securityContext"]
+        return int(context["runAsUser"]), int(context["runAsGroup"]), str(pod["containers"][0]["image"])
+    except (LookupError, TypeError, ValueError) as error:
         raise PrimageError(
             f"the HPC connector of namespace {namespace} has been changed: it does not say whom it runs as",
             todo="run `primage up` for the site",

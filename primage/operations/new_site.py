@@ -20,6 +20,11 @@ config:
     cluster:
       kubeconfig: {kubeconfig}
 
+    # Registry with this project's images, which `primage/base:1` and the like are looked for in. `references` may name a file that
+    # says by which digest each goes.
+    images:
+      registry: {registry}
+
     # Folders that every node has mounted under the same path (CephFS, NFS, Lustre). Each VO gets its own below them.
     volumes:
       datalake: {{path: {datalake}, capacity: 1Ti}}
@@ -53,15 +58,19 @@ class NewSite:
     kubeconfig: str
     datalake: str
     home: str
+    registry: str
 
     def text(self) -> str:
         """The site's file. Texts are written as JSON, which YAML reads as they are."""
-        quoted = {key: json.dumps(getattr(self, key)) for key in ("kind", "kubeconfig", "datalake", "home", "vo")}
+        quoted = {key: json.dumps(getattr(self, key)) for key in ("kind", "kubeconfig", "datalake", "home", "vo", "registry")}
         return TEMPLATE.format(
             name=self.name,
             gid=self.gid,
             description=json.dumps(f"The site {self.name}"),
-            **{key: text.strip('"') if re.fullmatch(r'"[A-Za-z0-9/._-]+"', text) else text for key, text in quoted.items()},
+            **{
+                key: text.strip('"') if re.fullmatch(r'"[A-Za-z0-9/._:-]*[A-Za-z0-9/._-]"', text) else text
+                for key, text in quoted.items()
+            },
         )
 
 

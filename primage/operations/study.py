@@ -194,7 +194,7 @@ def _fetch(engine: Engine, study: StackName, folder: str, out: Path, options: Op
     script = 'cd "$HOME/$FOLDER" && tar -czf - "$@" | base64 -w 120 && echo END'
     job = {
         "name": "results",
-        "image": "localhost/primage/base:1",
+        "image": "primage/base:1",
         "command": ["/bin/sh", "-c", script, "fetch"],
         "args": list(RESULTS),
         "env": {"FOLDER": folder},

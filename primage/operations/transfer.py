@@ -27,7 +27,7 @@ from primage.operations.site import Place, site_handle
 from primage.projects.project import StackName, parse_stack_name
 
 VOLUMES = {"private": CLAIM_HOME_PRIVATE, "shared": CLAIM_HOME_SHARED, "datalake": CLAIM_DATALAKE}
-IMAGE = "localhost/primage/base:1"
+IMAGE = "primage/base:1"
 LONGEST_S = 86_400
 START_S = 120
 CHUNK = 1 << 18
@@ -110,7 +110,7 @@ def volumes_of(address: Address) -> Iterator[Volumes]:
     """A pod with the tenant's volumes, there while it is entered."""
     site = site_handle(address.stack.site)
     place = site.place(address.stack.vo, address.stack.namespace)
-    pod = _pod(place)
+    pod = _pod(place, site.outputs.images.resolve(IMAGE))
     ref = Ref.of(pod)
     try:
         site.cluster.apply(pod, manager="primage-cp")
@@ -241,7 +241,7 @@ def _script() -> str:
     return (resources.files("primage.operations") / "files_in_pod.py").read_text(encoding="utf-8")
 
 
-def _pod(place: Place) -> Object:
+def _pod(place: Place, image: str) -> Object:
     amounts = {"cpu": "50m", "memory": "64Mi"}
     mounts = [{"name": name, "mountPath": f"/volumes/{name}", "readOnly": name == "datalake"} for name in VOLUMES]
     claims = [
@@ -250,7 +250,7 @@ def _pod(place: Place) -> Object:
     ]
     container = {
         "name": "files",
-        "image": IMAGE,
+        "image": image,
         "command": ["sleep", str(LONGEST_S)],
         "volumeMounts": mounts,
         "resources": {"requests": amounts, "limits": amounts},

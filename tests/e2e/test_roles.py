@@ -13,7 +13,7 @@ import yaml
 
 from primage.local.images import storage
 from primage.local.images.build import ensure_images
-from primage.local.images.catalogue import base_on_nodes, kube_router_image, kubernetes_images, machine_image
+from primage.local.images.catalogue import base_image, kube_router_image, kubernetes_images, machine_image
 from primage.local.site import LocalSite
 from primage.local.toolchain.build import KUBE_ROUTER_TOOLS, KUBERNETES_TOOLS
 
@@ -24,9 +24,9 @@ ORDER = (
     "local_machines",
     "shared_folders",
     "slurm",
+    "registry",
     "container_runtime",
     "kubelet",
-    "kubernetes_images",
     "kubernetes_control_plane",
     "kubernetes_node",
     "cluster_network",
@@ -42,13 +42,13 @@ pytestmark = [pytest.mark.site, pytest.mark.timeout(900)]
 def environment(tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "images.log"
     tools, router = (tools.build(log, lambda fraction, what: None) for tools in (KUBERNETES_TOOLS, KUBE_ROUTER_TOOLS))
-    images = [base_on_nodes(), machine_image(ROOT), *kubernetes_images(tools), kube_router_image(router)]
-    archives = ensure_images(images, repository=ROOT, log=log)
+    images = [*kubernetes_images(tools), kube_router_image(router)]
+    ensure_images([base_image(), machine_image(ROOT), *images], repository=ROOT, log=log)
     found = {
         **os.environ,
         **storage.environment(),
         "PRIMAGE_TOOLS": str(tools),
-        "PRIMAGE_ARCHIVES": ":".join(map(str, archives)),
+        "PRIMAGE_IMAGES": " ".join(image.name for image in images),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     yield found
@@ -107,7 +107,13 @@ def create_cluster(environment, tmp_path):
     inventory = yaml.safe_load((ROOT / ".config/molecule/inventory.yml").read_text())
     groups = {"control_plane": {"hosts": {"front": {}}}, "workers": {"hosts": {"worker-1": {}}}}
     inventory["all"]["children"]["cluster"]["children"] = groups
-    settings = {"site": "molecule", "kubernetes_version": "v1.36.3", "pod_subnet": "10.244.0.0/16", "tools_on_machine": True}
+    settings = {
+        "site": "molecule",
+        "kubernetes_version": "v1.36.3",
+        "pod_subnet": "10.244.0.0/16",
+        "tools_on_machine": True,
+        "network_image": "not-reached",
+    }
     inventory["all"]["vars"] |= {**settings, "kubeconfig_file": str(tmp_path / "kubeconfig")}
     (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory))
 

@@ -13,7 +13,7 @@ from primage.local.toolchain.build import tools_dir
 SPACE, OTHER_SPACE, VO_SPACE = "member1-at-primage-dot-eu", "member2-at-primage-dot-eu", "vo-dot-primage-dot-eu"
 ACCOUNT = "hostile"
 UID, GID = 40001, 20001
-IMAGE = "localhost/primage/base:1"
+IMAGE = "10.89.77.11:5000/primage/base:1"
 ENDED = ("Succeeded", "Failed")
 
 

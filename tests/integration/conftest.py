@@ -63,7 +63,7 @@ space = kubernetes.core.v1.Namespace('space', metadata={{'name': N}}, opts=opts)
 def meta(name, **more):
     return {{'name': name, 'namespace': space.metadata.name, **more}}
 def job(name, script, needs=(), **settings):
-    container = {{'name': 'c', 'image': settings.pop('image', 'localhost/primage/base:1'), 'command': ['sh', '-c', script],
+    container = {{'name': 'c', 'image': settings.pop('image', '10.89.77.11:5000/primage/base:1'), 'command': ['sh', '-c', script],
                   'resources': settings.pop('resources', None)}}
     pod = {{'restartPolicy': 'Never', 'containers': [container], **settings.pop('pod', {{}})}}
     return kubernetes.batch.v1.Job(name, metadata=meta(name, **settings.pop('meta', {{}})),

@@ -119,7 +119,8 @@ def test_retained_things_stay_when_they_leave(program, cluster):
 def test_ignored_changes_keep_the_live_value(program, cluster):
     body = """
     kubernetes.apps.v1.Deployment('d', metadata=meta('d'), spec={'replicas': 0, 'selector': {'matchLabels': {'a': 'd'}},
-        'template': {'metadata': {'labels': {'a': 'd'}}, 'spec': {'containers': [{'name': 'c', 'image': 'localhost/primage/base:1',
+        'template': {'metadata': {'labels': {'a': 'd'}}, 'spec': {'containers': [{'name': 'c',
+        'image': '10.89.77.11:5000/primage/base:1',
         'command': ['sleep', '600']}]}}}, opts=on(space, ignore_changes=['spec.replicas']))
     """
     engine, name = EmbeddedEngine(), program(body)

@@ -61,7 +61,7 @@ def test_a_deadline_is_told(program):
 
 def test_a_missing_config_map_is_told(program):
     body = """
-    container = {'name': 'c', 'image': 'localhost/primage/base:1', 'envFrom': [{'configMapRef': {'name': 'absent'}}]}
+    container = {'name': 'c', 'image': '10.89.77.11:5000/primage/base:1', 'envFrom': [{'configMapRef': {'name': 'absent'}}]}
     job('j', 'true', pod={'containers': [container]})
     """
     refused(program(body), 'configmap "absent" not found')
@@ -156,7 +156,7 @@ def test_a_quota_that_can_never_suffice_and_one_that_is_used_up_are_told(site):
     name = parse_stack_name("batch/training.primage.eu.local--quota")
     job = {
         "name": "big",
-        "image": "localhost/primage/base:1",
+        "image": "primage/base:1",
         "command": ["true"],
         "cpu": "4",
         "memory": "64Mi",

@@ -71,7 +71,7 @@ def test_who_is_added_to_the_file_works_after_up_and_data_outlives_them(reposito
     assert {path: seen(path) for path in MINE} == MINE
     stack = parse_stack_name("batch/newcomer@primage.eu_vo.primage.eu.local--folders")
     script = 'id -u; echo mine > "$HOME/mine" && cat "$HOME/mine"; ls "$MOUNT_POINT/HOME/shared" > /dev/null'
-    job = {"name": "look", "image": "localhost/primage/base:1", "command": ["sh", "-c", script], "cpu": "50m", "memory": "64Mi"}
+    job = {"name": "look", "image": "primage/base:1", "command": ["sh", "-c", script], "cpu": "50m", "memory": "64Mi"}
     try:
         engine.up(stack, Options(overrides={"job": {**job, "backoff_limit": 0}}))
         ((cluster, ref),) = jobs_of(stack)

@@ -40,7 +40,7 @@ def home(site: LocalSite):
         stack = parse_stack_name("batch/vo.primage.eu.local--home")
         job = {
             "name": "home",
-            "image": "localhost/primage/base:1",
+            "image": "primage/base:1",
             "command": ["sh", "-ceu", f'cd "$HOME"\n{script}'],
             "cpu": "100m",
         }

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NODES = ("front", "worker-1")
 SITE_MACHINES = (*NODES, "hpc")
 RUN = parse_stack_name("batch/vo.primage.eu.local--beside-machines")
-JOB = {"name": "stay", "image": "localhost/primage/base:1", "cpu": "50m", "memory": "32Mi", "backoff_limit": 0}
+JOB = {"name": "stay", "image": "primage/base:1", "cpu": "50m", "memory": "32Mi", "backoff_limit": 0}
 HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu/shared")
 # What kubelet says of pods' cgroups that it takes for its own and cannot remove. "Cleaned up orphaned pod volumes dir" is
 # no complaint: it says so of each pod that has ended.

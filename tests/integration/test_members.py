@@ -33,7 +33,7 @@ def says(site):
 
     def run(whose: str, *command: str) -> str:
         stack = parse_stack_name(f"batch/{whose}vo.primage.eu.local--members")
-        job = {"name": "look", "image": "localhost/primage/base:1", "command": list(command), "cpu": "50m", "memory": "64Mi"}
+        job = {"name": "look", "image": "primage/base:1", "command": list(command), "cpu": "50m", "memory": "64Mi"}
         try:
             engine.up(stack, Options(overrides={"job": {**job, "backoff_limit": 0}}))
             ((cluster, ref),) = jobs_of(stack)
@@ -60,7 +60,7 @@ def test_a_member_has_private_files_and_the_vos_shared_ones(says, cluster):
 
 def test_a_members_queue_is_closed_to_the_others(says, cluster):
     engine, stack = EmbeddedEngine(), parse_stack_name(f"htc/{ONE}_vo.primage.eu.local")
-    consumer = {"image": "localhost/primage/base:1", "command": ["true"], "cpu": "100m", "memory": "64Mi"}
+    consumer = {"image": "primage/base:1", "command": ["true"], "cpu": "100m", "memory": "64Mi"}
     producer = {"arguments": ["a"], "cpu": "100m"}
     try:
         engine.up(

@@ -82,7 +82,7 @@ def test_one_vo_does_not_see_anothers_files(site):
             name = parse_stack_name(f"batch/{vo}.local--isolation")
             job = {
                 "name": "look",
-                "image": "localhost/primage/base:1",
+                "image": "primage/base:1",
                 "command": ["sh", "-c", script],
                 "cpu": "50m",
                 "memory": "32Mi",
@@ -128,7 +128,7 @@ def test_a_node_is_removed_and_joins_again(site, cluster):
     name = parse_stack_name("batch/vo.primage.eu.local--rejoined")
     job = {
         "name": "there",
-        "image": "localhost/primage/base:1",
+        "image": "primage/base:1",
         "command": ["true"],
         "cpu": "50m",
         "memory": "32Mi",

@@ -1,6 +1,7 @@
 """Rules every object of every program keeps, checked on what the programs render."""
 
 import ast
+import json
 from functools import cache
 
 import pytest
@@ -138,6 +139,27 @@ def test_pods_say_what_they_need(objects):
         for container in containers(pod):
             assert {"cpu", "memory"} <= set(container["resources"]["requests"])
             assert {"cpu", "memory"} <= set(container["resources"]["limits"])
+
+
+def test_no_image_is_left_to_a_short_name(objects):
+    """Each of ours is in the site's registry; others were named whole by whoever chose them."""
+    for pod in [*pods(objects), *pods(objects, system=True)]:
+        for container in containers(pod):
+            image = container["image"]
+            assert "." in image.partition("/")[0], image
+            assert not image.startswith(("localhost/", "primage/"))
+
+
+def test_images_are_named_by_digest_once_they_are_pushed(tmp_path):
+    registry, digest = "10.89.77.11:5000", "sha256:" + "1f" * 32
+    names = ("base", "hpc-connector")
+    (tmp_path / "images.json").write_text(
+        json.dumps({f"primage/{name}:1": f"{registry}/primage/{name}@{digest}" for name in names})
+    )
+    options = Options(overrides={"site.images.references": str(tmp_path / "images.json")})
+    site = EmbeddedEngine().render(parse_stack_name("local"), options)
+    found = [container["image"] for system in (True, False) for pod in pods(site, system=system) for container in containers(pod)]
+    assert set(found) == {f"{registry}/primage/{name}@{digest}" for name in names}
 
 
 def test_volumes_come_by_claim(objects):

@@ -9,7 +9,16 @@ from primage.errors import PrimageError
 from primage.operations.new_site import NewSite, write_site
 from primage.projects.validation import validate_repository
 
-SITE = NewSite("second", "vo.example.org", 20003, "on-premises", "/etc/primage/second.kubeconfig", "/srv/lake", "/srv/home")
+SITE = NewSite(
+    "second",
+    "vo.example.org",
+    20003,
+    "on-premises",
+    "/etc/primage/second.kubeconfig",
+    "/srv/lake",
+    "/srv/home",
+    "registry.example.org:5000",
+)
 
 
 @pytest.fixture
@@ -41,6 +50,7 @@ def test_a_site_that_is_there_is_not_overwritten(checkout):
         ("kind", "moon"),
         ("datalake", "not/absolute"),
         ("home", "/srv/lake/in"),
+        ("registry", "https://registry.example.org"),
         ("name", "../x"),
     ],
 )

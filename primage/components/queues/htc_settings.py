@@ -10,7 +10,7 @@ from primage.components.jobs.batch_settings import ContainerSettings
 from primage.contract.outputs import Quantity, Settings
 
 NAME = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
-QUEUE_IMAGE = "localhost/primage/queue:1"
+QUEUE_IMAGE = "primage/queue:1"
 
 
 class ProducerSettings(Settings):

@@ -54,7 +54,7 @@ class WebSettings(SessionSettings):
     """NGINX showing a folder of files: any image with a shell and nginx."""
 
     name: str = Field(default="web", pattern=NAME, description="Name of the session.")
-    image: str = Field(default="localhost/primage/web:1", min_length=1, description="Container image with nginx (images/web).")
+    image: str = Field(default="primage/web:1", min_length=1, description="Container image with nginx (images/web).")
     cpu: Quantity = Field(default="100m", description="Processor cores at most.")
     reserved_cpu: Quantity = Field(default="20m", description="Processor cores kept free for it.")
     memory: Quantity = Field(default="64Mi", description="Main memory, requested and at most.")

@@ -8,15 +8,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from primage.contract.images import OWN
+from primage.local.images.wheels import wheels_dir
 from primage.local.toolchain.versions import COREDNS, ETCD, KUBERNETES, PAUSE
 
-BASE = "localhost/primage/base:1"
-MACHINE = "localhost/primage/machine:1"
-QUEUE = "localhost/primage/queue:1"
-HPC_CONNECTOR = "localhost/primage/hpc-connector:1"
-STUDY = "localhost/primage/study-histology:1"
-KUBE_ROUTER = "localhost/primage/kube-router:1"
-WEB = "localhost/primage/web:1"
+BASE = "primage/base:1"
+MACHINE = "primage/machine:1"
+QUEUE = "primage/queue:1"
+QUEUE_LIBRARIES = "primage/queue-libraries:1"
+HPC_CONNECTOR = "primage/hpc-connector:1"
+HPC_CONNECTOR_LIBRARIES = "primage/hpc-connector-libraries:1"
+STUDY = "primage/study-histology:1"
+STUDY_LIBRARIES = "primage/study-libraries:1"
+KUBE_ROUTER = "primage/kube-router:1"
+WEB = "primage/web:1"
+SCRATCH = ""
+"""What an image is based on that is based on nothing."""
+
+
+def built_as(name: str) -> str:
+    """The reference of an image in buildah's and podman's store on this host."""
+    return f"localhost/{name}" if name.startswith(OWN) else name
 
 
 @dataclass(frozen=True)
@@ -24,27 +36,30 @@ class Image:
     """One image.
 
     Attributes:
-        name: full reference, as manifests and kubeadm name it.
+        name: as settings name it, or as kubeadm does.
         folder: the folder under the repository with its Containerfile.
         files: what the build context holds, by name in it: a file or a folder.
         arguments: build arguments.
-        based_on_base: whether BASE_IMAGE applies.
-        on_nodes: whether cluster nodes need it (an archive is written for them).
+        base: name of the image it is based on, its BASE_IMAGE.
+        on_nodes: whether nodes run it, so that it is pushed to the site's registry.
     """
 
     name: str
     folder: str
     files: dict[str, Path] = field(default_factory=dict)
     arguments: dict[str, str] = field(default_factory=dict)
-    based_on_base: bool = True
+    base: str = BASE
     on_nodes: bool = True
 
     def content_key(self, repository: Path, base_key: str) -> str:
-        """Twelve hex digits that change whenever anything that goes into the image does."""
+        """Twelve hex digits that change whenever anything that goes into the image does; unpacked wheels are named after it."""
         digest = hashlib.sha256()
-        digest.update(json.dumps([self.name, sorted(self.arguments.items()), base_key * self.based_on_base]).encode())
+        digest.update(json.dumps([self.name, sorted(self.arguments.items()), base_key]).encode())
         digest.update((repository / self.folder / "Containerfile").read_bytes())
         for name, path in sorted(self.files.items()):
+            if path.parent == wheels_dir():
+                digest.update(f"{name}/{path.name}".encode())
+                continue
             for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if item.is_file() and "__pycache__" not in item.parts:
                     digest.update(f"{name}/{item.relative_to(path)}".encode())
@@ -67,7 +82,7 @@ def kubernetes_images(tools: Path) -> list[Image]:
             folder="images/kubernetes",
             files={"binary": tools / binary},
             arguments={"BINARY": binary},
-            based_on_base=False,
+            base=SCRATCH,
         )
         for binary, name in named.items()
     ]
@@ -83,7 +98,7 @@ def kubernetes_images(tools: Path) -> list[Image]:
             name=f"registry.k8s.io/coredns/coredns:{COREDNS}",
             folder="images/coredns",
             files={"coredns": tools / "coredns"},
-            based_on_base=False,
+            base=SCRATCH,
         )
     )
     images.append(Image(name=f"registry.k8s.io/pause:{PAUSE}", folder="images/pause"))
@@ -101,17 +116,17 @@ def machine_image(repository: Path) -> Image:
     return Image(name=MACHINE, folder=folder, files={"init.sh": repository / folder / "init.sh"}, on_nodes=False)
 
 
-def base_on_nodes() -> Image:
+def base_image() -> Image:
     """The base itself, which jobs may name as their image."""
     from primage.local.images.base import rootfs_key
 
-    return Image(name=BASE, folder="images/base", arguments={"ROOTFS": rootfs_key()}, based_on_base=False)
+    return Image(name=BASE, folder="images/base", arguments={"ROOTFS": rootfs_key()}, base=SCRATCH)
 
 
-def _contract(repository: Path, folder: str) -> dict[str, Path]:
-    """What a service shares with this package, below `folder`: `primage.contract`, and nothing else of it."""
+def _contract(repository: Path) -> dict[str, Path]:
+    """What a service shares with this package: `primage.contract`, and nothing else of it."""
     package = repository / "primage"
-    return {f"{folder}/primage/contract": package / "contract", f"{folder}/primage/__init__.py": package / "__init__.py"}
+    return {"primage/contract": package / "contract", "primage/__init__.py": package / "__init__.py"}
 
 
 QUEUE_REQUIREMENTS = "services/htc_queue/requirements.txt"
@@ -120,32 +135,37 @@ STUDY_REQUIREMENTS = "apps/study-histology/requirements.txt"
 NOTEBOOK_REQUIREMENTS = "images/notebook/requirements.txt"
 
 
+def connector_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:
+    """The HPC connector: its libraries, and its own code as the last layer."""
+    lib = {"lib": libraries(repository / HPC_REQUIREMENTS)}
+    code = {"hpc_connector": repository / "services" / "hpc_connector" / "hpc_connector", **_contract(repository)}
+    return [
+        Image(HPC_CONNECTOR_LIBRARIES, "images/hpc-connector-libraries", lib, on_nodes=False),
+        Image(HPC_CONNECTOR, "images/hpc-connector", code, base=HPC_CONNECTOR_LIBRARIES),
+    ]
+
+
 def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:
-    """The images of applications and services.
+    """The images of applications and services, each after the one it is based on.
 
     Args:
         libraries: a folder with the libraries that a requirements file pins (images/wheels.py).
     """
     service = repository / "services" / "htc_queue"
-    queue = {
-        "primage-queue/bin": service / "bin",
-        "primage-queue/lib": libraries(repository / QUEUE_REQUIREMENTS),
-        "primage-queue/lib/htc_queue": service / "htc_queue",
-    }
-    study = {
+    queue = {"bin": service / "bin", "htc_queue": service / "htc_queue"}
+    queue_lib = libraries(repository / QUEUE_REQUIREMENTS)
+    study_lib = {
         "site-packages": libraries(repository / STUDY_REQUIREMENTS),
-        "overrides.json": repository / "images" / "study-histology" / "overrides.json",
         "notebook": libraries(repository / NOTEBOOK_REQUIREMENTS),
-        "study_histology": repository / "apps" / "study-histology" / "package" / "study_histology",
+        "queue": queue_lib,
+        "overrides.json": repository / "images" / "study-libraries" / "overrides.json",
     }
-    connector = {
-        "lib": libraries(repository / HPC_REQUIREMENTS),
-        "lib/hpc_connector": repository / "services" / "hpc_connector" / "hpc_connector",
-        **_contract(repository, "lib"),
-    }
+    study = {**queue, "study_histology": repository / "apps" / "study-histology" / "package" / "study_histology"}
     return [
-        Image(name=HPC_CONNECTOR, folder="images/hpc-connector", files=connector),
-        Image(name=QUEUE, folder="images/queue", files=queue),
-        Image(name=STUDY, folder="images/study-histology", files={**study, **queue}),
-        Image(name=WEB, folder="images/web"),
+        *connector_images(repository, libraries),
+        Image(QUEUE_LIBRARIES, "images/queue-libraries", {"lib": queue_lib}, on_nodes=False),
+        Image(QUEUE, "images/queue", queue, base=QUEUE_LIBRARIES),
+        Image(STUDY_LIBRARIES, "images/study-libraries", study_lib, on_nodes=False),
+        Image(STUDY, "images/study-histology", study, base=STUDY_LIBRARIES),
+        Image(WEB, "images/web"),
     ]

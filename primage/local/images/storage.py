@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from primage.paths import cache_dir
 from primage.process import capture
@@ -64,7 +63,14 @@ def image_key(name: str) -> str | None:
     return labels.get("eu.primage.key")
 
 
-def archive_path(name: str, key: str) -> Path:
-    """Where the archive of image `name` with content key `key` is kept, ready for `ctr images import`."""
-    stem = name.split(":")[0].replace("/", "_")
-    return cache_dir() / "images" / f"{stem}-{key}.tar"
+def image_ids() -> dict[str, str]:
+    """The ID of every image of the store, by its names: the digest of its configuration, wherever it is pushed to."""
+    listed = json.loads(capture(["buildah", "images", "--json", "--no-trunc"], env=environment()) or "[]") or []
+    return {name: str(image["id"]).removeprefix("sha256:") for image in listed for name in image.get("names") or []}
+
+
+def remove_archives() -> None:
+    """Remove what earlier versions wrote for nodes to import: several gigabytes that a registry makes superfluous."""
+    for path in (cache_dir() / "images").glob("*.tar"):
+        if not path.name.startswith("rootfs-"):
+            path.unlink()

@@ -17,13 +17,18 @@ STRIPPED_BYTES = 100 * 2**20
 """Libraries above that size lose the names of their inner functions: of jaxlib's 350 MB they are 110."""
 
 
+def wheels_dir() -> Path:
+    """The cache folder with a folder for each locked set of libraries, named after what it holds."""
+    return cache_dir() / "wheels"
+
+
 def unpack_wheels(requirements: Path, log: Path) -> Path:
     """A folder for PYTHONPATH with what `requirements` pins, for the Python that runs this (3.11, as the base's).
 
     Tests that libraries ship are left out: they are a fifth of the size.
     """
     key = hashlib.sha256(requirements.read_bytes() + CUT.encode()).hexdigest()[:12]
-    target = cache_dir() / "wheels" / f"{requirements.parent.name}-{key}"
+    target = wheels_dir() / f"{requirements.parent.name}-{key}"
     if target.is_dir():
         return target
     part = target.with_suffix(".part")

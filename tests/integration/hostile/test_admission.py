@@ -24,7 +24,7 @@ from primage.paths import repository_root
 from primage.projects.project import all_projects, parse_stack_name
 
 SPACE, UID, GID = "member1-at-primage-dot-eu", 40001, 20001
-IMAGE = "localhost/primage/base:1"
+IMAGE = "10.89.77.11:5000/primage/base:1"
 SHARED = Path("/var/lib/primage/local/shared/home/vo.primage.eu/shared")
 OTHER_UID, OTHER_GID = 40002, 20002
 HPC_JOB = "hpc.primage.eu/connector"

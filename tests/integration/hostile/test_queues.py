@@ -91,7 +91,10 @@ def test_a_member_who_writes_into_a_queue_stops_neither_it_nor_its_scaler(tenant
     secret = {"name": "secret", "secret": {"secretName": QUEUE, "defaultMode": 0o440}}
     pod = tenant.pod("hostile-queue", ATTACK, labels=LABELS, volumes=[secret])
     (container,) = pod["spec"]["containers"]
-    container |= {"image": QUEUE_IMAGE, "volumeMounts": [{"name": "secret", "mountPath": "/secret", "readOnly": True}]}
+    container |= {
+        "image": f"10.89.77.11:5000/{QUEUE_IMAGE}",
+        "volumeMounts": [{"name": "secret", "mountPath": "/secret", "readOnly": True}],
+    }
     until(tenant, f"deployment/{QUEUE}-scaler", "jsonpath={.status.availableReplicas}=1")
     until(tenant, "job/words-hostile-producer", "condition=complete")
     said = tenant.says(pod)
