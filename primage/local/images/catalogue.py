@@ -54,7 +54,7 @@ class Image:
     def content_key(self, repository: Path, base_key: str) -> str:
         """Twelve hex digits that change whenever anything that goes into the image does; unpacked wheels are named after it."""
         digest = hashlib.sha256()
-        digest.update(json.dumps([self.name, sorted(self.arguments.items()), base_key]).encode())
+        digest.update(json.dumps([built_as(self.name), sorted(self.arguments.items()), base_key]).encode())
         digest.update((repository / self.folder / "Containerfile").read_bytes())
         for name, path in sorted(self.files.items()):
             if path.parent == wheels_dir():
