@@ -52,11 +52,14 @@ def up(json: Json = False) -> None:
     from primage.paths import log_dir
 
     started = time.monotonic()
-    local_site().up()
+    site = local_site()
+    site.up()
     seconds = round(time.monotonic() - started, 1)
     if json:
-        print_json({"site": "local", "seconds": seconds, "logs": str(log_dir())})
+        print_json({"site": "local", "seconds": seconds, "logs": str(log_dir()), "tools": site.choices})
     else:
+        for choice in site.choices:
+            console().print(choice, highlight=False)
         console().print(f"The local site is up ({seconds} s). Logs: {log_dir()}")
 
 
@@ -95,6 +98,18 @@ def push(
         print_json({"image": image, "reference": reference})
     else:
         console().print(f"Pushed. Name it so in your settings:\n  image: {reference}", highlight=False, soft_wrap=True)
+
+
+@local.command()
+def releases() -> None:
+    """List the official release files that stand in for compiling, by URL: what a mirror holds.
+
+    Example: `primage site local releases | wget --force-directories --input-file=-`
+    """
+    from primage.local.toolchain.official import RELEASES
+
+    for release in RELEASES.values():
+        typer.echo(f"https://{release.place}")
 
 
 @local.command()

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,8 @@ class LocalSite:
     """Its steps, given the repository they are read from."""
 
     repository: Path
+    choices: list[str] = field(default_factory=list)
+    """What was taken from where, in sentences, once it is up."""
 
     def up(self) -> None:
         """Stand the site up, or bring a standing one in line; goes on where an earlier run stopped."""
@@ -100,7 +102,7 @@ class LocalSite:
     def _steps(self) -> list[Step]:
         return [
             Step("packages", "Install Debian packages", self._packages),
-            Step("tools", "Build Kubernetes' tools", self._tools),
+            Step("tools", "Take or build Kubernetes' tools", self._tools),
             Step("base-images", "Build the base and machine images", self._base_images, ["packages"]),
             Step("libraries", "Fetch the applications' libraries", self._libraries),
             Step("software", "Stage the HPC machine's software", self._software, ["libraries"]),
@@ -161,7 +163,7 @@ class LocalSite:
     def _tools(self, log: Path, report: Report) -> None:
         for tools in (KUBERNETES_TOOLS, KUBE_ROUTER_TOOLS):
             report(0.01, tools.describe())
-            tools.build(log, report)
+            tools.build(log, report, self.choices.append)
 
     def _base_images(self, log: Path, report: Report) -> None:
         storage.remove_archives()

@@ -1,8 +1,8 @@
 """Binaries written in Go, built from the sources that go.mod and go.sum pin, into a cache keyed by both.
 
-A registry of prebuilt binaries is not needed, and what is built can be traced to a checksum. Each set has a go.mod of its
-own, since their Kubernetes libraries differ; one `go build` makes a whole set, which shares most of its packages. kubeadm
-and kubelet found on PATH in the right version are used instead of being built.
+Official releases are taken in their place where they are pinned and served (official.py). What is built can be traced to a
+checksum. Each set has a go.mod of its own, since their Kubernetes libraries differ; one `go build` makes a whole set, which
+shares most of its packages. kubeadm and kubelet found on PATH in the right version are used too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from primage.errors import ExitCode, PrimageError
+from primage.local.toolchain import official
 from primage.local.toolchain.versions import KUBE_ROUTER, KUBERNETES, PULUMI, PULUMI_KUBERNETES
 from primage.paths import cache_dir
 from primage.process import capture, run_logged
@@ -85,24 +86,28 @@ class ToolSet:
         if not missing:
             return f"{self.title} {self.version}: in {self.directory}"
         names = ", ".join(tool.name for tool in missing)
-        return f"building {names} ({self.title} {self.version}) from source: not in the cache, not on PATH"
+        return f"{names} ({self.title} {self.version}): not in the cache, not on PATH"
 
-    def build(self, log: Path, on_progress: Callable[[float, str], None]) -> Path:
-        """Build what is missing and return the folder with all of it.
+    def build(
+        self, log: Path, on_progress: Callable[[float, str], None], on_choice: Callable[[str], None] = lambda _: None
+    ) -> Path:
+        """Take what is missing from official releases, or else build it, and return the folder with all of it.
 
         Args:
             log: file that receives the compiler's output.
-            on_progress: called with a fraction (0 to 1) and what is being compiled.
+            on_progress: called with a fraction (0 to 1) and what is being fetched or compiled.
+            on_choice: told in a sentence what was taken from where, and what is built and why.
 
         Raises:
-            PrimageError: Go is missing or too old, a source cannot be fetched, or the compiler fails.
+            PrimageError: a release file is not the pinned one; Go is missing or too old, a source cannot be fetched, or the
+                compiler fails.
         """
-        missing = self.missing()
+        missing = self._take_releases(on_progress, on_choice)
         absent = [script for script in self.scripts if not (self.directory / script.name).is_file()]
         if (missing or absent) and shutil.which("go") is None:
             raise PrimageError(
                 f"Go is not on PATH, and {self.title}'s tools are not built yet",
-                todo="install Go 1.26 or later, then run the same command again",
+                todo="install Go 1.26 or later, or see docs/how-to/take-official-releases.md; then run the same command again",
                 code=ExitCode.UNSUPPORTED,
             )
         if missing:
@@ -110,6 +115,21 @@ class ToolSet:
         for script in absent:
             _install(self._module_folder(script.module) / script.path, self.directory / script.name)
         return self.directory
+
+    def _take_releases(self, on_progress: Callable[[float, str], None], on_choice: Callable[[str], None]) -> list[Tool]:
+        """What is still missing when all has been taken that is pinned and served."""
+        missing = {tool.name: tool for tool in self.missing()}
+        if not missing:
+            return []
+        source = official.source()
+        left = official.take_releases(source, list(missing), self.directory, lambda what: on_progress(0.0, what))
+        taken = [name for name in missing if name not in left]
+        if taken:
+            on_choice(f"{', '.join(taken)}: official releases from {source.server}, with the pinned checksums")
+        if left:
+            reasons = "; ".join(dict.fromkeys(left.values()))
+            on_choice(f"{', '.join(left)}: built from source ({reasons})")
+        return [missing[name] for name in left]
 
     def _compile(self, missing: list[Tool], log: Path, on_progress: Callable[[float, str], None]) -> None:
         staging = self.directory.with_name(f"{self.directory.name}.{os.getpid()}.building")
