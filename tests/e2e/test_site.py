@@ -155,7 +155,7 @@ def test_predictions_equal_those_of_the_same_code_outside_the_cluster(study, tmp
 
 def test_run_again_nothing_changes(study):
     primage("site", "local", "up")
-    for step in ("machines", "cluster", "hpc"):
+    for step in ("machines", "registry", "cluster", "hpc"):
         log = Path(f"/var/lib/primage/log/{step}.log").read_text()
         recap = log[log.rindex("PLAY RECAP") :]
         assert "changed=0" in recap
