@@ -23,6 +23,7 @@ def ensure_images(
 ) -> None:
     """Build the images whose content changed, and the base first; one that another is based on comes before it."""
     keys = {SCRATCH: "", BASE: _ensure_base(repository, log, on_progress)}
+    built = False
     for image in images:
         if image.name in keys:
             continue
@@ -30,6 +31,9 @@ def ensure_images(
         if storage.image_key(built_as(image.name)) != key:
             on_progress(f"building {image.name}")
             _build(image, repository, key, log)
+            built = True
+    if built:
+        _remove_earlier(log)
 
 
 def _ensure_base(repository: Path, log: Path, on_progress: Callable[[str], None]) -> str:
@@ -41,6 +45,11 @@ def _ensure_base(repository: Path, log: Path, on_progress: Callable[[str], None]
         on_progress(f"building {image.name}")
         _build(replace(image, files={"rootfs.tar": rootfs}), repository, key, log)
     return key
+
+
+def _remove_earlier(log: Path) -> None:
+    """What an image was before it was built again; podman leaves alone what a machine was made from."""
+    run_logged(["podman", "image", "prune", "--force"], env=storage.environment(), log=log, timeout_s=TIMEOUT_S)
 
 
 def _build(image: Image, repository: Path, key: str, log: Path) -> None:
