@@ -25,6 +25,7 @@ from primage.local.images.catalogue import (
     KUBE_ROUTER,
     NOTEBOOK_REQUIREMENTS,
     QUEUE_REQUIREMENTS,
+    STUDY,
     STUDY_REQUIREMENTS,
     Image,
     app_images,
@@ -47,6 +48,8 @@ SITE = "local"
 INVENTORY = "playbooks/inventories/local.yml"
 PLAYBOOK_TIMEOUT_S = 20 * 60
 APT_TIMEOUT_S = 15 * 60
+PULL_TIMEOUT_S = 5 * 60
+NODES = ("primage-local-front", "primage-local-worker-1")
 PACKAGES = {
     "binutils": "strip",
     "buildah": "buildah",
@@ -113,6 +116,7 @@ class LocalSite:
             Step("cluster", "Make the cluster", self._cluster, ["kubernetes-images"]),
             Step("hpc", "Make the HPC site", self._playbook("create-hpc"), ["machines"]),
             Step("site", "Bring the site program up", self._site, ["cluster", "app-images"]),
+            Step("study-image", "Have the nodes pull the study's image", self._pull_study, ["cluster", "app-images"]),
             Step("hpc-login", "Connect the VOs to the HPC site", self._hpc_login, ["site", "hpc"]),
         ]
 
@@ -186,6 +190,14 @@ class LocalSite:
     def _build_and_push(self, images: list[Image], log: Path, report: Report) -> None:
         ensure_images(images, repository=self.repository, log=log, on_progress=lambda what: report(0.3, what))
         push_images(images, site_registry(self._registry()), log=log, on_progress=lambda what: report(0.7, what))
+
+    def _pull_study(self, log: Path, report: Report) -> None:
+        """Nodes pull what they run when they run it; this one is a gigabyte, and the study's figures are not to be of that."""
+        reference = push_images([], site_registry(self._registry()), log=log)[STUDY]
+        pull = ["ctr", "--namespace", "k8s.io", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d", reference]
+        for node in NODES:
+            report(0.1, node)
+            run_logged(["podman", "exec", node, *pull], env=storage.environment(), log=log, timeout_s=PULL_TIMEOUT_S)
 
     def _registry(self) -> str:
         """The registry's address, as the site's settings have it."""
