@@ -23,6 +23,7 @@ site = pulumi.get_stack()
 config = load_settings("site", SiteConfig)
 cluster = connection_of(config.cluster)
 label_everything(stack=site, site=site)
+outputs = site_outputs(site, config, cluster)
 pin_images(site, outputs.images)
 
 on_site = pulumi.ResourceOptions(provider=cluster_provider(cluster.kubeconfig, cluster.context))
@@ -76,4 +77,4 @@ for tenant, organisation in zip(tenants(config), organisations, strict=True):
             f"{slug}-hpc", config.hpc, backends, tenant, namespace=organisation.namespace, opts=after(volumes, organisation)
         )
 
-pulumi.export("site", site_outputs(site, config, cluster).model_dump())
+pulumi.export("site", outputs.model_dump())

@@ -18,7 +18,7 @@ VO = "vo-dot-primage-dot-eu"
 BATCH = "batch/vo.primage.eu.local--elsewhere"
 HTC = "htc/vo.primage.eu.local--elsewhere"
 WEB = "web/vo.primage.eu.local--elsewhere"
-SMALL = {"image": "localhost/primage/base:1", "cpu": "100m", "memory": "64Mi"}
+SMALL = {"image": "primage/base:1", "cpu": "100m", "memory": "64Mi"}
 FAILS = {"name": "fails", **SMALL, "command": ["sh", "-c", "echo reading slice 17; exit 7"], "backoff_limit": 0}
 WORDS = {
     "name": "words",
