@@ -103,6 +103,21 @@ def test_each_argument_is_dealt_with_once(queue, tmp_path):
     assert (standing.done, standing.dead, standing.running, standing.finished) == (200, 0, 0, True)
 
 
+def test_an_argument_keeps_its_place_also_through_a_dead_letter(queue):
+    queue.push([b"alveola", b"a/b c", b"carina"])
+    queue.push([b"carina", b"last"])
+    queue.close()
+    leases, _ = queue.take("me", 10, Patience(30, 1), look_for_silent=False)
+    assert [(lease.argument, lease.index) for lease in leases] == [(b"alveola", 0), (b"a/b c", 1), (b"carina", 2), (b"last", 3)]
+    queue.fail("me", leases[2], Patience(30, 1), "why", "tail")
+    assert queue.letters(5)[0].argument == b"carina"
+    assert queue.retry() == 1
+    again, _ = queue.take("me", 10, Patience(30, 1), look_for_silent=False)
+    assert [(lease.argument, lease.index) for lease in again] == [(b"carina", 2)]
+    queue.finish([*leases[:2], leases[3], *again])
+    assert queue.standing().finished
+
+
 HOSTILE = [
     b"'; rm -rf /; echo '",
     b'"quoted" $(id) `id` ${HOME}',

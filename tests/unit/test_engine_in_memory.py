@@ -77,8 +77,6 @@ def also(ref, **more):
 def everything(engine, name):
     """All commands that read a state."""
     return {
-        "status": lambda: engine.status(name),
-        "owned": lambda: engine.owned(name),
         "outputs": lambda: engine.outputs(name),
         "preview": lambda: engine.preview(name, Options()),
         "up": lambda: engine.up(name, Options()),
@@ -110,9 +108,6 @@ def test_an_object_without_the_stacks_label_is_left_alone(cluster, site):
     tampered(cluster, BATCH, also(ref))
     (change,) = engine.preview(BATCH, Options()).refused()
     assert "is not the stack's (written by somebody)" in change.refused
-    assert ("ConfigMap vo-dot-primage-dot-eu/c", "missing", "the one there is not this stack's (written by somebody)") in [
-        *engine.status(BATCH)
-    ]
     for command in ("up", "destroy"):
         with pytest.raises(PrimageError, match="is listed in the stack's state and is not the stack's") as caught:
             everything(engine, BATCH)[command]()
@@ -227,9 +222,8 @@ def test_a_site_is_not_destroyed_where_it_is_not(tiny, cluster, monkeypatch):
     tiny("one", protect=False)
     engine.up(TINY, Options())
     monkeypatch.setenv("PRIMAGE_KUBECONFIG", "/elsewhere")
-    for command in ("status", "owned", "destroy"):
-        with pytest.raises(PrimageError, match="last brought up through"):
-            everything(engine, TINY)[command]()
+    with pytest.raises(PrimageError, match="last brought up through"):
+        engine.destroy(TINY, Options())
 
 
 def test_a_kind_that_no_app_makes_is_refused_before_anything_is_made(cluster, site, monkeypatch):

@@ -28,7 +28,7 @@ def carried(repository, tmp_path):
             shutil.copytree(path, target)
         else:
             shutil.copy(path, target)
-    return tmp_path / "context/lib"
+    return tmp_path / "context"
 
 
 def test_the_connector_needs_nothing_of_primage_but_its_contract(carried, tmp_path):

@@ -19,12 +19,10 @@ from primage.engine.embedded.outputs import kept, read_kept, shown
 from primage.engine.embedded.planner import Planner, judged
 from primage.engine.embedded.removal import Remover
 from primage.engine.embedded.renderer import offline_outputs_for, render
-from primage.engine.embedded.state import Entry, StackState, Status
+from primage.engine.embedded.state import StackState
 from primage.engine.embedded.stores import SecretStore, StateStore, file_store
-from primage.engine.ownership import Owner, whose
 from primage.engine.standing import site_stands
-from primage.kubernetes.readiness import verdict
-from primage.projects.project import StackName, project_of
+from primage.projects.project import StackName
 
 
 class EmbeddedEngine:
@@ -96,32 +94,6 @@ class EmbeddedEngine:
         return render(name, options).outputs
 
     # -- what is there ---------------------------------------------------------------------------------------------
-
-    def status(self, name: StackName) -> list[tuple[str, str, str]]:
-        """Every object the stack owns: its label, `ready`, `waiting`, `failed`, `missing` or `unfinished`, and why."""
-        rows = []
-        owner = Owner.of(name, project_of(name))
-        for entry, cluster in self.owned(name):
-            if entry.ref is None or cluster is None:
-                rows.append((entry.label, str(entry.status), ""))
-                continue
-            live = cluster.get(entry.ref)
-            if live is not None and not owner.owns(live):
-                rows.append((entry.label, "missing", f"the one there is not this stack's ({whose(live)})"))
-                continue
-            if live is None:
-                cleaned = entry.ref.kind == "Job" and entry.status is Status.READY
-                rows.append((entry.label, "ready" if cleaned else "missing", "finished and cleaned up" if cleaned else ""))
-                continue
-            found = verdict(live)
-            rows.append((entry.label, found.state.value, found.detail))
-        return rows
-
-    def owned(self, name: StackName) -> list[tuple[Entry, Cluster | None]]:
-        """What the stack owns, in dependency order, each object with the cluster it is on."""
-        entries = sorted(self.store(name).load().resources.values(), key=lambda e: e.order)
-        cluster = self.cluster_of(name) if entries else None
-        return [(entry, cluster if entry.ref else None) for entry in entries]
 
     def cluster_of(self, name: StackName) -> Cluster:
         """The cluster of a stack's site, as the site's own settings have it."""
