@@ -58,7 +58,7 @@ class StackQueue:
         server = the_one(servers, stack, "queue")
         if server is None:
             raise PrimageError(
-                f"{stack} has no queue: it is not up, or is no high-throughput application",
+                f"{stack} has no queue: it is not up, or is not a high-throughput application",
                 todo=f"run `primage up {stack}`, or name a stack of app htc",
                 code=ExitCode.USAGE,
             )
@@ -117,7 +117,7 @@ class StackQueue:
         return PrimageError(
             f"the queue of {self._stack} does not answer as one does: {why[:300]}",
             where=str(self._pod),
-            todo=f"see what runs in that pod; `primage destroy {self._stack}` and `primage up {self._stack}` make it anew",
+            todo=f"see what runs in that pod; `primage destroy {self._stack}` and `primage up {self._stack}` make a new one",
         )
 
     def _run(self, *arguments: str) -> str:
@@ -137,6 +137,6 @@ class StackQueue:
 
 
 def _queue_of(server: Object) -> str:
-    """The queue that a stack's StatefulSet serves; empty where it is no queue's: a queue's is named after it."""
+    """The queue that a stack's StatefulSet serves; empty where it does not serve one: a queue's is named after it."""
     name = str((server["metadata"].get("labels") or {}).get(LABEL_QUEUE, ""))
     return name if server["metadata"]["name"] == f"{name}-queue" else ""

@@ -78,7 +78,7 @@ class StackSession:
 
 
 def session_of(stack: StackName, engine: Engine, options: Options) -> StackSession:
-    """The stack's session, started anew by `engine` when it has ended.
+    """The stack's session, started again by `engine` when it has ended.
 
     Raises:
         PrimageError: the stack is not up, or is none that is opened in a browser.

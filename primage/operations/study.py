@@ -230,6 +230,6 @@ def _unpack(text: str, out: Path) -> None:
                 missing.remove(member.name)
                 archive.extract(member, out, filter="data")
     except (ValueError, EOFError, zlib.error, tarfile.TarError, gzip.BadGzipFile) as error:
-        raise PrimageError(f"what came is no archive of results: {error}", todo="run `primage study` again") from error
+        raise PrimageError(f"what came is not an archive of results: {error}", todo="run `primage study` again") from error
     if missing:
         raise PrimageError(f"of the study's results are missing: {', '.join(sorted(missing))}", todo="run `primage study` again")

@@ -69,7 +69,7 @@ def test_one_field_of_one_job_is_written(server):
 
 @pytest.mark.parametrize("name", ["", "../secrets/x", "a/b", "a%2fb", "A", "a?b", "a" * 254, "a\n"])
 def test_what_is_no_name_of_a_job_is_refused(server, name):
-    with pytest.raises(QueueError, match="is no name"):
+    with pytest.raises(QueueError, match="is not the name"):
         Job(name, server.account)
 
 

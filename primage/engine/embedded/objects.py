@@ -70,7 +70,7 @@ def differences(before: Object, after: Object, secrets: frozenset[Path] = frozen
 def declared_differences(
     live: Object, declared: Object, manager: str, secrets: frozenset[Path] = frozenset()
 ) -> tuple[FieldChange, ...]:
-    """What of a declaration differs from a live object: fields that the server filled in are no difference.
+    """What of a declaration differs from a live object: fields that the server filled in do not count.
 
     A field that `manager` applied before and that is declared no longer is one.
     """

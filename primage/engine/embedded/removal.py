@@ -122,7 +122,7 @@ class Remover:
             cluster.delete(ref, uid=uid)
         except Refused as refusal:
             raise PrimageError(
-                f"{ref} was not deleted: {refusal.message}", todo="mend what it names, then run the same command again"
+                f"{ref} was not deleted: {refusal.message}", todo="fix what it names, then run the same command again"
             ) from refusal
         wait_gone(cluster, ref, timeout_s=self.timeout_s, report=lambda detail: self.listener(Event(str(ref), "deleting", detail)))
         self.listener(Event(str(ref), "deleted"))

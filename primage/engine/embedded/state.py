@@ -113,7 +113,7 @@ class Entry(Part):
         if self.dynamic is not None and self.type not in PROVIDERS:
             raise ValueError(f"no dynamic provider is known for {self.type or 'an empty type'}")
         if self.ref is not None and self.type.startswith(PREFIX):
-            raise ValueError(f"{self.type} is no object of the cluster")
+            raise ValueError(f"{self.type} is not an object of the cluster")
         return self
 
     @property

@@ -69,7 +69,7 @@ class FileStore:
             raise PrimageError(
                 f"the state of stack {self._stack} cannot be read ({error.strerror})",
                 where=self.where,
-                todo="mend the file's rights",
+                todo="correct the file's permissions",
             ) from error
         return self._form.read(text)
 
@@ -90,7 +90,7 @@ class FileStore:
             raise PrimageError(
                 f"the stack's state cannot be written ({error.strerror}); nothing was sent to the cluster after that",
                 where=self.where,
-                todo="free space or mend the folder's rights, then run the same command again",
+                todo="free space or correct the folder's permissions, then run the same command again",
             ) from error
 
     def text(self, state: StackState) -> bytes:

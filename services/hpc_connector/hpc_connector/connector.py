@@ -63,10 +63,10 @@ class Periods:
     """How long the connector waits for what, seconds; tests shorten them.
 
     Attributes:
-        watch_s: after which the watch of the jobs is begun anew, with a list of all.
+        watch_s: after which the watch of the jobs is started again, with a list of all.
         idle_s: between two looks at a backend where no job is.
         beat_s: between two signs of life.
-        grace_s: how much later than it said a loop may turn before that is no life.
+        grace_s: how much later than it said a loop may turn before the connector counts as dead.
     """
 
     watch_s: float = 290.0

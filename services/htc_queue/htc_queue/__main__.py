@@ -167,7 +167,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{text[:20]!r} is no whole number from {least} to {most}")
+            raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a whole number from {least} to {most}")
         return int(text)
 
     return read
@@ -177,7 +177,7 @@ def _seconds(text: str) -> float:
     """A time that ends, for argparse."""
     found = float(text)
     if not 0 < found <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number of seconds above 0, up to a year")
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a number of seconds above 0, up to a year")
     return found
 
 

@@ -24,7 +24,7 @@ LONGEST_PAUSE_S = 60.0
 
 
 class QueueError(Exception):
-    """What a person can mend: said in one sentence."""
+    """What a person can fix: said in one sentence."""
 
 
 class UnfitError(QueueError):

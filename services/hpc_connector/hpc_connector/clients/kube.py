@@ -47,9 +47,9 @@ class Kube:
         return str(space.metadata.uid)
 
     async def changes(self, watch_s: float) -> AsyncIterator[tuple[str, list[Object]]]:
-        """All jobs (`ALL`, once), then each that changes (`MODIFIED`, `DELETED`), for `watch_s`, to be begun anew then.
+        """All jobs (`ALL`, once), then each that changes (`MODIFIED`, `DELETED`), for `watch_s`, to be started again then.
 
-        The library's watch begins itself anew without a word, for ever, and a connection that is dead is as quiet as a
+        The library's watch restarts itself silently for ever, and a connection that is dead is as quiet as a
         namespace where nothing happens: so the time is kept here.
         """
         end = asyncio.get_running_loop().time() + watch_s

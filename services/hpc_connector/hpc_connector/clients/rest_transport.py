@@ -39,7 +39,7 @@ class RestTransport:
 
     Args:
         owner: what tells this cluster's and namespace's jobs from others' of the same account.
-        credentials: asked anew for every connection.
+        credentials: asked again for every connection.
     """
 
     def __init__(self, backend: Backend, owner: str, credentials: Callable[[], Credentials]) -> None:
@@ -154,7 +154,7 @@ class RestTransport:
         """Copy the outputs here, of which the job has said what they are; what is here already excepted.
 
         Raises:
-            RefusedError: something of what the job names is not there, or is no file in its HOME; the rest is here then.
+            RefusedError: something of what the job names is not there, or is not a file in its HOME; the rest is here then.
         """
         if not request.outputs:
             return

@@ -49,7 +49,7 @@ class ShellTransport:
 
     Args:
         owner: what tells this cluster's and namespace's jobs from others' of the same account.
-        credentials: asked anew for every connection.
+        credentials: asked again for every connection.
     """
 
     def __init__(self, backend: Backend, owner: str, credentials: Callable[[], Credentials]) -> None:
@@ -134,7 +134,7 @@ class ShellTransport:
         """Copy the outputs here, what is here already excepted; goes on where an earlier call was cut off.
 
         Raises:
-            RefusedError: something of what the job names is not there, or is no file in its HOME; the rest is here then.
+            RefusedError: something of what the job names is not there, or is not a file in its HOME; the rest is here then.
         """
         if not request.outputs:
             return

@@ -30,7 +30,7 @@ class Slurmrestd:
 
     Args:
         url: of its server; the token goes there and nowhere else.
-        credentials: asked anew for every connection.
+        credentials: asked again for every connection.
 
     Attributes:
         questions: how often it was asked something.
@@ -75,7 +75,7 @@ class Slurmrestd:
         except (httpx2.HTTPError, OSError) as error:
             raise UnavailableError("Unreachable", f"slurmrestd cannot be reached: {error or type(error).__name__}") from error
         except (ValueError, RecursionError) as error:
-            words = f"slurmrestd answered what is no answer of its, or longer than {JSON_BYTES} bytes: {error}"
+            words = f"slurmrestd answered something that is not its own, or longer than {JSON_BYTES} bytes: {error}"
             raise UnavailableError("HpcUnavailable", readable(words, 300)) from error
         said = readable("; ".join(error.words for error in found.errors or []), 1000)
         if method == "POST" and said and not passes(said):

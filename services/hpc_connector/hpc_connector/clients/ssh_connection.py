@@ -20,7 +20,7 @@ class SshConnection:
     """A login node as one of its users; safe to use from many tasks.
 
     Args:
-        credentials: asked anew for every connection.
+        credentials: asked again for every connection.
         find_root: on a new connection, the folder that holds all jobs' working folders, made where it is not there.
     """
 

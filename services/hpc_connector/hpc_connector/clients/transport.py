@@ -46,7 +46,7 @@ class Transport(Protocol):
         """Copy a job's outputs here, what is here already excepted.
 
         Raises:
-            RefusedError: something of what the job names is not there, or is no file in its HOME; the rest is here then.
+            RefusedError: something of what the job names is not there, or is not a file in its HOME; the rest is here then.
         """
         ...
 

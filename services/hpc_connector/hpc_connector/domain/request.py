@@ -172,7 +172,7 @@ def _paths(values: list[str]) -> tuple[str, ...]:
         path = PurePosixPath(value)
         text = str(path)
         if text == "." or text.startswith(("/", "-")) or ".." in path.parts or "\0" in text or len(text.encode()) > PATH_BYTES:
-            raise RefusedError("Unfit", f"{readable(value, 200)!r} is no path below HOME/private")
+            raise RefusedError("Unfit", f"{readable(value, 200)!r} is not a path below HOME/private")
         found.append(text)
     return tuple(found)
 
@@ -185,7 +185,7 @@ def is_output(path: str, outputs: tuple[str, ...]) -> bool:
 
 def _period(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", text, re.ASCII):
-        raise RefusedError("Unfit", f"monitoring_period {readable(text, 80)!r} is no number of seconds")
+        raise RefusedError("Unfit", f"monitoring_period {readable(text, 80)!r} is not a number of seconds")
     return min(max(1.0, float(text)), LONGEST_PERIOD_S)
 
 

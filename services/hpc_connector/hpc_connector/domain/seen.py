@@ -31,7 +31,7 @@ class Seen:
         why: why it waits, in Slurm's word.
         code: exit status from the result file; None while there is none.
         written: bytes of output so far.
-        unfit: there is a result file, and what is in it is no exit status.
+        unfit: there is a result file, and what is in it is not an exit status.
     """
 
     slurm: str = ""

@@ -36,7 +36,7 @@ class Job:
         account: folder with token, ca.crt and namespace, as Kubernetes projects it.
 
     Raises:
-        QueueError: this is no name of a Job, or no pod of a cluster.
+        QueueError: this is not the name of a Job, or not a pod of a cluster.
     """
 
     def __init__(self, name: str, account: Path = ACCOUNT) -> None:
@@ -49,7 +49,7 @@ class Job:
             raise QueueError(f"`scale` runs in a pod that has a token of its cluster's API ({error!r})") from error
         for part in (name, namespace):
             if not NAME.fullmatch(part):
-                raise QueueError(f"{part[:80]!r} is no name of a Job or a namespace")
+                raise QueueError(f"{part[:80]!r} is not the name of a Job or a namespace")
         self._path = f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
 
     def parallelism(self) -> int | None:
@@ -62,7 +62,7 @@ class Job:
             ended = any(c["type"] in {"Complete", "Failed"} and c["status"] == "True" for c in conditions)
             return None if ended or job["metadata"].get("deletionTimestamp") else int(job["spec"]["parallelism"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ApiError(f"the API server's answer is no job {self.name}: {error!r}") from error
+            raise ApiError(f"the API server's answer is not job {self.name}: {error!r}") from error
 
     def scale(self, parallelism: int) -> None:
         """Have another number of consumers."""
@@ -100,5 +100,5 @@ class Job:
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
-            raise ApiError(f"the API server's answer about job {self.name} is no object of at most {MOST_BYTES} bytes")
+            raise ApiError(f"the API server's answer about job {self.name} is not an object of at most {MOST_BYTES} bytes")
         return found
