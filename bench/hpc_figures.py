@@ -22,6 +22,7 @@ from primage.clients.cluster import Cluster, Ref
 from primage.clients.ssh import LoginNode
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
+from primage.operations.site import usual_site
 from primage.paths import local_site_dir
 from primage.projects.project import parse_stack_name
 
@@ -168,7 +169,7 @@ def _job(number: int) -> dict[str, object]:
 def figures() -> dict[str, float]:
     """All of them, by name."""
     engine = EmbeddedEngine()
-    cluster = engine.default_cluster()
+    cluster = usual_site().cluster
     engine.destroy(STACK, Options())
     return {**overheads(engine, cluster), **in_flight(cluster)}
 

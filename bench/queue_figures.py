@@ -21,7 +21,7 @@ from primage.engine.embedded.engine import EmbeddedEngine
 from primage.kubernetes.waiting import pods_of, wait_gone, wait_ready
 from primage.local.images import storage
 from primage.local.images.catalogue import BASE, QUEUE
-from primage.operations.site import site_handle
+from primage.operations.site import site_handle, usual_site
 from primage.process import capture
 from primage.projects.project import parse_stack_name
 
@@ -212,7 +212,7 @@ def speedup(engine: EmbeddedEngine, cluster: Cluster) -> dict[str, float]:
 def figures() -> dict[str, float]:
     """All of them, by name."""
     engine = EmbeddedEngine()
-    cluster = engine.default_cluster()
+    cluster = usual_site().cluster
     engine.destroy(STACK, Options())
     found = {"htc_overhead_s": overhead(engine), **speedup(engine, cluster), **rates(), "indexed_job_per_s": indexed_job(cluster)}
     return {**found, "queue_processes_over_indexed_job": round(found["queue_processes_per_s"] / found["indexed_job_per_s"], 1)}

@@ -24,6 +24,7 @@ from primage.clients.cluster import Cluster, Ref
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.kubernetes.waiting import pods_of, wait_gone
+from primage.operations.site import usual_site
 from primage.projects.project import parse_stack_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,7 +93,7 @@ def bare_job(cluster: Cluster, manifest: dict[str, object]) -> tuple[float, floa
 def job_figures() -> dict[str, float]:
     """Jobs through the engine and bare ones, in turn, so that a slow moment hits both."""
     engine = EmbeddedEngine()
-    cluster = engine.default_cluster()
+    cluster = usual_site().cluster
     stack = parse_stack_name("batch/vo.primage.eu.local--bench")
     job = {"name": "bare", "image": "primage/base:1", "command": ["sh", "-c", SCRIPT], "cpu": "100m", "memory": "32Mi"}
     (manifest,) = engine.render(stack, Options(overrides={"job": job}))

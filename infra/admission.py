@@ -120,6 +120,12 @@ SHAPES = (
                 "object.spec.?volumeClaimTemplates.orValue([]).all(c, c.?metadata.?finalizers.orValue([]).size() == 0)",
                 "claims have no finalizers but Kubernetes' own. Leave metadata.finalizers out of volumeClaimTemplates",
             ),
+            # A controller of the system's makes the claims, and the policies do not bind it.
+            Rule(
+                "object.spec.?volumeClaimTemplates.orValue([]).all(c, "
+                f"!('{names.LABEL_MADE_BY}' in c.?metadata.?labels.orValue({{}})))",
+                f"label {names.LABEL_MADE_BY} marks what the site made. Leave it out of volumeClaimTemplates",
+            ),
         ),
     ),
     Shape(

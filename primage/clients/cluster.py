@@ -24,6 +24,9 @@ MOST_PRINTED = 16 * 1024 * 1024
 """Bytes that are taken from a command in a pod: whoever made the pod decides what it prints."""
 LONGEST_LINE = 16 * 1024
 MOST_LOG = 32 * 1024 * 1024
+PAGE = 100
+"""Objects in one answer; each may have more than a megabyte."""
+MOST_OBJECTS = 20_000
 """Bytes that are taken of a pod's log: as many as its lines ask for, if none is longer than a container's runtime makes them."""
 
 
@@ -138,12 +141,30 @@ class Cluster:
             if refusal.status != 404:
                 raise
 
-    def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
-        """Objects of a kind, in one namespace or in all."""
-        query = [("labelSelector", labels)] * bool(labels) + [("fieldSelector", fields)] * bool(fields)
+    def list(
+        self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "", most: int = MOST_OBJECTS
+    ) -> list[Object]:
+        """Objects of a kind, in one namespace or in all, asked for in pages.
+
+        Raises:
+            PrimageError: there are more than `most`, which whoever may make them decides.
+        """
+        query = [("limit", str(PAGE))] + [("labelSelector", labels)] * bool(labels) + [("fieldSelector", fields)] * bool(fields)
         path = self._path(Ref(api_version, kind, "", namespace))
-        items = self._call("GET", path, query).get("items", [])
-        return [{"apiVersion": api_version, "kind": kind, **item} for item in items]
+        found: list[Object] = []
+        begun = ""
+        while True:
+            page = self._call("GET", path, query + [("continue", begun)] * bool(begun))
+            found += page.get("items", [])
+            begun = str(page.get("metadata", {}).get("continue") or "")
+            if len(found) > most:
+                which = " ".join([f"in {namespace}"] * bool(namespace) + [f"with {labels}"] * bool(labels))
+                raise PrimageError(
+                    f"there are more than {most} {kind} objects {which}".rstrip(),
+                    todo="see who makes them: `kubectl get` lists them page by page",
+                )
+            if not begun:
+                return [{"apiVersion": api_version, "kind": kind, **item} for item in found]
 
     def watch(self, ref: Ref, *, timeout_s: int) -> Iterator[Object | None]:
         """The object each time it changes, starting with how it is now; None when it is deleted.

@@ -15,7 +15,7 @@ from primage.clients.cluster import Cluster, Object, Ref
 from primage.components.dynamic_providers import UNNAMED
 from primage.errors import PrimageError
 
-MANAGER = "primage-credentials"
+MANAGER = names.CREDENTIALS_MANAGER
 
 
 class GeneratedSecret(Resource):

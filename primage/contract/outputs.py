@@ -1,6 +1,6 @@
 """The site contract: what a site's stack outputs and apps rely on, and the base of every settings model.
 
-Exported under the one output name `site`, so that the whole of it is typed on both sides (tests/unit/test_contract.py).
+Exported under the one output name `site`, so that the whole of it is typed on both sides (tests/unit/test_programs.py).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Change:
         label: what a person calls it: `ConfigMap vo-dot-primage-dot-eu/primage-configmap`.
         action: what happens to it.
         fields: for an update, every field that changes; secrets are masked.
-        reason: for a replacement, the API server's own words.
+        reason: why, where more than the fields tells it.
         refused: why `up` and `destroy` refuse all of it rather than do this; empty when they do it.
         protected: whether they refuse it because it is protected.
     """
@@ -132,13 +132,13 @@ class Options:
 
 
 class Engine(Protocol):
-    """Brings what a stack's program declares about."""
+    """Makes a stack what its program declares."""
 
     def preview(self, name: StackName, options: Options) -> Result:
         """What `up` would change; nothing is changed."""
 
     def up(self, name: StackName, options: Options) -> Result:
-        """Bring it about, wait until it is ready, remove what left the program."""
+        """Apply it, wait until it is ready, remove what left the program."""
 
     def destroy(self, name: StackName, options: Options) -> Result:
         """Remove everything the stack owns."""

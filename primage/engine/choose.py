@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from enum import StrEnum
 
+from primage.engine import moved
 from primage.engine.api import Engine
 from primage.errors import ExitCode, PrimageError
+from primage.projects.project import StackName
 
 
 class EngineKind(StrEnum):
@@ -33,3 +35,8 @@ def choose_engine(kind: EngineKind) -> Engine:
     from primage.engine.embedded.engine import EmbeddedEngine
 
     return EmbeddedEngine()
+
+
+def engine_of(name: StackName) -> EngineKind:
+    """The engine that has a stack whose state is on this machine: the embedded one, until it is moved to Pulumi's."""
+    return EngineKind.PULUMI if moved.aside(name).exists() else EngineKind.EMBEDDED

@@ -1,4 +1,4 @@
-"""What is left of a stack that went from the embedded engine to Pulumi's: its state, kept aside and believed no more."""
+"""What is left of a stack that went from the embedded engine to Pulumi's: its state, kept aside and no longer believed."""
 
 from __future__ import annotations
 

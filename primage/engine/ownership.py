@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from primage.clients.cluster import Object, Ref
-from primage.names import LABEL_APP, LABEL_SITE, LABEL_STACK, stack_label
+from primage.names import CREDENTIALS_MANAGER, LABEL_APP, LABEL_SITE, LABEL_STACK, stack_label
 from primage.projects.project import Project, StackName
 
 APP_KINDS = frozenset(
@@ -49,7 +49,6 @@ SITE_KINDS = frozenset(
 """What the site program makes: where its objects are looked for."""
 STATE_TYPE = "primage.eu/state"
 """Type of the Secrets that the embedded engine keeps the state of runs in: the engine's, not the stack's."""
-CREDENTIALS_MANAGER = "primage-credentials"
 MAX_MANAGER = 128
 
 

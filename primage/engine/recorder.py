@@ -42,6 +42,7 @@ class Recorder:
     read_outputs: ReadOutputs
 
     resources: list[dict[str, Any]] = field(default_factory=list)
+    _root: str = ""
     _urns: dict[str, str] = field(default_factory=dict)
     _providers: dict[str, str] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
@@ -146,7 +147,10 @@ class Recorder:
             self._refused.append(f"{entry.label} has secrets that the embedded engine did not keep")
             return Registered("", properties)
         secrets = registration.inputs.secrets
-        outputs = {**properties, **kept.outputs}
+        # Whoever may write in a run's namespace may write its state, and Pulumi executes what `__provider` holds: what the
+        # program declares wins, and nothing of Pulumi's own is taken from the state.
+        known = {key: value for key, value in kept.outputs.items() if not key.startswith("__")}
+        outputs = {**known, **properties}
         provider = self._default(PYTHON_PROVIDER, registration.version)
         self._note(registration, marked(properties, secrets), id=kept.id, outputs=marked(outputs, secrets), provider=provider)
         return Registered(kept.id, outputs)
@@ -186,7 +190,7 @@ class Recorder:
         return known
 
     def _add(self, type_: str, name: str, *, parent: str = "", custom: bool = True, **more: Any) -> str:
-        above = parent.split("::")[2] if parent and parent != getattr(self, "_root", "") else ""
+        above = parent.split("::")[2] if parent and parent != self._root else ""
         place = f"urn:pulumi:{self.name.stack}::{self.project.name}"
         urn = f"{place}::{above}${type_}::{name}" if above else f"{place}::{type_}::{name}"
         owned = {"parent": parent} if parent else {}
@@ -195,10 +199,19 @@ class Recorder:
 
 
 def marked(value: Any, secrets: frozenset[Path] | set[Path], path: Path = ()) -> Any:
-    """Plain data as Pulumi's state has it, with what is secret marked so; Pulumi encrypts it when it is imported."""
+    """Plain data as Pulumi's state has it, with what is secret marked so; Pulumi encrypts it when it is imported.
+
+    Raises:
+        PrimageError: the data has a mark of Pulumi's, which only Pulumi may make.
+    """
     if path in secrets:
         return {SIGNATURE: SECRET, "plaintext": json.dumps(value)}
     if isinstance(value, dict):
+        if SIGNATURE in value:
+            raise PrimageError(
+                f"an object has a key that only Pulumi may use, at {'.'.join(map(str, path)) or 'its top'}: {SIGNATURE}",
+                todo="find out who wrote it, and remove it; nothing was moved",
+            )
         return {key: marked(item, secrets, (*path, key)) for key, item in value.items()}
     if isinstance(value, list):
         return [marked(item, secrets, (*path, index)) for index, item in enumerate(value)]

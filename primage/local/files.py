@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from primage.errors import PrimageError
+from primage.names import SITE_PROJECT
 from primage.paths import home_dir, local_site_dir, log_dir, state_dir
 from primage.projects.project import parse_stack_name
-
-SITE_PROJECT = "primage"
 
 
 def remove_files(site: str, logs: Iterable[str]) -> None:

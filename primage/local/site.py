@@ -134,9 +134,9 @@ class LocalSite:
         """Remove machines, network, mounts and files; caches stay, and so does all that belongs to other sites."""
         require_host()
         with self._lock():
-            run_logged(
-                self._ansible("remove-local-site"), cwd=self.repository, log=log_dir() / "down.log", timeout_s=PLAYBOOK_TIMEOUT_S
-            ) if shutil.which("podman") else None
+            if shutil.which("podman"):
+                command, log = self._ansible("remove-local-site"), log_dir() / "down.log"
+                run_logged(command, cwd=self.repository, log=log, timeout_s=PLAYBOOK_TIMEOUT_S)
             remove_leftovers()
             remove_files(SITE, [*(f"{step.name}.log" for step in self._steps()), *OTHER_LOGS])
 
@@ -234,7 +234,7 @@ class LocalSite:
 
     def _site(self, log: Path, report: Report) -> None:
         from primage.engine.api import Options
-        from primage.engine.embedded.engine import EmbeddedEngine
+        from primage.engine.choose import choose_engine, engine_of
 
         with log.open("a") as stream:
 
@@ -242,7 +242,8 @@ class LocalSite:
                 report(0.5, f"{event.label} {event.state}")
                 print(event, file=stream)
 
-            result = EmbeddedEngine().up(StackName(SITE), Options(listener=follow))
+            name = StackName(SITE)
+            result = choose_engine(engine_of(name)).up(name, Options(listener=follow))
             print(json.dumps(result.as_dict(), default=str), file=stream)
 
     def push(self, image: str, name: str) -> str:

@@ -10,10 +10,9 @@ from primage.clients.slurmrestd import slurm_release
 from primage.clients.ssh import LoginNode
 from primage.contract.hpc import backend_object
 from primage.errors import ExitCode, PrimageError
-from primage.names import LABEL_MADE_BY, MADE_BY_SITE, namespace_for
+from primage.names import CREDENTIALS_MANAGER, LABEL_MADE_BY, MADE_BY_SITE, namespace_for
 from primage.operations.site import site_handle
 
-MANAGER = "primage-credentials"
 LOGIN_TIMEOUT_S = 60
 SAY = "command -v sbatch > /dev/null && sinfo --version && id -un"
 
@@ -101,7 +100,7 @@ def login(site: str, vo: str, backend: str, given: Login, *, member: str = "", t
             "labels": {"primage.eu/backend": backend, LABEL_MADE_BY: MADE_BY_SITE},
         },
     }
-    standing.cluster.apply(secret, manager=MANAGER, force=True)
+    standing.cluster.apply(secret, manager=CREDENTIALS_MANAGER, force=True)
     return said
 
 

@@ -21,6 +21,7 @@ from primage.projects.project import StackName
 LOOK_EVERY_S = 1.0
 LONGEST_S = 86_400
 MOST_PODS = 50
+MOST_OF_A_JOB = 512 * 2**20
 MOST_AT_A_TIME = 3_000_000
 # Attempts are numbered files, each complete before the next begins: one after the other they only ever grow. Whoever owns HOME can
 # put anything there: only plain files with a number are read. As text, so that the next piece begins at the right byte.
@@ -107,6 +108,12 @@ def _from_home(cluster: Cluster, job: Ref, folder: str, *, follow: bool) -> Iter
             if piece:
                 yield text.decode(piece)
                 said += len(piece)
+                if said > MOST_OF_A_JOB:
+                    raise PrimageError(
+                        f"the output of {job} goes on after {MOST_OF_A_JOB >> 20} MiB, more than the connector keeps",
+                        where=f"HOME/private/{folder}",
+                        todo="copy those files with `primage cp`",
+                    )
             elif ended:
                 return
             else:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
@@ -20,29 +20,35 @@ TOOL = "primage-queue"
 STACK_MANAGER = "primage-scale"
 
 
-class _Standing(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 
-    pushed: int
-    waiting: int
-    running: int
-    done: int
-    dead: int
+
+class _Said(BaseModel):
+    """What a queue's pod answers, which whoever may enter the pod decides."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class _Standing(_Said):
+    pushed: Count
+    waiting: Count
+    running: Count
+    done: Count
+    dead: Count
     closed: bool
     finished: bool
-    rate: float
-    eta_s: float | None
-    consumers: int
+    rate: Amount
+    eta_s: Amount | None
+    consumers: Count
 
 
-class _Letter(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
-
+class _Letter(_Said):
     argument: str
     error: str
     tail: str
-    tries: int
-    at: float
+    tries: Count
+    at: Amount
 
 
 class StackQueue:

@@ -17,6 +17,8 @@ from primage.operations.site import SiteHandle, site_handle
 from primage.projects.project import StackName, project_of
 
 JOB = ("batch/v1", "Job")
+MOST_OF_A_KIND = 300
+"""A run has a few objects of each kind, and a site a few hundred."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class StackHandle:
         """
         selector = ",".join(f"{key}={value}" for key, value in self._labels().items())
         try:
-            listed = self.cluster.list(api_version, kind, self.namespace, labels=selector)
+            listed = self.cluster.list(api_version, kind, self.namespace, labels=selector, most=MOST_OF_A_KIND)
         except Refused as refusal:
             if refusal.status == 404:
                 return []

@@ -64,7 +64,7 @@ def parse_address(text: str) -> Address | None:
     """Read an address; None for a path of this machine, which has no colon or begins with `/` or `.`.
 
     Raises:
-        PrimageError: it has a colon and is no address.
+        PrimageError: it has a colon and is not an address.
     """
     place, colon, path = text.partition(":")
     if not colon or text.startswith(("/", ".")):

@@ -13,7 +13,7 @@ from typing import Any
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.engine.embedded.objects import differences
-from primage.engine.embedded.stores import SECRET_TYPE
+from primage.engine.ownership import STATE_TYPE
 from primage.names import LABEL_STACK, stack_label
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +69,7 @@ class Primage:
 def owned(cluster: Cluster, stack: str, kinds: Iterable[tuple[str, str]]) -> dict[Ref, Object]:
     """A stack's objects, found by its label, without what an engine keeps there."""
     found = [obj for kind in kinds for obj in cluster.list(*kind, labels=f"{LABEL_STACK}={stack_label(stack)}")]
-    ours = [obj for obj in found if obj.get("type") != SECRET_TYPE and not obj["metadata"].get("ownerReferences")]
+    ours = [obj for obj in found if obj.get("type") != STATE_TYPE and not obj["metadata"].get("ownerReferences")]
     return {Ref.of(obj): obj for obj in ours}
 
 

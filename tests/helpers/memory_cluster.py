@@ -68,7 +68,9 @@ class MemoryCluster:
         del self.objects[ref]
         self.deleted.append(ref)
 
-    def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
+    def list(
+        self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "", most: int = 0
+    ) -> list[Object]:
         if kind in self.forbidden:
             raise Refused(403, "Forbidden", f"{kind} may not be listed")
         wanted = dict(part.split("=", 1) for part in labels.split(",") if part)

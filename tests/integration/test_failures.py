@@ -168,6 +168,7 @@ def test_a_quota_that_can_never_suffice_and_one_that_is_used_up_are_told(site):
     with pytest.raises(PrimageError, match="deadline of 8 s"):
         engine.up(name, Options(overrides={"job": job}))
     ref = Ref("batch/v1", "Job", "big-quota", "training-dot-primage-dot-eu")
-    assert "exceeded quota" in str(Cluster("/var/lib/primage/local/kubeconfig").list("v1", "Event", ref.namespace))
-    assert explain_object(engine.default_cluster(), ref).state == "failed"
+    cluster = Cluster("/var/lib/primage/local/kubeconfig")
+    assert "exceeded quota" in str(cluster.list("v1", "Event", ref.namespace))
+    assert explain_object(cluster, ref).state == "failed"
     engine.destroy(name, Options())

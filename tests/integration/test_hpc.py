@@ -15,6 +15,7 @@ from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
 from primage.local.site import LocalSite
 from primage.operations.logs import jobs_of, read
+from primage.operations.site import usual_site
 from primage.projects.project import StackName, parse_stack_name
 
 VO = "vo-dot-primage-dot-eu"
@@ -94,7 +95,7 @@ def test_output_is_in_home_while_the_job_runs_and_can_be_followed(engine):
         target=EmbeddedEngine().up, args=(STACK, settings("echo first; while [ ! -e go ]; do sleep 0.2; done; echo last"))
     )
     up.start()
-    until("the job is there", lambda: (engine.default_cluster().get(JOB) or {}).get("status", {}).get("ready"))
+    until("the job is there", lambda: (usual_site().cluster.get(JOB) or {}).get("status", {}).get("ready"))
     ((cluster, ref),) = jobs_of(STACK)
     pieces = read(cluster, ref, follow=True)
     assert next(pieces) == "first\n"
@@ -124,7 +125,7 @@ def test_output_is_in_home_while_the_job_runs_and_can_be_followed(engine):
 def test_why_a_job_fails_is_said(engine, script, more, words):
     with pytest.raises(PrimageError, match=words):
         engine.up(STACK, settings(script, **more))
-    uid = engine.default_cluster().get(JOB)["metadata"]["uid"]
+    uid = usual_site().cluster.get(JOB)["metadata"]["uid"]
     until("nothing is left of it", lambda: not [s for _, s in slurm_jobs(uid) if s in {"PENDING", "RUNNING"}])
     until("its folder is gone", lambda: uid not in on_hpc(f"ls /scratch/{ACCOUNT}/primage"))
     tries = {"echo reading slice 17; exit 3": 2, "kill -9 $$": 1, "sleep 60": 1}.get(script, 1 if "outputs" in more else 0)

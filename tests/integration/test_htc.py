@@ -13,6 +13,7 @@ from primage.errors import PrimageError
 from primage.kubernetes.waiting import pods_of
 from primage.local.images import storage
 from primage.operations.queues import StackQueue
+from primage.operations.site import usual_site
 from primage.process import capture
 from primage.projects.project import parse_stack_name
 
@@ -113,7 +114,7 @@ def batch_says(engine, script):
     try:
         engine.up(stack, Options(overrides={"job": job}))
         ref = Ref("batch/v1", "Job", "look-htc", VO)
-        cluster = engine.default_cluster()
+        cluster = usual_site().cluster
         return cluster.logs(VO, pods_of(cluster, ref)[-1]["metadata"]["name"], tail=10_000)
     finally:
         engine.destroy(stack, Options())

@@ -13,10 +13,12 @@ from primage.components import generated_secret
 from primage.engine.api import Options
 from primage.engine.embedded.clusters import Clusters
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.engine.embedded.state import StackState, Status
-from primage.engine.embedded.stores import FileStore
+from primage.engine.embedded.state import Dynamic, StackState, Status
+from primage.engine.embedded.stores import FileStore, SecretStore
+from primage.engine.embedded.values import SIGNATURE
 from primage.engine.move import move_to_pulumi
 from primage.engine.moved import aside
+from primage.engine.recorder import marked
 from primage.errors import PrimageError
 from primage.paths import state_dir
 from primage.projects.project import StackName, parse_stack_name
@@ -100,6 +102,37 @@ def test_a_stack_is_handed_over_with_its_objects_components_and_secrets(cluster,
     state = Ref("v1", "Secret", "primage-state.htc.trial", SPACE)
     assert {ref: obj for ref, obj in before.items() if ref != state} == cluster.objects, "no object is touched"
     assert not forgotten(calls())
+
+
+def test_code_in_a_state_that_a_tenant_wrote_is_not_handed_to_pulumi(cluster, pulumi, monkeypatch):
+    engine = EmbeddedEngine()
+    engine.up(HTC, Options())
+    load = SecretStore.load
+
+    def hostile(store):
+        state = load(store)
+        for urn, entry in state.resources.items():
+            if entry.dynamic:
+                outputs = {**entry.dynamic.outputs, "__provider": "of a tenant", "namespace": "elsewhere"}
+                theirs = Dynamic.model_construct(id=entry.dynamic.id, inputs=entry.dynamic.inputs, outputs=outputs)
+                state.resources[urn] = entry.model_copy(update={"dynamic": theirs})
+        return state
+
+    monkeypatch.setattr(SecretStore, "load", hostile)
+    calls = pulumi()
+    move_to_pulumi(HTC, Options())
+    made = [resource for resource in imported(calls()).values() if "__provider" in resource.get("outputs", {})]
+    assert len(made) == 1
+    assert made[0]["outputs"]["__provider"] == made[0]["inputs"]["__provider"]
+    assert made[0]["outputs"]["namespace"] == SPACE
+    assert made[0]["outputs"]["generation"]
+    assert Dynamic(outputs={"__provider": "of a tenant", "generation": "1"}).outputs == {"generation": "1"}
+
+
+@pytest.mark.parametrize("value", [{SIGNATURE: SECRET}, {"data": [{"a": {SIGNATURE: "x"}}]}])
+def test_marks_that_only_pulumi_makes_are_refused_in_what_others_wrote(value):
+    with pytest.raises(PrimageError, match="only Pulumi may use"):
+        marked(value, frozenset())
 
 
 def test_what_was_moved_is_kept_aside_and_the_embedded_engine_refuses_it(cluster, pulumi):

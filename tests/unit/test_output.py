@@ -114,8 +114,9 @@ def test_dead_letters_show_what_others_wrote(monkeypatch):
     assert text.count(MARKUP) == 2
 
 
+@pytest.mark.parametrize("raw", [True, False])
 @pytest.mark.parametrize("terminal", [True, False])
-def test_logs_are_text_for_a_person_and_as_they_are_for_a_program(terminal, monkeypatch):
+def test_logs_are_text_unless_a_program_asks_for_them_as_they_are(terminal, raw, monkeypatch):
     from primage.clients.cluster import Ref
     from primage.operations import logs
 
@@ -126,8 +127,8 @@ def test_logs_are_text_for_a_person_and_as_they_are_for_a_program(terminal, monk
     monkeypatch.setattr("sys.stdout", out)
     from primage.cli.logs import logs as command
 
-    command("batch/vo.primage.eu.local")
-    assert out.getvalue() == (r"\x1b[2J\x1b]52;c;aGk=\x07" + "\n10%\n20%\n" if terminal else f"{MOVES}\n10%\r20%\n")
+    command("batch/vo.primage.eu.local", raw=raw)
+    assert out.getvalue() == (f"{MOVES}\n10%\r20%\n" if raw else r"\x1b[2J\x1b]52;c;aGk=\x07" + "\n10%\n20%\n")
 
 
 def test_an_error_shows_what_others_wrote(capsys):

@@ -1,4 +1,4 @@
-"""Bringing about what a program declares: what differs is sent, waited for, and written down before and after."""
+"""Applying what a program declares: what differs is sent, waited for, and written down before and after."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -98,10 +97,6 @@ class EmbeddedEngine:
     def cluster_of(self, name: StackName) -> Cluster:
         """The cluster of a stack's site, as the site's own settings have it."""
         return self._clusters.of(name)
-
-    def default_cluster(self) -> Cluster:
-        """The cluster of the site named by PRIMAGE_SITE, `local` unless it is set."""
-        return self.cluster_of(StackName(os.environ.get("PRIMAGE_SITE", "local")))
 
     def store(self, name: StackName) -> StateStore:
         """Where a stack's state is kept.

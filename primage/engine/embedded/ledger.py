@@ -54,7 +54,7 @@ class Ledger:
             self._store.save(self._state)
 
     def forget(self, entry: Entry) -> None:
-        """It is the stack's no more."""
+        """It is no longer the stack's."""
         with self._guard:
             del self._state.resources[entry.urn]
             self._store.save(self._state)
@@ -88,4 +88,6 @@ def _masked(value: Any, path: Path, secrets: frozenset[Path]) -> Any:
         return MASK
     if isinstance(value, dict):
         return {key: _masked(item, (*path, key), secrets) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, (*path, index), secrets) for index, item in enumerate(value)]
     return value

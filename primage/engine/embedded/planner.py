@@ -93,8 +93,8 @@ class Planner:
         if live is not None and not self.owner.owns(live):
             raise PrimageError(
                 f"{label} exists already and is not this stack's ({whose(live)})",
-                todo="give the resource another name in this stack's settings, or take it out of them; the one that is there is "
-                "left to whom it belongs",
+                todo="give the resource another name in this stack's settings, or take it out of them; the "
+                "existing one is left as it is",
             )
         if declared.has_unknowns:
             action = Action.CREATE if live is None else Action.UPDATE

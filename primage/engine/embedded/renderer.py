@@ -35,7 +35,7 @@ class Renderer:
         return properties_of(declared.obj, preview=True)
 
     def take_dynamic(self, declared: DeclaredDynamic) -> Registered:
-        """It is no object before it is made."""
+        """It has no object until it is made."""
         return declared.registered()
 
 

@@ -73,8 +73,9 @@ class Dynamic(Part):
 
     @field_validator("inputs", "outputs")
     @classmethod
-    def _without_connection(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        return {key: value for key, value in given.items() if key not in CONNECTION}
+    def _plain(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """Without the way to the cluster, and without what Pulumi keeps beside a provider's own properties: code."""
+        return {key: value for key, value in given.items() if key not in CONNECTION and not key.startswith("__")}
 
 
 class Entry(Part):

@@ -22,7 +22,7 @@ def upgraded(body: dict[str, Any], where: str) -> dict[str, Any]:
 
     Raises:
         PrimageError: a dynamic provider of it is none of this repository's.
-        ValueError, KeyError, TypeError, AttributeError: it is no state.
+        ValueError, KeyError, TypeError, AttributeError: it is not a state.
     """
     resources = dict(_entry(urn, raw, where) for urn, raw in body["resources"].items())
     rest = {key: value for key, value in body.items() if key not in {"version", "resources"}}

@@ -25,8 +25,6 @@ from primage.names import LABEL_MANAGED_BY, LABEL_STACK, stack_label
 from primage.paths import state_dir
 from primage.projects.project import StackName, project_of
 
-SECRET_TYPE = STATE_TYPE
-
 
 class StateStore(Protocol):
     """Where one stack's state is kept."""
@@ -155,7 +153,7 @@ class SecretStore:
         metadata: dict[str, Any] = {"name": self._ref.name, "namespace": self._ref.namespace, "labels": labels}
         if self._version:
             metadata["resourceVersion"] = self._version
-        body = {"apiVersion": "v1", "kind": "Secret", "type": SECRET_TYPE, "metadata": metadata, "data": {"state": data}}
+        body = {"apiVersion": "v1", "kind": "Secret", "type": STATE_TYPE, "metadata": metadata, "data": {"state": data}}
         try:
             saved = self._cluster.apply(body, manager="primage-state", force=True)
         except Refused as refusal:
@@ -204,5 +202,5 @@ def unpack(data: Any, most: int) -> bytes:
 
 
 def file_store(name: StackName) -> FileStore:
-    """The store of a stack whose state is in a file on this machine: a site's, or an app's that is no run."""
+    """The store of a stack whose state is in a file on this machine: a site's, or an app's that is not a run."""
     return FileStore(state_dir() / project_of(name).name / f"{name.stack}.json", name)

@@ -149,7 +149,7 @@ def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Imag
     """The images of applications and services, each after the one it is based on.
 
     Args:
-        libraries: a folder with the libraries that a requirements file pins (images/wheels.py).
+        libraries: a folder with the libraries that a requirements file pins (primage/local/images/wheels.py).
     """
     service = repository / "services" / "htc_queue"
     queue = {"bin": service / "bin", "htc_queue": service / "htc_queue"}

@@ -22,7 +22,7 @@ from primage.local.toolchain.versions import COREDNS, ETCD, KUBE_ROUTER, KUBERNE
 from primage.paths import cache_dir
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][A-Za-z0-9./_+-]*)")
-MOST_PINS = 1_000_000
+MOST_CHARACTERS = 1_000_000
 
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
@@ -151,13 +151,15 @@ def read_pins(path: Path) -> dict[str, str]:
         PrimageError: it cannot be read, or a line is not one of `sha256sum`.
     """
     try:
-        lines = path.read_text(encoding="utf-8")[:MOST_PINS].splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+        if len(text) > MOST_CHARACTERS:
+            raise ValueError(f"it has more than {MOST_CHARACTERS} characters")
+    except (OSError, ValueError) as error:
         raise PrimageError(
             f"the pins of release files cannot be read: {error}", where="PRIMAGE_PINS", todo="name a file", code=ExitCode.USAGE
         ) from error
     pins = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         found = _LINE.fullmatch(line)

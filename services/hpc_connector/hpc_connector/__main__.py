@@ -6,7 +6,7 @@ objects say of a backend is believed, since credentials go where this list says.
 
 Seconds, which tests shorten: PRIMAGE_WATCH_S (290), after which the watch of the jobs is started again; PRIMAGE_IDLE_S (300),
 between two looks at a backend without jobs; PRIMAGE_BEAT_S (10), between two touches of the file; PRIMAGE_GRACE_S (30), how much
-later than it said a loop may turn before the file is touched no more.
+later than it said a loop may turn before the file is no longer touched.
 """
 
 from __future__ import annotations

@@ -185,6 +185,10 @@ OBJECTS: dict[str, tuple[Object, str]] = {
     ),
     "a set": (SET, ""),
     "a set's claims with one": (changed(SET, {"spec/volumeClaimTemplates/0/metadata/finalizers": ["x.org/y"]}), "claims have no"),
+    "a set's claims that say the site made them": (
+        changed(SET, {"spec/volumeClaimTemplates/0/metadata/labels": {"primage.eu/made-by": "site"}}),
+        "marks what the site made",
+    ),
     # The connector's annotations.
     **{
         f"a job with the connector's note {note}": (
