@@ -242,6 +242,17 @@ def test_why_a_job_waits_is_told_while_it_waits_and_its_time_is_kept(pulumi, stu
     assert (tmp_path / "interrupted").exists(), "Pulumi is asked to stop, so that it notes what it was at"
 
 
+def test_a_failure_that_pulumis_provider_does_not_notice_ends_the_wait(pulumi, stuck, monkeypatch, tmp_path):
+    failed = {"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": "it failed with status 3"}
+    monkeypatch.setattr(Cluster, "get", lambda *_: {**JOB, "spec": {}, "status": {"failed": 1, "conditions": [failed]}})
+    monkeypatch.setattr(pulumi_watch, "FAILED_S", 0.5)
+    pulumi(NOTHING_LEFT, {"verb": ["preview"]}, {"verb": ["up"], "events": [began()], "hang": True})
+    with pytest.raises(PrimageError, match=r"Job n/j failed: .*status 3") as caught:
+        PulumiEngine().up(SITE, Options(timeout_s=600))
+    assert "correct the cause" in caught.value.todo
+    assert (tmp_path / "interrupted").exists()
+
+
 def test_an_objects_own_time_is_longer_than_that_of_the_command_line(pulumi, stuck, monkeypatch):
     annotated = {**JOB, "metadata": {**JOB["metadata"], "annotations": {"pulumi.com/timeoutSeconds": "3"}}}
     monkeypatch.setattr(pulumi_watch, "PROVIDER_ENDS_S", 0)

@@ -13,7 +13,7 @@ from primage.engine.api import MASK, Action, Change, FieldChange, Options
 from primage.engine.api import Event as Told
 from primage.errors import PrimageError
 from primage.kubernetes.annotations import TIMEOUT, annotation
-from primage.kubernetes.readiness import State, verdict
+from primage.kubernetes.readiness import State, Verdict, verdict
 from primage.kubernetes.waiting import last_event, why
 
 LOOK_S = 2.0
@@ -37,6 +37,8 @@ _ACTIONS = {
 _MADE = frozenset({"create", "create-replacement", "update"})
 _REMOVED = frozenset({"delete", "delete-replaced"})
 _OURS = ("kubernetes:", "pulumi-python:")
+FAILED_S = 10.0
+"""How long Pulumi's provider has to notice a failure itself: of some, such as a pod failure policy's, it never does."""
 _COLOUR = re.compile(r"<\{%[^%]*%\}>")
 _STEP = re.compile(r'\.?([^.\[\]"]+)|\["([^"]+)"\]|\[(\d+)\]')
 
@@ -51,6 +53,8 @@ class _Pending:
     limit_s: float
     since: float
     reason: str = ""
+    failed: Verdict | None = None
+    failed_since: float = 0.0
 
 
 class Watch:
@@ -96,6 +100,8 @@ class Watch:
             for pending in list(self._pending.values()):
                 self._look(pending)
         for pending in self._pending.values():
+            if pending.failed and now - pending.failed_since > FAILED_S:
+                return PrimageError(f"{pending.label} failed: {pending.failed.detail}", todo=pending.failed.todo)
             if now - pending.since > pending.limit_s:
                 return self._overdue(pending)
         if not self._pending and now - self._heard > SILENT_S:
@@ -140,9 +146,13 @@ class Watch:
         if pending.ref is None:
             return
         try:
-            pending.reason = _reason(self._connect(), pending.ref, removed=pending.removed)
+            pending.reason, now = _reason(self._connect(), pending.ref, removed=pending.removed)
         except (PrimageError, Refused):
             return
+        failed = now if now and now.state is State.FAILED else None
+        if failed and not pending.failed:
+            pending.failed_since = time.monotonic()
+        pending.failed = failed
         if pending.reason:
             self._options.listener(Told(pending.label, "deleting" if pending.removed else "waiting", pending.reason))
 
@@ -160,18 +170,18 @@ class Watch:
         )
 
 
-def _reason(cluster: Cluster, ref: Ref, *, removed: bool) -> str:
-    """Why an object is not ready, or not gone; empty when it is, or when nothing is known."""
+def _reason(cluster: Cluster, ref: Ref, *, removed: bool) -> tuple[str, Verdict | None]:
+    """Why an object is not ready, or not gone; empty when it is, or when nothing is known. Of one that is not to go, its state."""
     live = cluster.get(ref)
     if live is None:
-        return "" if removed else "not there yet"
+        return "" if removed else "not there yet", None
     if removed:
         held = ", ".join(live["metadata"].get("finalizers") or [])
-        return f"terminating; held by {held}" if held else "terminating"
+        return f"terminating; held by {held}" if held else "terminating", None
     own = verdict(live)
     if own.state is State.READY:
-        return ""
-    return (why(cluster, ref) or own).detail
+        return "", own
+    return (why(cluster, ref) or own).detail, own
 
 
 def _doing(op: str) -> str:
