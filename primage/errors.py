@@ -47,12 +47,14 @@ class PrimageError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        parts = [self.what.rstrip(".") + "."]
+        # No full stop after lines of output that are quoted at the end.
+        what = self.what if self.what.endswith("\n") else self.what.rstrip(".") + ". "
+        parts = []
         if self.where:
             parts.append(f"Where: {self.where.rstrip('.')}.")
         if self.todo:
             parts.append(f"Next: {self.todo.rstrip('.')}.")
-        return " ".join(parts)
+        return (what + " ".join(parts)).rstrip()
 
     def as_dict(self) -> dict[str, str | int]:
         """The same, for `--json`: keys `what`, `where`, `next`, `exit_code`."""

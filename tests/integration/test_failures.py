@@ -49,7 +49,7 @@ def test_a_job_that_fails_shows_its_last_lines(program):
 
 def test_out_of_memory_is_told(program):
     body = "job('j', 'head -c 200m /dev/zero | tail', resources={'limits': {'memory': '32Mi'}})"
-    refused(program(body), "failed 1 times")
+    refused(program(body), "failed 1 time, as often as it may")
 
 
 def test_a_deadline_is_told(program):
