@@ -11,7 +11,7 @@ from primage.cli.output import Json, console, line, print_json
 
 def why(
     thing: Annotated[
-        str, typer.Argument(metavar="PENDING_THING", help="A stack, or a kind and address such as pod/<namespace>/<name>.")
+        str, typer.Argument(metavar="PENDING_THING", help="A stack, or a kind and address such as pod/NAMESPACE/NAME.")
     ],
     json: Json = False,
 ) -> None:

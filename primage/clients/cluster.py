@@ -88,6 +88,8 @@ class Cluster:
                     yaml.safe_load(kubeconfig), context=context or None, client_configuration=settings
                 )
             else:
+                if kubeconfig and not Path(kubeconfig).expanduser().is_file():
+                    raise FileNotFoundError(f"there is no file {kubeconfig}")
                 config.load_kube_config(kubeconfig or None, context=context or None, client_configuration=settings)
         except (config.ConfigException, OSError) as error:
             raise PrimageError(

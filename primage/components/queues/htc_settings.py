@@ -65,6 +65,10 @@ class ConsumerSettings(ContainerSettings):
             raise ValueError("give either command or call")
         if unknown := set(re.findall(r"[{]([^{}]*)[}]", self.output)) - {"key", "index"}:
             raise ValueError(f"output: {{{unknown.pop()}}} stands for nothing; {{key}} and {{index}} do")
+        if self.output and not re.search(r"{(key|index)}", self.output):
+            raise ValueError("output must contain {key} or {index}: else every argument would overwrite one file")
+        if self.output.startswith("/") or ".." in self.output.split("/"):
+            raise ValueError("output must be a path below HOME/private, without .. and not beginning with /")
         if self.output and (self.call or self.batch > 1):
             raise ValueError("output needs command and batch 1: it is one file per argument")
         return self
