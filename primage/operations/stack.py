@@ -119,12 +119,12 @@ def stack_handle(name: StackName) -> StackHandle:
 
 
 def the_one(found: Iterable[Object], stack: StackName, what: str) -> Object | None:
-    """The only one of what was found; None where there is none.
+    """The only one of what was found; None where there is none. What is being deleted does not count: another may have replaced it.
 
     Raises:
         PrimageError: there are several, so that one of them is somebody else's.
     """
-    every = list(found)
+    every = [obj for obj in found if not obj["metadata"].get("deletionTimestamp")]
     if len(every) > 1:
         named = ", ".join(str(Ref.of(obj)) for obj in every)
         raise PrimageError(

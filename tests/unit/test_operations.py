@@ -328,6 +328,9 @@ def test_the_token_is_never_another_secrets(cluster, engine):
     cluster.put(labelled(NOTEBOOK, kind=("v1", "Secret"), name="robot", labels=private, type="kubernetes.io/service-account-token"))
     assert session_of(NOTEBOOK, engine, Options()).secret.name == "notebook-trial"
     cluster.put(labelled(NOTEBOOK, kind=("v1", "Secret"), name="theirs", labels=private))
+    cluster.objects[Ref("v1", "Secret", "theirs", SPACE)]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert session_of(NOTEBOOK, engine, Options()).secret.name == "notebook-trial", "one that is on its way out does not count"
+    del cluster.objects[Ref("v1", "Secret", "theirs", SPACE)]["metadata"]["deletionTimestamp"]
     with pytest.raises(PrimageError, match="more than one session"):
         session_of(NOTEBOOK, engine, Options())
 
