@@ -90,7 +90,8 @@ def _send(here: socket.socket, there: Any) -> None:
     try:
         while data := here.recv(CHUNK):
             there.send_binary(DATA + data)
-        there.close()
+        # Not `close`, which waits for the answer: the other thread reads, and two readers would share one stream.
+        there.send_close()
     except (WebSocketException, OSError) as error:
         log.debug("a forwarded connection ended: %s", error)
 

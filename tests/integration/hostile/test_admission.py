@@ -330,7 +330,7 @@ ATTEMPTS: dict[str, tuple[tuple[str, ...], str]] = {
     "send jobs elsewhere": (("patch", "configmap", "backend-hpc", "-p", '{"data":{"ENDPOINT":"evil"}}'), "made this object"),
     "give the connector another image": (
         ("set", "image", "deployment/hpc-connector", f"hpc-connector={IMAGE}"),
-        "is the connector's alone",
+        "denied request",  # by two policies, of which the server names either
     ),
     "delete its account": (("delete", "serviceaccount", "hpc-connector"), "made this object"),
     "delete its role's claim": (("delete", "pvc", "home-private"), "made this object"),
