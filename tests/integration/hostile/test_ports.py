@@ -221,18 +221,22 @@ def table(echoes: None, tenant: Tenant) -> list[Place]:
     return found
 
 
+def names(admin: str) -> set[tuple[str, int]]:
+    """Where the cluster's DNS is: its service, and the pods behind it."""
+    pods = json.loads(kubectl("get", "pods", "-n", "kube-system", "-l", "k8s-app=kube-dns", "-o", "json", kubeconfig=admin).stdout)
+    return {(NAMES, 53), *((pod["status"].get("podIP"), 53) for pod in pods["items"])}
+
+
 def allowed(kind: Kind, admin: str) -> set[tuple[str, int]]:
     """What a kind of pod is to reach: DNS, the pods of its own namespace, and with a token the API server."""
     listed = json.loads(kubectl("get", "pods", "-A", "-o", "json", kubeconfig=admin).stdout)["items"]
-    dns = [p["status"].get("podIP") for p in listed if (p["metadata"].get("labels") or {}).get("k8s-app") == "kube-dns"]
     own = [
         p["status"].get("podIP")
         for p in listed
         if p["metadata"]["namespace"] == kind.namespace and "primage.eu/private" not in (p["metadata"].get("labels") or {})
     ]
-    fixed = {(address, 53) for address in [*dns, NAMES]}
     api = {("10.89.77.11", API), ("10.96.0.1", 443)} if kind.token else set()
-    return fixed | api | {(address, 8000) for address in own}
+    return names(admin) | api | {(address, 8000) for address in own}
 
 
 def scan(
@@ -286,7 +290,7 @@ def test_pods_stay_closed_while_kube_router_is_dead(pods, tenant, table):
     on_machine("worker-1", "pkill --signal STOP --exact kube-router")
     try:
         (found,) = scan(pods, kind, table, forever=3.0, node="worker-1").values()
-        assert opened(found) <= {(NAMES, 53)}, "nothing lets a new pod through while kube-router does nothing"
+        assert opened(found) <= names(tenant.admin), "nothing lets a new pod through while kube-router does nothing"
     finally:
         on_machine("worker-1", "pkill --signal CONT --exact kube-router")
     on_machine("worker-1", "pkill --signal KILL --exact kube-router")
