@@ -111,11 +111,11 @@ def test_a_job_of_slurms_that_is_odd_hides_no_other(ask):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"x" * 5000, "no answer"),
-        (b"[" * 5000, "no answer"),
-        (b'{"jobs": 7}', "no answer"),
-        (b"", "no answer"),
-        (b"[]", "no answer"),
+        (b"x" * 5000, "not its own"),
+        (b"[" * 5000, "not its own"),
+        (b'{"jobs": 7}', "not its own"),
+        (b"", "not its own"),
+        (b"[]", "not its own"),
     ],
 )
 def test_an_answer_that_is_none_or_has_no_end_is_something_to_wait_for(ask, monkeypatch, content, words):

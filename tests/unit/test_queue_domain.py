@@ -157,7 +157,7 @@ GOOD = {"name": "a", "producer": {"arguments": ["x"]}, "consumer": {"image": "i"
         ({"producer": {"arguments": ["x"], "files": "a/*"}}, "not arguments and files"),
         ({"consumer": {"image": "i"}}, "give either command or call"),
         ({"consumer": {"image": "i", "command": ["true"], "call": "m:f"}}, "give either command or call"),
-        ({"consumer": {"image": "i", "command": ["true"], "output": "o", "batch": 2}}, "one file per argument"),
+        ({"consumer": {"image": "i", "command": ["true"], "output": "o-{key}", "batch": 2}}, "one file per argument"),
         ({"consumer": {"image": "i", "call": "not a function"}}, "pattern"),
         ({"consumer": {"image": "i", "command": ["true"], "env": {"PRIMAGE_QUEUE": "x"}}}, "PRIMAGE_QUEUE is set by the platform"),
         ({"parallelism": 0}, "0 consumers would stay 0"),

@@ -37,9 +37,9 @@ def test_the_results_arrive(tmp_path):
         (packed(*WHOLE, WHOLE[0]), "is none of"),
         (packed(*WHOLE[:-1], (study.RESULTS[-1], tarfile.REGTYPE, b"x" * 2000)), "too large"),
         (packed(*WHOLE[1:]), "are missing: report.json"),
-        ("not base64", "no archive"),
-        (base64.b64encode(b"x" * 100).decode(), "no archive"),
-        (packed(*WHOLE)[:200], "no archive"),
+        ("not base64", "not an archive"),
+        (base64.b64encode(b"x" * 100).decode(), "not an archive"),
+        (packed(*WHOLE)[:200], "not an archive"),
     ],
     ids=["outside", "absolute", "a link", "twice", "too large", "one missing", "no base64", "no gzip", "half"],
 )
