@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 MACHINE = "primage-local-hpc"
 OTHER_VO = "training-dot-primage-dot-eu"
 OTHER_HOME = Path("/var/lib/primage/local/shared/home/training.primage.eu/private/training.primage.eu")
-WAIT_S = 120
+WAIT_S = 240
 
 
 def on_hpc(script: str, user: str = "root", *, check: bool = True) -> str:
