@@ -63,8 +63,8 @@ PACKAGES = {
 }
 """Debian packages of the host, each with the program that shows it is there."""
 
-OTHER_LOGS = ("down.log", "hpc-known-hosts", "push.log", "study-local.log")
-"""What is written beside the logs of the steps."""
+OTHER_LOGS = ("bench-images.log", "down.log", "hpc-known-hosts", "import-images.log", "push.log", "study-local.log")
+"""What is written beside the logs of the steps, or was by a step that there was once."""
 
 Report = Callable[[float, str], None]
 

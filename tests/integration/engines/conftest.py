@@ -13,7 +13,7 @@ from both_engines import TALLY, Primage
 from pulumi_tools import environment, tools
 
 from primage.local.site import LocalSite
-from primage.paths import home_dir, log_dir
+from primage.paths import home_dir
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,7 +32,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture(scope="session")
 def pulumi_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PATH with Pulumi's engine; built when it is not in the tool cache."""
-    return tools(tmp_path_factory.mktemp("pulumi") / "bin", log_dir() / "pulumi.log")
+    folder = tmp_path_factory.mktemp("pulumi")
+    return tools(folder / "bin", folder / "build.log")
 
 
 @pytest.fixture(scope="session")
