@@ -34,7 +34,7 @@ from primage.local.images.catalogue import (
     kubernetes_images,
     machine_image,
 )
-from primage.local.images.push import push_images, push_own, site_registry
+from primage.local.images.push import known_references, push_images, push_own, site_registry
 from primage.local.images.wheels import unpack_wheels
 from primage.local.leftovers import remove_leftovers
 from primage.local.steps import Step, run_steps
@@ -193,7 +193,7 @@ class LocalSite:
 
     def _pull_study(self, log: Path, report: Report) -> None:
         """Nodes pull what they run when they run it; this one is a gigabyte, and the study's figures are not to be of that."""
-        reference = push_images([], site_registry(self._registry()), log=log)[STUDY]
+        reference = known_references(site_registry(self._registry()))[STUDY]
         pull = ["ctr", "--namespace", "k8s.io", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d", reference]
         for node in NODES:
             report(0.1, node)
@@ -228,7 +228,7 @@ class LocalSite:
         return run
 
     def _cluster(self, log: Path, report: Report) -> None:
-        references = push_images([], site_registry(self._registry()), log=log)
+        references = known_references(site_registry(self._registry()))
         given = {"tools_directory": str(tools_dir()), "network_image": references[KUBE_ROUTER]}
         self._playbook("create-cluster", given)(log, report)
 

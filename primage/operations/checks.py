@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +18,7 @@ from primage.clients.cluster import Cluster, Ref, Refused
 from primage.clients.tls import certificate_end
 from primage.components.queues.htc_settings import QUEUE_IMAGE
 from primage.contract.outputs import SiteOutputs
-from primage.engine.api import Engine, Options
+from primage.engine.api import Engine, Options, Result
 from primage.errors import PrimageError
 from primage.operations.queues import StackQueue
 from primage.operations.site import site_handle
@@ -159,8 +160,18 @@ def _privileged(cluster: Cluster, namespace: str) -> Outcome:
     return False, "a privileged pod would be let in"
 
 
+@contextmanager
+def _run(engine: Engine, name: StackName, key: str, settings: dict[str, Any]) -> Iterator[Result]:
+    """A run of an app, up from nothing; gone again afterwards."""
+    options = Options(overrides={key: settings}, timeout_s=150)
+    engine.destroy(name, options)
+    try:
+        yield engine.up(name, options)
+    finally:
+        engine.destroy(name, options)
+
+
 def _batch(engine: Engine, vo: str, site: str) -> Outcome:
-    stack = StackName(site=site, app="batch", vo=vo, run="check")
     job = {
         "name": "check",
         "image": BASE_IMAGE,
@@ -171,13 +182,8 @@ def _batch(engine: Engine, vo: str, site: str) -> Outcome:
         "backoff_limit": 0,
         "deadline_seconds": 120,
     }
-    options = Options(overrides={"job": job}, timeout_s=150)
-    engine.destroy(stack, options)
-    try:
-        result = engine.up(stack, options)
+    with _run(engine, StackName(site=site, app="batch", vo=vo, run="check"), "job", job) as result:
         return True, f"wrote to HOME, could not write to DATALAKE ({result.seconds:.1f} s)"
-    finally:
-        engine.destroy(stack, options)
 
 
 def _queue(engine: Engine, vo: str, site: str) -> Outcome:
@@ -190,19 +196,13 @@ def _queue(engine: Engine, vo: str, site: str) -> Outcome:
         "consumer": {"image": QUEUE_IMAGE, "bring_queue": False, "command": ["test", "-n"], "cpu": "250m", "memory": "64Mi"},
         "deadline_seconds": 120,
     }
-    options = Options(overrides={"htc": application}, timeout_s=150)
-    engine.destroy(stack, options)
-    try:
-        result = engine.up(stack, options)
+    with _run(engine, stack, "htc", application) as result:
         standing = StackQueue(stack).standing()
         return standing["done"] == 3 and standing["finished"], f"{standing['done']} of 3 arguments done ({result.seconds:.1f} s)"
-    finally:
-        engine.destroy(stack, options)
 
 
 def _hpc(engine: Engine, vo: str, site: str, backend: str) -> Outcome:
     """A job on the HPC machine whose result comes back to HOME; by nobody in particular, not by root."""
-    stack = StackName(site=site, app="hpc", vo=vo, run="check")
     job = {
         "name": "check",
         "host": backend,
@@ -212,10 +212,5 @@ def _hpc(engine: Engine, vo: str, site: str, backend: str) -> Outcome:
         "deadline_seconds": 120,
         "monitoring_period": 2,
     }
-    options = Options(overrides={"job": job}, timeout_s=150)
-    engine.destroy(stack, options)
-    try:
-        result = engine.up(stack, options)
+    with _run(engine, StackName(site=site, app="hpc", vo=vo, run="check"), "job", job) as result:
         return True, f"ran on {backend} and saw DATALAKE ({result.seconds:.1f} s)"
-    finally:
-        engine.destroy(stack, options)

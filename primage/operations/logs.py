@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused
-from primage.components.pods.security import container_security, pod_security
 from primage.contract.hpc import MANAGER, log_folder
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import State, verdict
 from primage.kubernetes.waiting import pods_of, wait_gone, wait_ready
 from primage.names import CLAIM_HOME_PRIVATE, HPC_CONNECTOR
+from primage.operations.helper_pod import helper_pod
+from primage.operations.site import Place
 from primage.operations.stack import stack_handle
 from primage.projects.project import StackName
 
 LOOK_EVERY_S = 1.0
-LONGEST_S = 86_400
 MOST_PODS = 50
 MOST_OF_A_JOB = 512 * 2**20
 MOST_AT_A_TIME = 3_000_000
@@ -138,44 +138,27 @@ def _piece(out: str, job: Ref) -> bytes:
 
 
 def _reader(cluster: Cluster, job: Ref) -> Object:
-    uid, gid, image = _connector(cluster, job.namespace)
-    name = f"logs-{job.name[:40]}-{secrets.token_hex(3)}"
-    amounts = {"cpu": "50m", "memory": "32Mi"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": job.namespace, "labels": {"app.kubernetes.io/managed-by": "primage"}},
-        "spec": {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "activeDeadlineSeconds": LONGEST_S,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": pod_security(uid, gid),
-            "containers": [
-                {
-                    "name": "reader",
-                    "image": image,
-                    "command": ["sleep", str(LONGEST_S)],
-                    "resources": {"requests": amounts, "limits": amounts},
-                    "securityContext": container_security(),
-                    "volumeMounts": [{"name": "home", "mountPath": "/home-private", "readOnly": True}],
-                }
-            ],
-            "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": CLAIM_HOME_PRIVATE}}],
-        },
-    }
+    place, image = _connector(cluster, job.namespace)
+    return helper_pod(
+        f"logs-{job.name[:40]}-{secrets.token_hex(3)}",
+        place,
+        {"name": "reader", "image": image},
+        memory="32Mi",
+        mounts=[{"name": "home", "mountPath": "/home-private", "readOnly": True}],
+        volumes=[{"name": "home", "persistentVolumeClaim": {"claimName": CLAIM_HOME_PRIVATE}}],
+    )
 
 
-def _connector(cluster: Cluster, namespace: str) -> tuple[int, int, str]:
-    """User and group that HOME is written as, and an image with a shell: as the connector of the namespace has them."""
+def _connector(cluster: Cluster, namespace: str) -> tuple[Place, str]:
+    """Whom HOME is written as, and an image with a shell: as the connector of the namespace has them."""
     connector = cluster.get(Ref("apps/v1", "Deployment", HPC_CONNECTOR, namespace))
     if connector is None:
         raise PrimageError(f"namespace {namespace} has no HPC connector", todo="see hpc.backends in the site's file")
     try:
         pod = connector["spec"]["template"]["spec"]
         context = pod["securityContext"]
-        return int(context["runAsUser"]), int(context["runAsGroup"]), str(pod["containers"][0]["image"])
+        place = Place(namespace, int(context["runAsUser"]), int(context["runAsGroup"]))
+        return place, str(pod["containers"][0]["image"])
     except (LookupError, TypeError, ValueError) as error:
         raise PrimageError(
             f"the HPC connector of namespace {namespace} has been changed: it does not say whom it runs as",

@@ -19,16 +19,15 @@ from typing import Any
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.clients.exec_stream import exchange
-from primage.components.pods.security import container_security, pod_security
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.waiting import wait_gone, wait_ready
-from primage.names import CLAIM_DATALAKE, CLAIM_HOME_PRIVATE, CLAIM_HOME_SHARED, LABEL_MANAGED_BY
+from primage.names import CLAIM_DATALAKE, CLAIM_HOME_PRIVATE, CLAIM_HOME_SHARED
+from primage.operations.helper_pod import helper_pod
 from primage.operations.site import Place, site_handle
 from primage.projects.project import StackName, parse_stack_name
 
 VOLUMES = {"private": CLAIM_HOME_PRIVATE, "shared": CLAIM_HOME_SHARED, "datalake": CLAIM_DATALAKE}
 IMAGE = "primage/base:1"
-LONGEST_S = 86_400
 START_S = 120
 CHUNK = 1 << 18
 MOST_FILES = 100_000
@@ -242,29 +241,14 @@ def _script() -> str:
 
 
 def _pod(place: Place, image: str) -> Object:
-    amounts = {"cpu": "50m", "memory": "64Mi"}
-    mounts = [{"name": name, "mountPath": f"/volumes/{name}", "readOnly": name == "datalake"} for name in VOLUMES]
-    claims = [
-        {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": name == "datalake"}}
-        for name, claim in VOLUMES.items()
-    ]
-    container = {
-        "name": "files",
-        "image": image,
-        "command": ["sleep", str(LONGEST_S)],
-        "volumeMounts": mounts,
-        "resources": {"requests": amounts, "limits": amounts},
-        "securityContext": container_security(),
-    }
-    metadata = {"name": f"cp-{secrets.token_hex(4)}", "namespace": place.namespace, "labels": {LABEL_MANAGED_BY: "primage"}}
-    spec = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "activeDeadlineSeconds": LONGEST_S,
-        "terminationGracePeriodSeconds": 0,
-        "securityContext": pod_security(place.uid, place.gid),
-        "containers": [container],
-        "volumes": claims,
-    }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return helper_pod(
+        f"cp-{secrets.token_hex(4)}",
+        place,
+        {"name": "files", "image": image},
+        memory="64Mi",
+        mounts=[{"name": name, "mountPath": f"/volumes/{name}", "readOnly": name == "datalake"} for name in VOLUMES],
+        volumes=[
+            {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": name == "datalake"}}
+            for name, claim in VOLUMES.items()
+        ],
+    )

@@ -7,12 +7,13 @@ and a session.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from documents import copy_checkout
 
 VO = "vo-dot-primage-dot-eu"
 BATCH = "batch/vo.primage.eu.local--elsewhere"
@@ -41,16 +42,8 @@ class SecondCheckout:
     @staticmethod
     def make(folder: Path, kubeconfig: str) -> SecondCheckout:
         """A copy of this checkout, with what is not committed yet, and a home with nothing but the kubeconfig."""
-        checkout, home = folder / "checkout", folder / "home"
-        for made in (checkout, home):
-            made.mkdir()
-        here = Path(__file__).resolve().parents[2]
-        asked = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        listed = subprocess.run(asked, cwd=here, capture_output=True, text=True, check=True).stdout.split("\0")
-        for name in filter(None, listed):
-            if (here / name).is_file():
-                (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(here / name, checkout / name)
+        checkout, home = copy_checkout(Path(__file__).resolve().parents[2], folder / "checkout"), folder / "home"
+        home.mkdir()
         (home / "kubeconfig").write_bytes(Path(kubeconfig).read_bytes())
         return SecondCheckout(
             checkout,

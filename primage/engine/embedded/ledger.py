@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from primage.engine.api import MASK
 from primage.engine.embedded.declaration import Declaration, DeclaredDynamic, DeclaredObject
+from primage.engine.embedded.objects import hidden
 from primage.engine.embedded.outputs import kept
 from primage.engine.embedded.state import Entry, StackState, Status, entry_of
 from primage.engine.embedded.stores import StateStore
-from primage.engine.embedded.values import Decoded, Path
+from primage.engine.embedded.values import Decoded
 
 
 class Ledger:
@@ -40,7 +40,8 @@ class Ledger:
 
     def note_dynamic(self, declared: DeclaredDynamic, id_: str, outputs: dict[str, Any], status: Status) -> None:
         """A dynamic resource got so far. Outputs are kept as the provider gave them: what is secret it must not return in clear."""
-        inputs = _masked(declared.inputs, (), declared.registration.inputs.secrets)
+        secrets = declared.registration.inputs.secrets
+        inputs = hidden(declared.inputs, lambda path, _: any(path[: len(secret)] == secret for secret in secrets))
         self._note(self._entry(declared, status, dynamic={"id": id_, "inputs": inputs, "outputs": outputs}))
 
     def note_deleting(self, entry: Entry) -> None:
@@ -81,13 +82,3 @@ class Ledger:
             retain=retain,
             **more,
         )
-
-
-def _masked(value: Any, path: Path, secrets: frozenset[Path]) -> Any:
-    if any(path[: len(secret)] == secret for secret in secrets):
-        return MASK
-    if isinstance(value, dict):
-        return {key: _masked(item, (*path, key), secrets) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_masked(item, (*path, index), secrets) for index, item in enumerate(value)]
-    return value

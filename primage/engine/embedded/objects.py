@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 from primage.clients.cluster import Object
@@ -23,16 +24,19 @@ def is_secret_path(obj: Object, path: Path, secrets: frozenset[Path]) -> bool:
 
 def masked(obj: Object, secrets: frozenset[Path]) -> Object:
     """A copy with every secret value replaced by `[secret]`."""
-
-    def walk(value: Any, path: Path) -> Any:
-        if isinstance(value, dict):
-            return {key: walk(item, (*path, key)) for key, item in value.items()}
-        if isinstance(value, list):
-            return [walk(item, (*path, index)) for index, item in enumerate(value)]
-        return MASK if is_secret_path(obj, path, secrets) else value
-
-    result: Object = walk(obj, ())
+    result: Object = hidden(obj, lambda path, value: not isinstance(value, dict | list) and is_secret_path(obj, path, secrets))
     return result
+
+
+def hidden(value: Any, secret: Callable[[Path, Any], bool], path: Path = ()) -> Any:
+    """A copy of plain data with `[secret]` in place of what is secret."""
+    if secret(path, value):
+        return MASK
+    if isinstance(value, dict):
+        return {key: hidden(item, secret, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [hidden(item, secret, (*path, index)) for index, item in enumerate(value)]
+    return value
 
 
 def without_server_fields(obj: Object) -> Object:

@@ -75,7 +75,15 @@ def push_images(
             on_progress(f"pushing {image.name}")
             there = _push(built_as(image.name), repository, tag, registry, storage.environment(), log)
         found[image.name] = f"{registry.address}/{repository}@{there.digest}"
-    return _write_down(found, registry.references)
+    return _write_down(found, registry)
+
+
+def known_references(registry: SiteRegistry) -> dict[str, str]:
+    """What was pushed so far, by name; nothing where the file is not there or cannot be read, so that the next push writes it."""
+    try:
+        return parse_references(registry.references.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def push_own(image: str, name: str, registry: SiteRegistry, log: Path) -> str:
@@ -118,15 +126,13 @@ def _split(name: str) -> tuple[str, str]:
     return (repository, tag) if colon else (tag, "latest")
 
 
-def _write_down(found: Mapping[str, str], path: Path) -> dict[str, str]:
+def _write_down(found: Mapping[str, str], registry: SiteRegistry) -> dict[str, str]:
     """Add references to the file: other steps push at the same time."""
     with _guard:
-        try:
-            known = parse_references(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            known = {}
+        known = known_references(registry)
         merged = {**known, **found}
         if merged != known:
+            path = registry.references
             part = path.with_suffix(".part")
             part.write_text(json.dumps(dict(sorted(merged.items())), indent=1) + "\n", encoding="utf-8")
             part.replace(path)
