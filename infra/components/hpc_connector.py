@@ -16,6 +16,8 @@ from primage.contract.hpc import backend_object, describe
 NAME = names.HPC_CONNECTOR
 HOME = "/home-private"
 ALIVE = "/tmp/alive"  # noqa: S108  # inside the container
+START_S = 180
+"""Until it is started anew when it has not come to its loops."""
 SILENT_MINUTES = 2
 """The connector touches the file every ten seconds as long as its loops turn, whether there is anything to do or not."""
 
@@ -117,11 +119,11 @@ class HpcConnector(pulumi.ComponentResource):
                 *({"name": key, "value": value} for key, value in environment.items()),
             ],
             "resources": {"requests": {"cpu": "20m", "memory": "150Mi"}, "limits": {"cpu": "500m", "memory": "150Mi"}},
-            "readinessProbe": {"exec": {"command": ["test", "-e", ALIVE]}, "periodSeconds": 1, "failureThreshold": 30},
+            # A command in a container costs tens of milliseconds of processor time: often only until it has started.
+            "startupProbe": {"exec": {"command": ["test", "-e", ALIVE]}, "periodSeconds": 1, "failureThreshold": START_S},
             "livenessProbe": {
                 "exec": {"command": ["sh", "-c", f'test -n "$(find {ALIVE} -mmin -{SILENT_MINUTES})"']},
                 "periodSeconds": 30,
-                "initialDelaySeconds": 60,
                 "timeoutSeconds": 10,
             },
             "securityContext": container_security(),

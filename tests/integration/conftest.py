@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,18 +23,49 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "primage-engine-test"
 
 
+TOGETHER = {
+    "hostile/": "tenants and HPC",
+    "test_hpc.py": "tenants and HPC",
+    "test_hpc_faults.py": "tenants and HPC",
+    "test_slurmrestd.py": "tenants and HPC",
+    "test_members.py": "tenants and HPC",
+    "engines/": "Pulumi",
+    "test_engine.py": "engine",
+    "test_failures.py": "engine",
+}
+"""Tests that use the same member, HPC account, engine or namespace, and therefore run one after the other; any other file by itself."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the site, and with what it may run side by side; the longest group comes first."""
+    here = ROOT / "tests/integration"
     for item in items:
-        if ROOT / "tests/integration" in item.path.parents:
+        if here in item.path.parents:
+            name = item.path.relative_to(here).as_posix()
+            group = next((group for start, group in TOGETHER.items() if name.startswith(start)), name)
             item.add_marker(pytest.mark.site)
             item.add_marker(pytest.mark.timeout(1200))
+            item.add_marker(pytest.mark.xdist_group(group))
+    order = list(dict.fromkeys(TOGETHER.values()))
+    items.sort(key=lambda item: order.index(group) if (group := _group(item)) in order else len(order))
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    return marker.args[0] if marker else ""
 
 
 @pytest.fixture(scope="session")
-def site(host_before: dict[str, list[str]] | None) -> LocalSite:
-    """The local site, up."""
+def site(site_is_up: Callable[[], None], testrun_uid: str) -> LocalSite:
+    """The local site, up; of processes that test side by side, one brings it up, and the others wait for it."""
     found = LocalSite(ROOT)
-    found.up()
+    done = Path(tempfile.gettempdir()) / f"primage-tests-{testrun_uid}"
+    with done.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            found.up()
+            site_is_up()
+            done.touch()
     return found
 
 

@@ -117,6 +117,7 @@ def test_the_api_server_is_away_from_the_start(program, kubeconfig, tmp_path, mo
     assert refused(program(""), "https://127.0.0.1:9 does not answer").code is ExitCode.UNREACHABLE
 
 
+@pytest.mark.alone
 def test_the_api_server_is_killed_while_a_job_is_waited_for(program):
     killed = threading.Event()
 

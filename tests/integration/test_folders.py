@@ -16,6 +16,8 @@ from primage.errors import PrimageError
 from primage.operations.logs import read
 from primage.projects.project import parse_stack_name
 
+pytestmark = pytest.mark.alone
+
 SITE = parse_stack_name("local")
 SHARED = Path("/var/lib/primage/local/shared")
 NEWCOMER = {"name": "newcomer@primage.eu", "uid": 40009}

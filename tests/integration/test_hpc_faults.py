@@ -4,6 +4,7 @@ import base64
 import hashlib
 import signal
 import subprocess
+import time
 
 import pytest
 from hpc_machine import OTHER_HOME, OTHER_VO, Connector, Jobs, on_hpc, reboot_hpc, slurm_jobs, until
@@ -233,12 +234,13 @@ def test_jobs_of_a_deleted_namespace_or_forced_away_are_cancelled(connector, job
     until("the orphan is cancelled", lambda: [state for _, state in slurm_jobs(uid)] == ["CANCELLED"])
 
 
+@pytest.mark.alone
 def test_rebooted_under_a_job_it_is_tried_again(connector, jobs):
     """The node fails, the job is lost with it, and the next attempt succeeds."""
     connector.start()
     job = start(jobs, script='echo run >> "$SCRATCH_FILE"; [ "$(wc -l < "$SCRATCH_FILE")" = 2 ] || sleep 600')
     until("it runs", lambda: runs() == "1")
-    reboot_hpc()
+    reboot_hpc(time.monotonic())
     jobs.wait(job)
     assert runs() == "2"
     assert jobs.live(job)["status"]["failed"] == 1

@@ -79,6 +79,7 @@ def until(cluster, condition, seconds=90):
     raise AssertionError("it did not come about in time")
 
 
+@pytest.mark.alone
 def test_killed_pods_redis_and_kubelets_lose_nothing(engine, cluster, tmp_path):
     count = 60
     script = 'sleep 0.4; printf "%s\\n" "$1"'

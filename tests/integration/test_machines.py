@@ -20,6 +20,8 @@ from primage.local.images.catalogue import MACHINE
 from primage.process import capture
 from primage.projects.project import parse_stack_name
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).resolve().parents[2]
 NODES = ("front", "worker-1")
 SITE_MACHINES = (*NODES, "hpc")

@@ -8,6 +8,8 @@ from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
 from primage.projects.project import parse_stack_name
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def said(site):

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from primage.clients.cluster import Ref
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
@@ -12,6 +14,8 @@ from primage.local.images import storage
 from primage.operations.checks import run_checks
 from primage.process import capture
 from primage.projects.project import parse_stack_name
+
+pytestmark = pytest.mark.alone
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +140,21 @@ def test_a_process_says_when_it_began_and_how_much_it_did(trained):
     process = json.loads(note.read_text())
     assert process["partitions"] == PARTITIONS
     assert process["began"] < process["ended"]
+
+
+def test_after_training_again_predictions_are_made_anew_though_the_classifier_is_the_same(histology, trained, tmp_path):
+    """As it comes back from an HPC centre: what has the same bytes is left as it was."""
+    out = tmp_path / "study"
+    shutil.copytree(trained, out)
+    os.utime(out / "history.json")
+    before = {path.name: path.read_bytes() for path in (out / "predictions").iterdir()}
+    histology(out, "predict")
+    after = {path.name: path.read_bytes() for path in (out / "predictions").iterdir()}
+    assert before.items() <= after.items()
+    (note,) = after.keys() - before.keys()
+    assert json.loads(after[note])["partitions"] == PARTITIONS
+    histology(out, "report")
+    assert len(json.loads((out / "report.json").read_text())["processes"]["predictions"]) == 1, "none of the earlier training"
 
 
 def test_patches_of_the_idc_set_come_out_as_they_went_in(python, trained, tmp_path):

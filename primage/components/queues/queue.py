@@ -30,6 +30,8 @@ exec redis-server --dir "/data/$GENERATION" --port 0 --tls-port 6379 --tls-auth-
   --aclfile "$SECRETS/users.acl" --appendonly yes --appendfsync always --save '' \
   --maxmemory "$MEMORY" --maxmemory-policy noeviction --proto-max-bulk-len 2mb
 """
+START_S = 600
+"""How long reading its file back may take; an earlier end would begin the reading anew."""
 PROBE = (
     'REDISCLI_AUTH="$(cat "$SECRETS/password")" redis-cli --tls --cacert "$SECRETS/ca.crt" -h localhost --user queue '
     "--no-auth-warning ping | grep -q PONG"
@@ -109,6 +111,7 @@ class Queue(pulumi.ComponentResource):
             "MEMORY": str(int(float(parse_quantity(memory)) * MEMORY_SHARE)),
             **self._environment("localhost"),
         }
+        probe = {"exec": {"command": ["/bin/sh", "-c", PROBE]}, "timeoutSeconds": 5}
         container = {
             "name": "redis",
             "image": QUEUE_IMAGE,
@@ -116,7 +119,9 @@ class Queue(pulumi.ComponentResource):
             "command": ["/bin/sh", "-c", SERVER],
             "env": [{"name": key, "value": value} for key, value in environment.items()],
             "ports": [{"name": "redis", "containerPort": PORT}],
-            "readinessProbe": {"exec": {"command": ["/bin/sh", "-c", PROBE]}, "periodSeconds": 1, "timeoutSeconds": 5},
+            # A command in a container costs tens of milliseconds of processor time: often only until it has started.
+            "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": START_S},
+            "readinessProbe": {**probe, "periodSeconds": 15},
             "resources": {"requests": {"cpu": "100m", "memory": memory}, "limits": {"cpu": "1", "memory": memory}},
             "securityContext": container_security(),
             "volumeMounts": [

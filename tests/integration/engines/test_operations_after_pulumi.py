@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from second_checkout import COMMAND_S, EVERYTHING, STACKS, SecondCheckout
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def there(with_site, kubeconfig, tmp_path_factory):

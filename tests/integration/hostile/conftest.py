@@ -12,7 +12,7 @@ from primage.clients.cluster import Cluster
 from primage.local.site import LocalSite
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tenant(site: LocalSite, kubeconfig: str, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
     """A member with `edit` in their own namespace, by a token of an hour."""
 

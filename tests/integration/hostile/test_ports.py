@@ -19,6 +19,8 @@ from hostile import GID, OTHER_SPACE, SPACE, UID, VO_SPACE, Tenant, kubectl
 
 from primage.local.images import storage
 
+pytestmark = pytest.mark.alone
+
 MACHINES = ("front", "worker-1", "hpc")
 TRAINING = "training-dot-primage-dot-eu"
 API = 6443
@@ -44,11 +46,15 @@ SCAN = textwrap.dedent("""
             except (OSError, asyncio.TimeoutError):
                 return False
     def resolves():
-        try:
-            socket.getaddrinfo("kubernetes.default.svc.cluster.local", 443)
-            return True
-        except OSError:
-            return False
+        # A machine that has just started lets nothing through until kube-router has seen the pod; DNS may be starting as well.
+        end = time.monotonic() + 90
+        while time.monotonic() < end:
+            try:
+                socket.getaddrinfo("kubernetes.default.svc.cluster.local", 443)
+                return True
+            except OSError:
+                time.sleep(1)
+        return False
     async def main():
         targets, found, begun = json.loads(sys.argv[1]), set(), time.monotonic()
         while True:
@@ -168,7 +174,7 @@ class Pods:
             kubeconfig=self._tenant.admin,
         )
 
-    def wait(self, pod: dict[str, Any], path: str, value: str, timeout_s: int = 90) -> None:
+    def wait(self, pod: dict[str, Any], path: str, value: str, timeout_s: int = 180) -> None:
         meta = pod["metadata"]
         done = kubectl(
             "wait",

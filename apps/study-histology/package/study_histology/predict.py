@@ -33,7 +33,7 @@ def predict(out: Path, partition: Path, results: Path) -> Path:
     """
     target = results / partition.with_suffix(".npy").name
     model = out / "model.onnx"
-    if target.is_file() and target.stat().st_mtime >= model.stat().st_mtime:
+    if target.is_file() and target.stat().st_mtime >= _trained_at(out):
         return target
     indices, _ = read_partition(partition)
     network, tests = _trained(model, model.stat().st_mtime_ns)
@@ -44,6 +44,16 @@ def predict(out: Path, partition: Path, results: Path) -> Path:
     write_whole(target, lambda part: np.save(part, classes))
     _record(results)
     return target
+
+
+def _trained_at(out: Path) -> float:
+    """When training ended, by the clock of the files.
+
+    Trained again, the network may have the same bytes, and is then not brought anew from an HPC centre; the history says how long
+    training took, and is another file each time.
+    """
+    model, history = out / "model.onnx", out / "history.json"
+    return max(model.stat().st_mtime, history.stat().st_mtime if history.is_file() else 0.0)
 
 
 def _classes(network: Any, tests: Patches, indices: Any) -> Any:
@@ -92,5 +102,6 @@ def _began() -> float:
 
 
 def processes(results: Path) -> list[dict[str, Any]]:
-    """What the processes that wrote to a folder said of themselves."""
-    return [read_json(path) for path in sorted(results.glob(f"{PROCESS}*.json"))]
+    """What the processes that wrote to a folder since training said of themselves."""
+    since = _trained_at(results.parent)
+    return [read_json(path) for path in sorted(results.glob(f"{PROCESS}*.json")) if path.stat().st_mtime >= since]
