@@ -15,6 +15,8 @@ from primage.components.queues.queue_credentials import QueueCredentials
 from primage.contract.quantities import parse_quantity
 
 PORT = 6379
+START_S = 600
+"""How long Redis may take to listen; its users then wait for as long as it reads its file back."""
 TOOL_FOLDER = "/opt/primage-queue"
 TOOL = f"{TOOL_FOLDER}/bin/primage-queue"
 CREDENTIALS = "/var/run/secrets/primage-queue"
@@ -30,12 +32,6 @@ exec redis-server --dir "/data/$GENERATION" --port 0 --tls-port 6379 --tls-auth-
   --aclfile "$SECRETS/users.acl" --appendonly yes --appendfsync always --save '' \
   --maxmemory "$MEMORY" --maxmemory-policy noeviction --proto-max-bulk-len 2mb
 """
-START_S = 600
-"""How long reading its file back may take; an earlier end would begin the reading anew."""
-PROBE = (
-    'REDISCLI_AUTH="$(cat "$SECRETS/password")" redis-cli --tls --cacert "$SECRETS/ca.crt" -h localhost --user queue '
-    "--no-auth-warning ping | grep -q PONG"
-)
 
 
 class Queue(pulumi.ComponentResource):
@@ -111,7 +107,6 @@ class Queue(pulumi.ComponentResource):
             "MEMORY": str(int(float(parse_quantity(memory)) * MEMORY_SHARE)),
             **self._environment("localhost"),
         }
-        probe = {"exec": {"command": ["/bin/sh", "-c", PROBE]}, "timeoutSeconds": 5}
         container = {
             "name": "redis",
             "image": QUEUE_IMAGE,
@@ -119,9 +114,9 @@ class Queue(pulumi.ComponentResource):
             "command": ["/bin/sh", "-c", SERVER],
             "env": [{"name": key, "value": value} for key, value in environment.items()],
             "ports": [{"name": "redis", "containerPort": PORT}],
-            # A command in a container costs tens of milliseconds of processor time: often only until it has started.
-            "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": START_S},
-            "readinessProbe": {**probe, "periodSeconds": 15},
+            # Only until it listens: a command in the container costs tens of milliseconds of processor time, and a connection
+            # that says nothing is a line in Redis' log.
+            "startupProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1, "failureThreshold": START_S},
             "resources": {"requests": {"cpu": "100m", "memory": memory}, "limits": {"cpu": "1", "memory": memory}},
             "securityContext": container_security(),
             "volumeMounts": [
