@@ -32,8 +32,8 @@ test: $(VENV)/dev ## Run every test; starts the local site if it is not up, and 
 	@[ "$$(id -u)" = 0 ] && [ "$$(uname -s)" = Linux ] || { echo "Error: \`make test\` needs Linux and root, for the local site. Next: use sudo, or run \`make test-unit\`, which needs neither." >&2; exit 6; }
 	$(BIN)/pytest -n 2 tests/unit tests/templates tests/policy
 	@# Side by side what can be, then what nothing may run beside; a failure in one does not hide those in the next.
-	failed=; \
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not alone" tests/integration || failed=1; \
+	failed=; export PRIMAGE_TEST_RUN=$$(date +%s%N); \
+	$(BIN)/pytest -n 2 --dist loadscope -m "not alone" tests/integration || failed=1; \
 	$(BIN)/pytest -m alone tests/integration || failed=1; \
 	$(BIN)/pytest tests/e2e/test_site.py tests/e2e/test_down.py tests/e2e/test_roles.py || failed=1; \
 	[ -z "$$failed" ]

@@ -70,9 +70,9 @@ class StudySettings(Settings):
     test_stride: int = Field(default=1, ge=1, le=50, description="The same for testing.")
     consumers: int = Field(default=4, ge=1, le=1000, description="Consumers of stage htc; the paper's table has 4.")
     test_cpu: Quantity = Field(
-        default="900m",
-        description="Processor cores of a process that tests, be it the batch job or a consumer. It would use one; "
-        "a tenth of each core is left to Kubernetes itself, so that a consumer is as fast as the batch job.",
+        default="850m",
+        description="Processor cores of a process that tests, be it the batch job or a consumer. It would use a whole one; "
+        "the rest is left to Kubernetes itself, so that each consumer is as fast as the batch job.",
     )
     test_memory: Quantity = Field(default="512Mi", description="Main memory of a process that tests.")
     cpu: Quantity = Field(default="1500m", description="Processor cores of the jobs that train and report.")

@@ -99,8 +99,11 @@ def report_error(error: PrimageError, *, as_json: bool) -> None:
         print(f"Error: {plain(str(error))}", file=sys.stderr)
 
 
-def print_result(result: Result, *, done: str) -> None:
-    """The changes, field by field, and a summary line."""
+_DONE = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted", "keep": "kept"}
+
+
+def print_result(result: Result, *, done: str, preview: bool = False) -> None:
+    """The changes, field by field, and a summary line: of what would happen in a preview, else of what has."""
     from rich.text import Text
 
     out = console()
@@ -116,7 +119,8 @@ def print_result(result: Result, *, done: str) -> None:
             out.print(f"    {line(item.path)}: {_short(item.before)} → {_short(item.after)}")
     counts = result.counts()
     same = counts.pop(Action.SAME.value, 0)
-    what = ", ".join(f"{number} to {name}" for name, number in counts.items()) or "nothing to change"
+    told = [f"{number} to {name}" if preview else f"{number} {_DONE[name]}" for name, number in counts.items()]
+    what = ", ".join(told) or ("nothing to change" if preview else "nothing changed")
     out.print(f"{done} {result.stack}: {what}, {same} the same ({result.seconds:.1f} s)")
     if refused := result.refused():
         out.print(f"`up` will refuse and change nothing, because of {len(refused)} of these changes; see above")

@@ -39,7 +39,7 @@ def preview(
     """
     with progress(quiet=json) as listener:
         result = choose_engine(engine).preview(parse_stack_name(stack), _options(config, timeout, listener))
-    print_json(result.as_dict()) if json else print_result(result, done="Preview of")
+    print_json(result.as_dict()) if json else print_result(result, done="Preview of", preview=True)
 
 
 def up(

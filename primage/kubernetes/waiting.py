@@ -184,7 +184,7 @@ def last_event(cluster: Cluster, ref: Ref) -> str:
 
 @dataclass(frozen=True)
 class LastWords:
-    """How the newest pod of something ended.
+    """How the newest pod of something ended; where some have failed, the newest of those.
 
     Attributes:
         ended: its exit status, as part of a sentence; empty where it is not over.
@@ -197,7 +197,9 @@ class LastWords:
 
 def last_words(cluster: Cluster, ref: Ref) -> LastWords:
     """What is known of the end of what an object stands for."""
-    for pod in pods_of(cluster, ref)[-1:] if ref.kind in WITH_PODS else []:
+    pods = pods_of(cluster, ref) if ref.kind in WITH_PODS else []
+    failed = [pod for pod in pods if pod.get("status", {}).get("phase") == "Failed"]
+    for pod in (failed or pods)[-1:]:
         written = cluster.logs(ref.namespace, pod["metadata"]["name"]).strip().splitlines()[-MOST_LINES:]
         return LastWords(_ended(pod), tuple(line[:MOST_SHOWN] for line in written))
     return LastWords()

@@ -34,10 +34,13 @@ config:
     # priority_classes:
     #   - {{name: batch, value: 100, default: true, description: Everything}}
 
-    # HPC centres that jobs may be carried to: see docs/how-to/connect-an-hpc-centre.md.
+    # HPC centres that jobs may be carried to, and the API servers' networks, which the connector of jobs must reach: see
+    # docs/how-to/connect-an-hpc-centre.md.
     # hpc:
     #   backends:
-    #     - {{name: centre, endpoint: login.example.org, vos: [{vo}]}}
+    #     - {{name: centre, endpoint: login.example.org, networks: [192.0.2.0/28], vos: [{vo}]}}
+    # network:
+    #   api_servers: [198.51.100.10/32]
 
     vos:
       - name: {vo}

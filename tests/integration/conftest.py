@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from primage.clients.cluster import Cluster, Ref
 from primage.engine.api import Options
@@ -36,30 +38,28 @@ TOGETHER = {
 """Tests that use the same member, HPC account, engine or namespace, and therefore run one after the other; any other file by itself."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the site, and with what it may run side by side; the longest group comes first."""
-    here = ROOT / "tests/integration"
-    for item in items:
-        if here in item.path.parents:
-            name = item.path.relative_to(here).as_posix()
-            group = next((group for start, group in TOGETHER.items() if name.startswith(start)), name)
-            item.add_marker(pytest.mark.site)
-            item.add_marker(pytest.mark.timeout(1200))
-            item.add_marker(pytest.mark.xdist_group(group))
-    order = list(dict.fromkeys(TOGETHER.values()))
-    items.sort(key=lambda item: order.index(group) if (group := _group(item)) in order else len(order))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what needs the site."""
+    item.add_marker(pytest.mark.site)
+    item.add_marker(pytest.mark.timeout(1200))
 
 
-def _group(item: pytest.Item) -> str:
-    marker = item.get_closest_marker("xdist_group")
-    return marker.args[0] if marker else ""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Hands out whole files, or several together."""
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            name = nodeid.partition("::")[0].removeprefix("tests/integration/")
+            return next((group for start, group in TOGETHER.items() if name.startswith(start)), name)
+
+    return ByGroup(config, log)
 
 
 @pytest.fixture(scope="session")
 def site(site_is_up: Callable[[], None], testrun_uid: str) -> LocalSite:
-    """The local site, up; of processes that test side by side, one brings it up, and the others wait for it."""
+    """The local site, up; of processes that test side by side, or one after the other in `make test`, one brings it up."""
     found = LocalSite(ROOT)
-    done = Path(tempfile.gettempdir()) / f"primage-tests-{testrun_uid}"
+    done = Path(tempfile.gettempdir()) / f"primage-tests-{os.environ.get('PRIMAGE_TEST_RUN', testrun_uid)}"
     with done.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():

@@ -76,11 +76,19 @@ FRONT = "front: {ansible_host: 192.0.2.11}"
         ("worker-1: ", "front: ", "front is in control_plane"),
         ("worker-1: ", "Worker_1: ", "Worker_1 cannot be a node name"),
         ("    cluster:", "    others:", "must hold the groups"),
+        ("10.244.0.0/16", "10.244.0.0", "write an address and a prefix"),
+        ("10.244.0.0/16", "10.244.0.0/24", "every node gets a /24 of it"),
+        ("1{64}", "0" * 64, "still has the example's digest"),
+        ("(?m)(tools_directory: ).*$", r"\1/nowhere", "does not have kubeadm, kubectl, kubelet on this computer"),
     ],
 )
 def test_an_inventory_is_checked_before_a_machine_is_touched(tmp_path, pattern, instead, words):
+    """The example, once a reader has the tools and the digest that it asks for, and with one thing amiss."""
     text = (ROOT / "playbooks/inventories/example.yml").read_text()
-    (tmp_path / "mysite.yml").write_text(re.sub(pattern, instead, text))
+    for name in ("kubeadm", "kubectl", "kubelet"):
+        (tmp_path / name).touch()
+    finished = text.replace("/opt/kubernetes/v1.36.3", str(tmp_path)).replace("0" * 64, "1" * 64)
+    (tmp_path / "mysite.yml").write_text(re.sub(pattern, instead, finished))
     program = Path(sys.executable).with_name("ansible-playbook")
     command = [program, "-i", tmp_path / "mysite.yml", "playbooks/create-cluster.yml", "--tags", "validate_inventory"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

@@ -1,9 +1,11 @@
 """The file `primage site new` writes."""
 
+import re
 import shutil
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from primage.errors import PrimageError
 from primage.operations.new_site import NewSite, write_site
@@ -27,6 +29,14 @@ def checkout(repository, tmp_path):
     shutil.copytree(repository / "infra", tmp_path / "infra", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(repository / "Pulumi.yaml", tmp_path)
     return tmp_path
+
+
+def test_what_a_new_sites_file_has_as_comments_is_valid_too(checkout):
+    path = write_site(checkout, SITE)
+    path.write_text(re.sub(r"(?m)^    # ( *- |[a-z_]+:$| +[a-z_]+:)", r"    \1", path.read_text()))
+    found = yaml.safe_load(path.read_text())["config"]["primage:site"]
+    assert {"priority_classes", "hpc", "network"} <= set(found)
+    assert validate_repository(checkout, ["second"])[1] == []
 
 
 def test_a_new_sites_file_is_valid_as_it_stands(checkout):

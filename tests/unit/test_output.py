@@ -154,7 +154,15 @@ CONTAINER = "spec.template.spec.containers[0]"
 )
 def test_a_replacement_is_one_line(fields, reason, line, capsys):
     changed = tuple(FieldChange(path, "x" * 9000, "y" * 9000) for path in fields)
-    output.print_result(Result("s", (Change("u", "Job a/b", Action.REPLACE, changed, reason),)), done="Preview of")
+    output.print_result(Result("s", (Change("u", "Job a/b", Action.REPLACE, changed, reason),)), done="Preview of", preview=True)
     first, summary = capsys.readouterr().out.splitlines()
     assert first == f"± Job a/b  {line}"
     assert summary.startswith("Preview of s: 1 to replace")
+
+
+def test_up_says_what_it_has_done(capsys):
+    changes = (Change("u", "Job a/b", Action.CREATE), Change("v", "Job a/c", Action.SAME))
+    output.print_result(Result("s", changes), done="Up")
+    output.print_result(Result("s", changes[1:]), done="Up")
+    _, *summaries = capsys.readouterr().out.splitlines()
+    assert [said.partition(" (")[0] for said in summaries] == ["Up s: 1 created, 1 the same", "Up s: nothing changed, 1 the same"]

@@ -127,7 +127,7 @@ def test_a_preview_says_per_object_what_up_will_refuse(monkeypatch):
     changes = [Change(URN.format(kind, "x"), f"{kind} x", Action.DELETE) for kind in ("Namespace", "ConfigMap")]
     text = io.StringIO()
     monkeypatch.setattr("sys.stdout", text)
-    output.print_result(Result("local", tuple(protection.mark(changes, protection.KINDS))), done="Preview of")
+    output.print_result(Result("local", tuple(protection.mark(changes, protection.KINDS))), done="Preview of", preview=True)
     lines = text.getvalue().splitlines()
     assert lines[0] == "- Namespace x"
     assert lines[1].strip().startswith("`up` will refuse all of this: it is protected")
