@@ -35,7 +35,7 @@ TOGETHER = {
     "test_engine.py": "engine",
     "test_failures.py": "engine",
 }
-"""Tests that use the same member, HPC account, engine or namespace, and therefore run one after the other; any other file by itself."""
+"""Tests that use the same member, HPC account, engine or namespace run one after the other; any other file goes by itself."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
