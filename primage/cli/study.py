@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from primage.cli.output import Json, console, print_json, progress
-from primage.cli.stacks import EngineOption
+from primage.cli.stacks import ConfigOption, EngineOption
 from primage.engine.api import Options
 from primage.engine.choose import EngineKind, choose_engine
 
@@ -34,6 +34,7 @@ def study(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Run every stage again, including those that are done.")] = False,
     engine: EngineOption = EngineKind.AUTO,
+    config: ConfigOption = None,
     json: Json = False,
 ) -> None:
     """Run the paper's validation study: train on HPC (high-performance computing), test as a batch job and as HTC
@@ -41,17 +42,19 @@ def study(
 
     Stages that are done are not run again, so an interrupted study continues where it stopped.
 
-    Example: `primage study --consumers 4 --out study-results`
+    Example: `primage study --consumers 4 --config study.test_stride=2 --out study-results`
     """
     from primage.local.software import study_libraries
     from primage.operations.study import StudyRun
     from primage.operations.study_table import PAPER_TABLE_3
     from primage.paths import repository_root
+    from primage.projects.overrides import parse_override
 
     with progress(quiet=json) as listener:
         trainer = "" if train_on == "batch" else train_on
         options = Options(listener=listener, timeout_s=1800)
-        settings = {"data": data, **({"consumers": consumers} if consumers else {})}
+        given = {path.removeprefix("study."): value for path, value in map(parse_override, config or [])}
+        settings = {"data": data, **({"consumers": consumers} if consumers else {}), **given}
         libraries = partial(study_libraries, repository_root())
         done = StudyRun(vo, site, out, choose_engine(engine), options, settings, libraries, trainer).run(again=again)
     if json:

@@ -25,6 +25,8 @@ def primage(*arguments):
     return done.stdout
 
 
+SMALLER = ("--config", "study.test_stride=2")
+"""A quarter of the windows that the study tests otherwise; `make bench` measures all of it."""
 HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu/histology")
 
 
@@ -34,19 +36,19 @@ def study(tmp_path_factory):
     LocalSite(ROOT).up()
     out = tmp_path_factory.mktemp("study")
     first = subprocess.Popen(
-        [sys.executable, "-m", "primage", "study", "--again", "--out", str(out)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "primage", "study", "--again", *SMALLER, "--out", str(out)], stderr=subprocess.PIPE, text=True
     )
     for line in first.stderr:
         if "histology-htc-consumers  waiting" in line and "pods running" in line:
             first.kill()
             break
     assert first.wait(timeout=30) == -9, "it ended before it could be killed"
-    return out, json.loads(primage("study", "--out", str(out), "--json"))
+    return out, json.loads(primage("study", *SMALLER, "--out", str(out), "--json"))
 
 
 def test_the_study_is_better_than_guessing(study):
     report = study[1]["report"]
-    assert report["predictions"] >= 200_000
+    assert report["predictions"] > 100_000
     assert report["accuracy"] > report["majority_class_accuracy"] + 0.05
     assert report["sensitivity"] > 0.5
     assert report["specificity"] > 0.5
@@ -95,7 +97,7 @@ def test_consumers_share_the_work_of_one_batch_job(study):
 
 def test_the_study_run_again_takes_nothing_anew(study):
     out, before = study
-    again = json.loads(primage("study", "--out", str(out), "--json"))
+    again = json.loads(primage("study", *SMALLER, "--out", str(out), "--json"))
     assert again["seconds"] == before["seconds"]
     assert again["report"] == before["report"]
 

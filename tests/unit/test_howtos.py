@@ -15,7 +15,7 @@ from primage.cli.root import app
 
 ROOT = typer.main.get_command(app)
 OFFLINE = ("primage validate", "primage site new", "ansible-playbook", "ssh-keygen")
-OFFLINE_PAGES = ("connect-an-hpc-centre", "describe-a-site", "make-a-cluster", "run-a-batch-job", "write-an-htc-application")
+OFFLINE_PAGES = ("connect-an-hpc-centre", "describe-a-site", "run-a-batch-job", "write-an-htc-application")
 SITE_PAGES = ("connect-an-hpc-centre", "limit-home", "open-a-notebook", "run-a-batch-job", "write-an-htc-application")
 
 
