@@ -115,29 +115,3 @@ def test_another_vos_volume_cannot_be_claimed(site, cluster):
     cluster.delete(Ref.of(claim))
     assert phases
     assert "Bound" not in phases
-
-
-def test_a_node_is_removed_and_joins_again(site, cluster):
-    command = [*site._ansible("remove-node", {"remove_node_confirmed": "worker-1"}), "--limit", "worker-1"]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
-    assert {node["metadata"]["name"] for node in cluster.list("v1", "Node")} == {"front"}
-    site.up()
-    nodes = {node["metadata"]["name"] for node in cluster.list("v1", "Node")}
-    assert nodes == {"front", "worker-1"}
-    for current in cluster.watch(Ref("v1", "Node", "worker-1"), timeout_s=60):
-        if current and any(c["type"] == "Ready" and c["status"] == "True" for c in current["status"].get("conditions", [])):
-            break
-    else:
-        raise AssertionError("worker-1 did not get ready")
-    name = parse_stack_name("batch/vo.primage.eu.local--rejoined")
-    job = {
-        "name": "there",
-        "image": "primage/base:1",
-        "command": ["true"],
-        "cpu": "50m",
-        "memory": "32Mi",
-        "node_selector": {"kubernetes.io/hostname": "worker-1"},
-        "deadline_seconds": 120,
-    }
-    EmbeddedEngine().up(name, Options(overrides={"job": job}))
-    EmbeddedEngine().destroy(name, Options())

@@ -328,3 +328,26 @@ def test_routes_to_pods_are_kept_by_kube_router(tenant):
         while subnet not in on_machine(machine, "ip route"):
             assert time.monotonic() < end, f"{machine} has no route to the pods of {other}"
         assert on_machine(machine, "ls /etc/systemd/system | grep -c pod-routes || true").strip() == "0"
+
+
+def test_pods_reach_those_of_a_node_that_has_joined_and_nothing_else(pods, tenant, site, cluster):
+    """A member's pod on the node that was there all along, and one on the node that was removed and has joined anew."""
+    command = [*site._ansible("remove-node", {"remove_node_confirmed": "worker-1"}), "--limit", "worker-1"]
+    subprocess.run(command, check=True, timeout=300, capture_output=True)
+    assert {node["metadata"]["name"] for node in cluster.list("v1", "Node")} == {"front"}
+    site.up()
+    ready = kubectl("wait", "node/worker-1", "--for=condition=Ready", "--timeout=60s", kubeconfig=tenant.admin)
+    assert ready.returncode == 0, ready.stderr
+    kind = KINDS["a member's pod"]
+    there = pods.manifest("ports-joined", kind, ["python3", "-c", ECHO], "worker-1")
+    pods.make(there)
+    try:
+        pods.wait(there, "{.status.phase}", "Running")
+        get = ("get", "pod", "ports-joined", "-n", SPACE, "-o", "jsonpath={.status.podIP}")
+        address = kubectl(*get, kubeconfig=tenant.admin).stdout
+        table = [*listening("front"), *listening("worker-1"), *services(tenant.admin)]
+        (found,) = scan(pods, {"a member's pod": kind}, table, forever=20.0, node="front").values()
+        assert (address, 8000) in opened(found), "it is reached by its own namespace's pods"
+        assert opened(found) <= allowed(kind, tenant.admin)
+    finally:
+        pods.remove(there)
