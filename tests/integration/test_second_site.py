@@ -11,6 +11,7 @@ from documents import copy_checkout
 
 from primage.clients.cluster import Cluster, Ref
 from primage.local.toolchain.build import KUBERNETES_TOOLS
+from primage.paths import state_dir
 
 VO = "vo.second.eu"
 SPACE = "vo-dot-second-dot-eu"
@@ -46,7 +47,9 @@ def primage(checkout, site):
         assert (done.returncode != 0) is fails, done.stdout + done.stderr
         return json.loads(done.stdout)
 
-    return run
+    yield run
+    for path in state_dir().rglob("second.*"):
+        path.unlink()
 
 
 def test_a_second_site_comes_up_beside_the_first_and_goes_without_it(cluster, checkout, primage):
@@ -56,7 +59,7 @@ def test_a_second_site_comes_up_beside_the_first_and_goes_without_it(cluster, ch
     assert primage("validate", "second", "local")["problems"] == []
     made = primage("up", "second")
     assert set(made["counts"]) == {"create"}
-    assert set(primage("outputs", "second")["vos"]) == {VO}
+    assert set(primage("outputs", "second")["site"]["vos"]) == {VO}
     assert there.get(Ref("v1", "Namespace", SPACE)), "it is on its own cluster"
     assert primage("preview", "second")["changes"] == []
     assert primage("preview", "local")["counts"] == before, "and the first one is what it was"
