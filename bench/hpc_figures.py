@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -20,6 +21,7 @@ import yaml
 from infra.config import HpcBackendConfig
 from primage.clients.cluster import Cluster, Ref
 from primage.clients.ssh import LoginNode
+from primage.contract.hpc import describe
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.operations.site import usual_site
@@ -142,7 +144,7 @@ def _backends() -> str:
     """The site's HPC centre, looked at at the pace a real one is."""
     site = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]["primage:site"]
     found = next(backend for backend in site["hpc"]["backends"] if backend["name"] == "hpc")
-    return json.dumps([{**HpcBackendConfig.model_validate(found).for_connector("training.primage.eu"), "poll_s": 2}])
+    return describe([replace(HpcBackendConfig.model_validate(found).for_connector(OTHER_VO), poll_s=2)])
 
 
 def _backend(cluster: Cluster) -> None:
