@@ -27,6 +27,10 @@ def centre(tmp_path_factory):
 
 def shell(centre, said):
     (centre.slurm / "says").write_text(f"sbatch: error: {said}\n")
+    return shell_of(centre)
+
+
+def shell_of(centre):
     return ShellTransport(Backend(**centre.backend()), "owner", lambda: Credentials.of(centre.secret()))
 
 
@@ -70,3 +74,12 @@ def test_any_other_ends_the_job_in_slurms_words(centre, make, said):
     with pytest.raises(RefusedError, match=said) as caught:
         submitted(make(centre, said))
     assert caught.value.reason == "SubmitRefused"
+
+
+def test_a_session_that_ends_before_its_command_says_nothing_about_the_job(centre):
+    """As a login node does that has too much to do: the job is submitted later, and has not failed."""
+    (centre.slurm / "says").unlink(missing_ok=True)
+    centre.cuts = "sbatch"
+    with pytest.raises(UnavailableError, match="before the command ended"):
+        submitted(shell_of(centre))
+    assert submitted(shell_of(centre)).isdigit()
