@@ -187,12 +187,12 @@ class ShellTransport:
             raise UnavailableError("HpcUnavailable", f"a command did not end within {timeout:.0f} s") from error
         except (OSError, asyncssh.Error) as error:
             raise self._ssh.lost(error) from error
-        if process.returncode is None:
-            # Nothing that it printed counts, and nobody knows what it has done: as with a connection that is lost.
-            raise UnavailableError("ConnectionLost", f"{self._backend.endpoint} ended a command's session before the command ended")
         words = readable(errors.decode(errors="replace").strip()[-1000:])
         if said is None:
             raise UnavailableError("HpcUnavailable", f"a command printed more than {most} bytes: {words}")
+        if process.returncode is None:
+            # Nothing that it printed counts, and nobody knows what it has done: as with a connection that is lost.
+            raise UnavailableError("ConnectionLost", f"{self._backend.endpoint} ended a command's session before the command ended")
         if process.returncode == REFUSED or (process.returncode == SBATCH_REFUSED and not passes(words)):
             raise RefusedError("SubmitRefused", words.removeprefix("sbatch: error: ") or "no reason given")
         if process.returncode == TIMED_OUT:
