@@ -312,6 +312,8 @@ def test_pods_are_closed_after_a_machine_has_rebooted(pods, tenant, table):
     end = time.monotonic() + 120
     while kubectl("wait", "node/worker-1", "--for=condition=Ready", "--timeout=5s", kubeconfig=tenant.admin).returncode:
         assert time.monotonic() < end, "worker-1 did not come back"
+    # Nothing starts pods before the table is there.
+    on_machine("worker-1", "until systemctl is-active --quiet kubelet; do sleep 0.2; done")
     assert "drop" in on_machine("worker-1", "nft list table inet primage_pods")
     (found,) = scan(pods, {"a member's pod": KINDS["a member's pod"]}, table, forever=5.0, node="worker-1").values()
     assert found["resolves"]
