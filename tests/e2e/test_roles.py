@@ -51,10 +51,10 @@ def of(roles, playbook):
     return [f"roles/{role}/molecule/default/{playbook}.yml" for role in roles]
 
 
-def play(environment, *playbooks, inventory=INVENTORY):
+def play(environment, *playbooks):
     """What Ansible said, playbook by playbook in one run."""
     done = subprocess.run(
-        ["ansible-playbook", "-i", str(inventory), *playbooks],
+        ["ansible-playbook", "-i", str(INVENTORY), *playbooks],
         cwd=ROOT,
         env=environment,
         capture_output=True,
