@@ -80,6 +80,7 @@ FRONT = "front: {ansible_host: 192.0.2.11}"
         ("10.244.0.0/16", "10.244.0.0/24", "every node gets a /24 of it"),
         ("1{64}", "0" * 64, "still has the example's digest"),
         ("(?m)(tools_directory: ).*$", r"\1/nowhere", "does not have kubeadm, kubectl, kubelet on this computer"),
+        ("(?m)(tools_directory: ).*$", "\\1/nowhere\n    tools_on_machine: true", "ok="),
     ],
 )
 def test_an_inventory_is_checked_before_a_machine_is_touched(tmp_path, pattern, instead, words):
