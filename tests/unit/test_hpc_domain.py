@@ -291,12 +291,24 @@ def test_memory_is_named_where_slurm_only_writes_it_to_the_output():
 
 
 @given(st.lists(st.booleans(), max_size=60), st.floats(0.1, 5), st.floats(5, 100))
-def test_the_pace_is_quick_after_a_change_and_never_slower_than_asked(changes, floor, ceiling):
-    pace = Pace(floor)
+def test_the_pace_is_quick_after_a_change_and_never_slower_than_asked(changes, usual, ceiling):
+    pace = Pace(usual)
     for changed in changes:
         pause = pace.next(changed=changed, ceiling_s=ceiling)
-        assert floor <= pause <= max(floor, ceiling)
-        assert not changed or pause == floor
+        assert usual <= pause <= max(usual, ceiling)
+        assert not changed or pause == usual
+
+
+@given(st.floats(0.1, 5), st.floats(5, 100), st.integers(0, 30))
+def test_the_first_looks_after_something_happened_come_sooner(usual, ceiling, quiet):
+    pace = Pace(usual)
+    for _ in range(quiet):
+        pace.next(changed=False, ceiling_s=ceiling)
+    pace.hurry()
+    pauses = [pace.next(changed=True, ceiling_s=ceiling) for _ in range(10)]
+    assert pauses[0] == pytest.approx(usual / 4)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == usual
 
 
 def test_what_a_job_wants_done():

@@ -40,7 +40,7 @@ class Secret:
 
 
 @asynccontextmanager
-async def watching():
+async def watching(keep_s):
     centre = Centre()
     pulse = Pulse(lambda: None, 10, 30)
     monitor = BackendMonitor(
@@ -51,6 +51,7 @@ async def watching():
         spawn=asyncio.create_task,
         pulse=pulse,
         idle_s=300,
+        keep_s=keep_s,
     )
     loop = asyncio.create_task(monitor.look_forever())
     try:
@@ -59,9 +60,9 @@ async def watching():
         loop.cancel()
 
 
-def run(do):
+def run(do, keep_s=0.0):
     async def whole():
-        async with watching() as (monitor, centre):
+        async with watching(keep_s) as (monitor, centre):
             return await asyncio.wait_for(do(monitor, centre), 20)
 
     return asyncio.run(whole())
@@ -142,3 +143,20 @@ def test_the_connection_is_closed_when_nobody_needs_it():
         return [*closed, centre.closed], monitor.looks, monitor.followed
 
     assert run(do) == ([0, 1], 2, 0)
+
+
+@pytest.mark.parametrize(("keep_s", "closed"), [(300.0, 0), (0.2, 1)])
+def test_the_connection_stays_for_a_while_after_its_last_use(keep_s, closed):
+    async def do(monitor, centre):
+        _, answer = await centre.asked.get()
+        with monitor.in_use():
+            answer.set_result({})
+        monitor.hurry()
+        (await centre.asked.get())[1].set_result({})
+        if closed:
+            (await centre.asked.get())[1].set_result({})  # by itself, when it has been kept long enough
+        monitor.hurry()
+        await centre.asked.get()
+        return centre.closed
+
+    assert run(do, keep_s) == closed

@@ -23,6 +23,8 @@ log = logging.getLogger("hpc_connector")
 RETRY_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 FRESH_S = 20.0
 """How long after something happened to a job its end is looked for often."""
+KEEP_S = 60.0
+"""How long the connection stays after its last use: who submits one short job after another logs in once."""
 LOOK_S = 120.0
 """For one look; longer than its one command and a new connection may take together."""
 SWEEPS = 10
@@ -76,6 +78,7 @@ class BackendMonitor:
         wanted: whether there is a Job of that uid whose Slurm jobs may live.
         spawn: starts a task that is watched.
         idle_s: between two looks at a backend where no job is.
+        keep_s: how long the connection stays after its last use.
 
     Attributes:
         backend: what the site says of it.
@@ -94,6 +97,7 @@ class BackendMonitor:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         pulse: Pulse,
         idle_s: float,
+        keep_s: float = KEEP_S,
     ) -> None:
         self.backend = backend
         self.transport = transport
@@ -103,12 +107,14 @@ class BackendMonitor:
         self._spawn = spawn
         self._pulse = pulse
         self._idle_s = idle_s
+        self._keep_s = keep_s
         self._slots = asyncio.Semaphore(backend.max_jobs)
         self._waiters = _Waiters()
         self._seen: Attempts = {}
         self._trouble: UnavailableError | None = None
         self._followed: dict[object, tuple[Request, int]] = {}
         self._users = 0
+        self._used_at = float("-inf")
         self._stirred = asyncio.Event()
         self._fresh_until = 0.0
         self._strangers: set[str] = set()
@@ -127,12 +133,13 @@ class BackendMonitor:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Somebody needs the connection, which is closed otherwise between two looks at nothing."""
+        """Somebody needs the connection, which is closed some time after the last who does."""
         self._users += 1
         try:
             yield
         finally:
             self._users -= 1
+            self._used_at = time.monotonic()
 
     @contextmanager
     def following(self, request: Request, attempt: int) -> Iterator[Callable[[], Awaitable[Seen]]]:
@@ -174,7 +181,8 @@ class BackendMonitor:
                 pause = retry_s(failures) if self._followed else self._idle_s
                 self._fail(error)
             self._pulse.expect(loop, pause)
-            await self._wait(pause)
+            if await self._stirred_within(pause):
+                pace.hurry()
 
     async def _look(self) -> bool:
         """Whether there is something new."""
@@ -199,6 +207,9 @@ class BackendMonitor:
         if self._strangers:
             return pace.next(changed=True, ceiling_s=self._idle_s)
         if not self._followed:
+            left = self._used_at + self._keep_s - time.monotonic()
+            if left > 0:
+                return min(left, self._idle_s)
             if not self._users and not self._sweeping:
                 await self.transport.close()
             return self._idle_s
@@ -212,14 +223,15 @@ class BackendMonitor:
         if told is None or str(told) != str(self._trouble):
             log.warning("backend %s: %s", self.backend.name, readable(str(error), 500))
 
-    async def _wait(self, seconds: float) -> None:
+    async def _stirred_within(self, seconds: float) -> bool:
         try:
             await asyncio.wait_for(self._stirred.wait(), seconds)
             await asyncio.sleep(0)
         except TimeoutError:
-            return
+            return False
         finally:
             self._stirred.clear()
+        return True
 
     # -- what is there of nobody's ---------------------------------------------------------------------------------
 
