@@ -152,11 +152,12 @@ def rates() -> dict[str, float]:
 
 def indexed_job(cluster: Cluster) -> float:
     """Completions a second of an Indexed Job, four at a time."""
-    vo = site_handle("local").place("vo.primage.eu")
+    site = site_handle("local")
+    vo = site.place("vo.primage.eu")
     resources = {"cpu": "50m", "memory": "16Mi"}
     container = {
         "name": "c",
-        "image": BASE,
+        "image": site.outputs.images.resolve(BASE),
         "command": ["true"],
         "securityContext": container_security(),
         "resources": {"requests": resources, "limits": resources},

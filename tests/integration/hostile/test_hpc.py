@@ -142,12 +142,19 @@ def test_nothing_in_slurm_outlives_a_job_that_is_deleted_with_all_that_tells_of_
     assert [state for _, state in slurm_jobs(uid)] == ["CANCELLED"]
 
 
-def test_a_job_that_prints_a_third_of_a_gigabyte_and_fails_costs_the_connector_nothing(tenant, jobs):
+def test_a_job_that_prints_a_gigabyte_and_fails_costs_the_connector_nothing(tenant, jobs):
     before = pod(tenant)
-    jobs.start("loud", "head -c 300000000 /dev/zero | tr '\\0' x; echo; echo no more patience; exit 3")
+    jobs.start("loud", "head -c 1000000000 /dev/zero | tr '\\0' x; echo; echo no more patience; exit 3")
     reason, message = jobs.ends("loud")
     assert message.endswith("no more patience"), reason
     assert pod(tenant) == before
+    assert peak_memory_kib(tenant) < 120 * 1024, "of 150 MiB that its container may have"
+
+
+def peak_memory_kib(tenant) -> int:
+    """The most that the connector has had since it began."""
+    said = kubectl("exec", pod(tenant)[0], "-n", SPACE, "--", "cat", "/proc/1/status", kubeconfig=tenant.admin).stdout
+    return next(int(line.split()[1]) for line in said.splitlines() if line.startswith("VmHWM:"))
 
 
 def test_what_left_its_jobs_process_group_and_environment_ends_with_the_job(jobs):
