@@ -59,6 +59,11 @@ MAX_LABEL = 63
 _PLAIN_IDENTITY = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*(?:@[a-z0-9]+(?:\.[a-z0-9]+)*)?")
 
 
+def queue_server(queue: str) -> str:
+    """The name of a queue's StatefulSet, service and Secret."""
+    return f"{queue}-queue"
+
+
 def stack_label(stack: str) -> str:
     """The value of `LABEL_STACK` for a stack's full name (`batch/vo.primage.eu.local--trial`).
 

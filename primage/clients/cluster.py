@@ -24,10 +24,10 @@ MOST_PRINTED = 16 * 1024 * 1024
 """Bytes that are taken from a command in a pod: whoever made the pod decides what it prints."""
 LONGEST_LINE = 16 * 1024
 MOST_LOG = 32 * 1024 * 1024
+"""Bytes that are taken of a pod's log: as many as its lines ask for, if none is longer than a container's runtime makes them."""
 PAGE = 100
 """Objects in one answer; each may have more than a megabyte."""
 MOST_OBJECTS = 20_000
-"""Bytes that are taken of a pod's log: as many as its lines ask for, if none is longer than a container's runtime makes them."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +173,27 @@ class Cluster:
 
         Ends after `timeout_s` seconds, or when the server closes the stream or goes away.
         """
+        path = self._path(Ref(ref.api_version, ref.kind, "", ref.namespace))
+        for change, obj in self._changes(path, ("fieldSelector", f"metadata.name={ref.name}"), timeout_s):
+            yield None if change == "DELETED" else obj
+
+    def watch_all(
+        self, api_version: str, kind: str, namespace: str, *, labels: str, timeout_s: int
+    ) -> Iterator[tuple[Object, ...]]:
+        """All objects with these labels each time one of them changes; nothing while there are none. Ends as `watch` does."""
+        there: dict[str, Object] = {}
+        for change, obj in self._changes(self._path(Ref(api_version, kind, "", namespace)), ("labelSelector", labels), timeout_s):
+            name = obj["metadata"]["name"]
+            if change == "DELETED":
+                there.pop(name, None)
+            else:
+                there[name] = obj
+            yield tuple(there.values())
+
+    def _changes(self, path: str, selector: tuple[str, str], timeout_s: int) -> Iterator[tuple[str, Object]]:
         import urllib3
 
-        path = self._path(Ref(ref.api_version, ref.kind, "", ref.namespace))
-        query = [("watch", "true"), ("fieldSelector", f"metadata.name={ref.name}"), ("timeoutSeconds", str(timeout_s))]
+        query = [("watch", "true"), selector, ("timeoutSeconds", str(timeout_s))]
         response = self._raw("GET", path, query, stream=True, timeout=timeout_s + 10)
         try:
             buffer = b""
@@ -187,7 +204,7 @@ class Cluster:
                     event = json.loads(line)
                     if event["type"] == "ERROR":
                         return
-                    yield None if event["type"] == "DELETED" else event["object"]
+                    yield event["type"], event["object"]
         except urllib3.exceptions.HTTPError:
             return  # whoever waits asks again, and learns then whether the server is away
         finally:

@@ -110,7 +110,8 @@ def _pod(obj: Object) -> Verdict:
 
 
 def _job(obj: Object) -> Verdict:
-    if _condition(obj, "Complete"):
+    # The first is final as well, and noted a second before the other.
+    if _condition(obj, "SuccessCriteriaMet") or _condition(obj, "Complete"):
         return READY
     failed = _condition(obj, "Failed")
     if failed:
@@ -129,11 +130,37 @@ def _job(obj: Object) -> Verdict:
     if status.get("active"):
         return waiting(f"{status.get('ready', 0)} of {status['active']} pods running")
     counted = status.get("uncountedTerminatedPods") or {}
-    if _condition(obj, "SuccessCriteriaMet") or status.get("succeeded") or counted.get("succeeded"):
+    if status.get("succeeded") or counted.get("succeeded"):
         return waiting("its work is done; its end is being noted")
     if _condition(obj, "FailureTarget") or status.get("failed") or counted.get("failed") or status.get("terminating"):
         return waiting("its last pod has ended")
     return waiting("not taken up by its controller yet" if obj.get("spec", {}).get("managedBy") else "no pod yet")
+
+
+def ended_well(job: Object, pods: Iterable[Object]) -> bool:
+    """Whether a Job's work is done, from its pods' containers: the pod's own end and the Job's are each noted a second later.
+
+    Only of a Job that ends with its pods, all of which have ended well; of any other the Job's own conditions tell. Whoever may
+    make pods in the namespace can pretend that a Job of their own is done.
+    """
+    spec = job.get("spec", {})
+    plain = spec.get("completions") in {None, 1} and not any(spec.get(key) for key in ("managedBy", "suspend", "successPolicy"))
+    uid = job["metadata"].get("uid")
+    ends = [_pod_ended_well(pod) for pod in pods if _owner(pod) == uid]
+    return plain and bool(ends) and all(ends)
+
+
+def _pod_ended_well(pod: Object) -> bool:
+    """Whether every container has, and none is started again."""
+    states = [
+        container.get("state", {}).get("terminated") or {} for container in pod.get("status", {}).get("containerStatuses") or []
+    ]
+    done = len(states) == len(pod["spec"]["containers"]) and all(state.get("exitCode") == 0 for state in states)
+    return done and pod["spec"].get("restartPolicy") == "Never"
+
+
+def _owner(pod: Object) -> str:
+    return next((str(owner["uid"]) for owner in pod["metadata"].get("ownerReferences") or [] if owner.get("controller")), "")
 
 
 def _consumes(job: Object) -> bool:
@@ -188,6 +215,16 @@ def verdict(obj: Object) -> Verdict:
     own = rule(obj) if rule else READY
     wanted = (obj.get("metadata", {}).get("annotations") or {}).get(WAIT_FOR)
     return _waited_for(obj, wanted, own) if wanted else own
+
+
+def health(obj: Object) -> Verdict:
+    """The state of an object that may have been up for long, whatever `up` waited for.
+
+    A program may wait for less than its kind's rule, such as a StatefulSet's pod to be there, and then for something else of its
+    stack; of a Job that runs until somebody ends it, only the annotation tells that it is ready.
+    """
+    rule = RULES.get(obj.get("kind", ""))
+    return rule(obj) if rule and obj.get("kind") != "Job" else verdict(obj)
 
 
 def _waited_for(obj: Object, wanted: str, own: Verdict) -> Verdict:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
-from primage.kubernetes.readiness import WITH_PODS, State, Verdict, explain_pods, explain_quota, verdict
+from primage.kubernetes.readiness import (
+    WITH_PODS,
+    State,
+    Verdict,
+    ended_well,
+    explain_pods,
+    explain_quota,
+    health,
+    verdict,
+    waiting,
+)
+from primage.names import LABEL_QUEUE, queue_server
 
+JOB_NAME = "batch.kubernetes.io/job-name"
+"""Label of a Job's pods."""
 WATCH_S = 2
 """How long one watch lasts before the object's pods and events are looked at."""
 ABANDON_S = 20
@@ -55,6 +68,7 @@ def wait_ready(
             its last event.
     """
     ref = Ref.of(obj)
+    with_pods = ref.kind == "Job" and not obj.get("spec", {}).get("managedBy")
     latest = verdict(obj)
     if latest.state is State.READY:
         return obj
@@ -65,7 +79,7 @@ def wait_ready(
         if failing() and not abandoned:
             abandoned, deadline = True, min(deadline, time.monotonic() + ABANDON_S)
         try:
-            ready, latest = _look(cluster, ref, report)
+            ready, latest = _look(cluster, ref, report, with_pods=with_pods)
             if ready is not None:
                 return ready
             patience.answered()
@@ -80,14 +94,14 @@ def wait_ready(
     )
 
 
-def _look(cluster: Cluster, ref: Ref, report: Callable[[str], None]) -> tuple[Object | None, Verdict]:
+def _look(cluster: Cluster, ref: Ref, report: Callable[[str], None], *, with_pods: bool) -> tuple[Object | None, Verdict]:
     """Watch for a moment, then ask pods and events: the object when it is ready, else why it is not."""
     latest = Verdict(State.WAITING)
-    for current in cluster.watch(ref, timeout_s=WATCH_S):
+    for current, pods in _changes(cluster, ref, with_pods=with_pods):
         if current is None:
             raise PrimageError(f"{ref} was deleted by somebody else while it was waited for", todo="run the same command again")
         latest = verdict(current)
-        if latest.state is State.READY:
+        if latest.state is State.READY or ended_well(current, pods):
             return current, latest
         if latest.state is State.FAILED:
             raise failure(cluster, ref, latest)
@@ -98,6 +112,21 @@ def _look(cluster: Cluster, ref: Ref, report: Callable[[str], None]) -> tuple[Ob
     if known:
         report(known.detail)
     return None, known or latest
+
+
+def _changes(cluster: Cluster, ref: Ref, *, with_pods: bool) -> Iterator[tuple[Object | None, Sequence[Object]]]:
+    """The object and its pods, for a moment, whenever one of these changes; when none is at work (any longer), whenever it does."""
+    pods: Sequence[Object] = ()
+    if with_pods:
+        for pods in cluster.watch_all("v1", "Pod", ref.namespace, labels=f"{JOB_NAME}={ref.name}", timeout_s=WATCH_S):
+            yield cluster.get(ref), pods
+            if all(pod.get("status", {}).get("phase") in {"Succeeded", "Failed"} for pod in pods):
+                break
+        else:
+            if pods:
+                return
+    for current in cluster.watch(ref, timeout_s=WATCH_S):
+        yield current, ()
 
 
 def wait_gone(cluster: Cluster, ref: Ref, *, timeout_s: float, report: Callable[[str], None]) -> None:
@@ -132,12 +161,15 @@ def why(cluster: Cluster, ref: Ref) -> Verdict | None:
     """Why an object is not ready, from its pods and events; None when they tell nothing."""
     if ref.kind not in WITH_PODS:
         return None
-    if ref.kind == "Job" and (cluster.get(ref) or {}).get("spec", {}).get("managedBy"):
+    job = (cluster.get(ref) or {}) if ref.kind == "Job" else {}
+    if job.get("spec", {}).get("managedBy"):
         told = events_of(cluster, ref)[-1:]  # no pod is made for it: its controller tells by events
         return Verdict(State.WAITING, str(told[0].get("message", ""))) if told else None
     pods = pods_of(cluster, ref)
     explained = explain_pods(pods, cluster.list("v1", "Node")) if pods else None
     if explained:
+        return explained
+    if explained := _without_queue(cluster, job):
         return explained
     for pod in pods[-1:]:
         for event in reversed(events_of(cluster, Ref.of(pod))):
@@ -152,13 +184,25 @@ def why(cluster: Cluster, ref: Ref) -> Verdict | None:
     return None
 
 
+def _without_queue(cluster: Cluster, job: Object) -> Verdict | None:
+    """What keeps a job's queue from answering: the two start side by side. None without a queue, or where it is there."""
+    labels = job.get("metadata", {}).get("labels") or {}
+    if LABEL_QUEUE not in labels:
+        return None
+    server = cluster.get(Ref("apps/v1", "StatefulSet", queue_server(labels[LABEL_QUEUE]), job["metadata"]["namespace"]))
+    if server is None or health(server).state is State.READY:
+        return None
+    told = why(cluster, Ref.of(server)) or waiting("it is starting")
+    return Verdict(told.state, f"its queue does not answer yet: {told.detail}", told.todo)
+
+
 def pods_of(cluster: Cluster, ref: Ref) -> list[Object]:
     """The pods an object stands for, newest last."""
     if ref.kind == "Pod":
         pod = cluster.get(ref)
         return [pod] if pod else []
     if ref.kind == "Job":
-        labels = f"batch.kubernetes.io/job-name={ref.name}"
+        labels = f"{JOB_NAME}={ref.name}"
     else:
         owner = cluster.get(ref) or {}
         selector = owner.get("spec", {}).get("selector", {}).get("matchLabels", {})

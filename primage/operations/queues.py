@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.waiting import why
-from primage.names import LABEL_QUEUE
+from primage.names import LABEL_QUEUE, queue_server
 from primage.operations.stack import stack_handle, the_one
 from primage.projects.project import StackName
 from primage.projects.validation import sentences
@@ -145,4 +145,4 @@ class StackQueue:
 def _queue_of(server: Object) -> str:
     """The queue that a stack's StatefulSet serves; empty where it does not serve one: a queue's is named after it."""
     name = str((server["metadata"].get("labels") or {}).get(LABEL_QUEUE, ""))
-    return name if server["metadata"]["name"] == f"{name}-queue" else ""
+    return name if server["metadata"]["name"] == queue_server(name) else ""

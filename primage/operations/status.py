@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from primage.clients.cluster import Object, Ref
-from primage.kubernetes.readiness import verdict
+from primage.kubernetes.readiness import health
 from primage.operations.stack import StackHandle
 
 LEAVING = "leaving"
@@ -42,5 +42,5 @@ def _row(obj: Object) -> Row:
     if obj["metadata"].get("deletionTimestamp"):
         held = ", ".join(map(str, obj["metadata"].get("finalizers") or []))
         return Row(label, LEAVING, f"held by {held}" if held else "")
-    said = verdict(obj)
+    said = health(obj)
     return Row(label, said.state.value, said.detail)

@@ -16,7 +16,7 @@ _READY: dict[str, dict[str, Any]] = {
     "Namespace": {"phase": "Active"},
     "PersistentVolume": {"phase": "Bound"},
     "PersistentVolumeClaim": {"phase": "Bound"},
-    "StatefulSet": {"observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": 1},
+    "StatefulSet": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1},
 }
 
 
@@ -95,6 +95,11 @@ class MemoryCluster:
 
     def watch(self, ref: Ref, *, timeout_s: int) -> Iterator[Object | None]:
         yield self.get(ref)
+
+    def watch_all(
+        self, api_version: str, kind: str, namespace: str, *, labels: str, timeout_s: int
+    ) -> Iterator[tuple[Object, ...]]:
+        yield tuple(self.list(api_version, kind, namespace, labels=labels))
 
     def _merged(self, obj: Object, manager: str) -> Object:
         live = self.objects.get(Ref.of(obj), {})

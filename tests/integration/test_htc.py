@@ -101,6 +101,22 @@ def test_killed_pods_redis_and_kubelets_lose_nothing(engine, cluster, tmp_path):
     assert listed.split() == [str(n) for n in range(count)]
 
 
+def test_the_only_consumer_ended_by_somebody_ends_nothing(engine, cluster):
+    """As on a node that is drained: it is asked to stop, gives back what it has, and another goes on."""
+    until_gate = 'until [ -e "$HOME/htc-ended" ]; do sleep 0.2; done'
+    running = Running(settings(range(3), until_gate, parallelism=1))
+    until(cluster, lambda q: q.standing()["running"] == 1)
+    job = Ref("batch/v1", "Job", "words-test-consumers", VO)
+    (pod,) = pods_of(cluster, job)
+    cluster.delete(Ref("v1", "Pod", pod["metadata"]["name"], VO), propagation="Background")
+    batch_says(engine, 'touch "$HOME/htc-ended"')
+    running.wait()
+    standing = StackQueue(STACK).standing()
+    assert (standing["done"], standing["dead"], standing["waiting"], standing["finished"]) == (3, 0, 0, True)
+    assert cluster.get(job)["status"].get("failed", 0) == 0
+    batch_says(engine, 'rm "$HOME/htc-ended"')
+
+
 def kill(program):
     """On both machines, from outside its container: inside, nobody may kill process 1."""
     script = f'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = {program} ] && kill -9 ${{p#/proc/}}; done; true'

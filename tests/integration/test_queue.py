@@ -257,7 +257,7 @@ def test_a_stopped_consumer_gives_back_what_it_has(queue):
     worker = consumer("--tries", "1", "--", "sh", "-c", "sleep 60")
     until(lambda: queue.standing().running == 1)
     worker.terminate()
-    assert worker.wait(timeout=20) == 0
+    assert worker.wait(timeout=20) == 5
     queue.close()
     tool("run", *PATIENCE, "--tries", "1", "--", "true")
     assert (queue.standing().done, queue.standing().dead) == (1, 0)

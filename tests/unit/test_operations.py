@@ -209,6 +209,21 @@ def test_why_of_failed_consumers_names_the_command_that_shows_what_failed(cluste
     assert f"`primage queue retry {HTC}`" in answer.todo
 
 
+def test_why_of_consumers_whose_queue_cannot_start_tells_what_keeps_it(cluster, engine):
+    engine.up(HTC, Options())
+    server = Ref("apps/v1", "StatefulSet", "words-trial-queue", SPACE)
+    cluster.objects[server]["status"] = {"replicas": 1}
+    cluster.objects[CONSUMERS]["status"] = {"active": 1, "ready": 1}
+    waiting = {"name": "redis", "image": "x:1", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+    labels = cluster.objects[server]["spec"]["selector"]["matchLabels"]
+    meta = {"name": "words-trial-queue-0", "namespace": SPACE, "labels": labels}
+    cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "status": {"containerStatuses": [waiting]}})
+    answers = {answer.object: answer for answer in explain(str(HTC))}
+    assert answers.keys() == {str(server), str(CONSUMERS)}
+    assert answers[str(CONSUMERS)].reason.startswith("its queue does not answer yet: image x:1 cannot be pulled")
+    assert answers[str(CONSUMERS)].state == answers[str(server)].state == "failed"
+
+
 def test_why_and_logs_leave_out_what_is_not_the_stacks(cluster, engine):
     engine.up(BATCH, Options())
     cluster.put(labelled(BATCH, kind=("batch/v1", "Job"), namespace=OTHER_SPACE))

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primage.errors import PrimageError
-from primage.kubernetes.readiness import State, explain_pods, explain_quota, require_known_wait, verdict
+from primage.kubernetes.readiness import State, ended_well, explain_pods, explain_quota, health, require_known_wait, verdict
 
 
 def job(**status):
@@ -19,7 +19,7 @@ def condition(name, reason=""):
     [
         (job(), State.WAITING),
         (job(**condition("Complete")), State.READY),
-        (job(**condition("SuccessCriteriaMet")), State.WAITING),
+        (job(**condition("SuccessCriteriaMet")), State.READY),
         (job(**condition("Failed", "BackoffLimitExceeded")), State.FAILED),
         ({"kind": "Namespace", "status": {"phase": "Active"}}, State.READY),
         ({"kind": "Namespace", "status": {"phase": "Terminating"}}, State.WAITING),
@@ -145,7 +145,7 @@ def test_no_message_of_a_quota_breaks_the_explanation(text):
         ({"active": 1, "ready": 0}, "0 of 1 pods running"),
         ({"active": 0, "uncountedTerminatedPods": {"succeeded": ["u"]}}, "its work is done"),
         ({"succeeded": 1, "uncountedTerminatedPods": {}}, "its work is done"),
-        ({"succeeded": 1, **condition("SuccessCriteriaMet")}, "its work is done"),
+        ({"succeeded": 1}, "its work is done"),
         ({"failed": 1}, "its last pod has ended"),
         ({"terminating": 1}, "its last pod has ended"),
     ],
@@ -169,3 +169,48 @@ def test_failed_consumers_say_how_to_see_what_failed(label, stack):
     assert f"`primage queue dead {stack}`" in verdict(obj).todo
     obj["metadata"]["labels"]["app.kubernetes.io/component"] = "producer"
     assert "queue dead" not in verdict(obj).todo
+
+
+def ended(*codes, owner="job-1", restart="Never", containers=1):
+    """A pod whose containers have ended with these statuses; None for one that runs."""
+    states = [{"running": {}} if code is None else {"terminated": {"exitCode": code}} for code in codes]
+    return {
+        "metadata": {"ownerReferences": [{"uid": owner, "controller": True}]},
+        "spec": {"restartPolicy": restart, "containers": [{}] * containers},
+        "status": {"containerStatuses": [{"state": state} for state in states]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "pods", "done"),
+    [
+        ({}, [ended(0)], True),
+        ({"completions": 1}, [ended(0)], True),
+        ({"parallelism": 2}, [ended(0), ended(0)], True),
+        ({}, [ended(0, 0, containers=2)], True),
+        ({}, [], False),
+        ({}, [ended(None)], False),
+        ({}, [ended(0), ended(None)], False),
+        ({}, [ended(0), ended(3)], False),
+        ({}, [ended(0, containers=2)], False),
+        ({}, [ended(0, restart="OnFailure")], False),
+        ({}, [ended(0, owner="another")], False),
+        ({"completions": 2}, [ended(0)], False),
+        ({"managedBy": "hpc.primage.eu/connector"}, [ended(0)], False),
+        ({"suspend": True}, [ended(0)], False),
+        ({"successPolicy": {"rules": [{}]}}, [ended(0)], False),
+    ],
+)
+def test_a_job_is_done_when_all_its_pods_have_ended_well(spec, pods, done):
+    assert ended_well({"metadata": {"uid": "job-1"}, "spec": spec}, pods) is done
+
+
+def test_what_up_waited_for_is_not_what_a_queue_is_like_later():
+    placed = {"metadata": {"annotations": {"pulumi.com/waitFor": "jsonpath={.status.replicas}=1"}}, "status": {"replicas": 1}}
+    queue = {"kind": "StatefulSet", "spec": {"replicas": 1}, **placed}
+    assert verdict(queue).state is State.READY
+    assert health(queue).state is State.WAITING
+    queue["status"] |= {"readyReplicas": 1, "updatedReplicas": 1}
+    assert health(queue).state is State.READY
+    session = {"kind": "Job", **placed, "spec": {}, "status": {"replicas": 1, "ready": 1}}
+    assert health(session).state is State.READY

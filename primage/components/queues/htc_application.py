@@ -16,6 +16,8 @@ from primage.components.queues.queue import TOOL, Queue
 from primage.components.queues.queue_scaler import QueueScaler
 
 FINISHED_WITH_DEAD_LETTERS = 3
+STOPPED = 5
+"""Ended by somebody before the queue was finished: a drained node, or fewer consumers wanted."""
 BUSY = "/tmp/primage-busy"  # noqa: S108  # inside the container
 PUSH_FILES = f"""
 set -euo pipefail
@@ -45,7 +47,7 @@ class HtcApplication(pulumi.ComponentResource):
         self._app, self._settings = app, settings
         inside = pulumi.ResourceOptions(parent=self)
         self._queue = Queue(self.queue_name, settings.queue_memory, app, inside)
-        after = pulumi.ResourceOptions(parent=self, depends_on=[self._queue.ready])
+        after = pulumi.ResourceOptions(parent=self, depends_on=[self._queue.placed])
         producer = self._queue.attach(pod_spec(_producer(settings), app))
         self.producer_name = self._job("producer", producer, after, {"backoffLimit": 2})
         consumer = self._queue.attach(pod_spec(_consumer(settings), app), bring_tool=settings.consumer.bring_queue)
@@ -64,11 +66,9 @@ class HtcApplication(pulumi.ComponentResource):
             "podFailurePolicy": {
                 "rules": [
                     NODE_DRAINED,
+                    _on_exit("Ignore", STOPPED),
                     # Another try would not help: the dead letters would still be there.
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {"containerName": "job", "operator": "In", "values": [FINISHED_WITH_DEAD_LETTERS]},
-                    },
+                    _on_exit("FailJob", FINISHED_WITH_DEAD_LETTERS),
                 ]
             },
         }
@@ -96,6 +96,11 @@ class HtcApplication(pulumi.ComponentResource):
         )
         name: pulumi.Output[str] = job.metadata.name
         return name
+
+
+def _on_exit(action: str, status: int) -> dict[str, Any]:
+    """What a consumer's exit status means for its Job."""
+    return {"action": action, "onExitCodes": {"containerName": "job", "operator": "In", "values": [status]}}
 
 
 def _producer(settings: HtcSettings) -> BatchJobSettings:

@@ -39,15 +39,16 @@ class Queue(pulumi.ComponentResource):
 
     Attributes:
         name: of its server, service and Secret.
-        ready: what a job that uses the queue depends on.
+        placed: what a job that uses the queue depends on: the queue's pod has its share of the namespace's quota. The jobs start
+            beside it, and wait until it answers.
     """
 
     name: str
-    ready: pulumi.Resource
+    placed: pulumi.Resource
 
     def __init__(self, name: str, memory: str, app: AppStack, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("primage:app:Queue", name, {}, pulumi.ResourceOptions.merge(app.options, opts))
-        self.name = f"{name}-queue"
+        self.name = names.queue_server(name)
         self._app = app
         self.labels = {names.LABEL_APP: app.name.app, names.LABEL_INSTANCE: name, names.LABEL_QUEUE: name}
         self._own = {**self.labels, names.LABEL_PRIVATE: "true"}
@@ -66,12 +67,18 @@ class Queue(pulumi.ComponentResource):
         service = kubernetes.core.v1.Service(
             f"{self.name}-service",
             metadata=self._metadata(),
-            spec={"selector": self._own, "ports": [{"name": "redis", "port": PORT}], "clusterIP": "None"},
+            # Found by its name as soon as it has an address: who uses it waits until it answers.
+            spec={
+                "selector": self._own,
+                "ports": [{"name": "redis", "port": PORT}],
+                "clusterIP": "None",
+                "publishNotReadyAddresses": True,
+            },
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.ready = kubernetes.apps.v1.StatefulSet(
+        self.placed = kubernetes.apps.v1.StatefulSet(
             f"{self.name}-server",
-            metadata=self._metadata(),
+            metadata={**self._metadata(), "annotations": {"pulumi.com/waitFor": "jsonpath={.status.replicas}=1"}},
             spec={
                 "serviceName": self.name,
                 "replicas": 1,

@@ -1,6 +1,7 @@
 """`primage-queue push|close|pull|done|run|scale|status|dead|retry`: one queue, named by the environment.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 the queue is finished and has dead letters, 4 Redis cannot be reached.
+Exit codes: 0 done, 1 failed, 2 usage, 3 the queue is finished and has dead letters, 4 Redis cannot be reached,
+5 told to stop before the queue was finished.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from htc_queue.domain import MOST_CONSUMERS, Lease, Patience, QueueError, printa
 from htc_queue.heartbeat import UNREACHABLE
 
 DEAD = 3
+STOPPED = 5
 MOST_LETTERS = 1000
 MOST_AT_A_TIME = 1000
 LONGEST_S = 365 * 86400
@@ -105,7 +107,9 @@ def _run(options: argparse.Namespace) -> int:
     dead = queue.standing().dead
     told = ": `primage queue dead` shows which arguments, and why" if dead else ""
     say(f"{consumer.done} done here, {consumer.failed} tries failed here, {dead} dead letters{told}")
-    return DEAD if finished and dead else 0
+    if not finished:
+        return STOPPED  # not 0: Kubernetes takes a Job for complete when its last pod ends and any has ended well
+    return DEAD if dead else 0
 
 
 def _scale(options: argparse.Namespace) -> int:

@@ -35,7 +35,7 @@ class Persistence(Retry):
     """Tries again for a while, whatever goes wrong on the way, also a name that is not known yet, and says so."""
 
     def __init__(self, address: str, wait_s: float) -> None:
-        super().__init__(ExponentialBackoff(cap=2.0, base=0.05), -1, (exceptions.ConnectionError, exceptions.TimeoutError))
+        super().__init__(ExponentialBackoff(cap=0.5, base=0.05), -1, (exceptions.ConnectionError, exceptions.TimeoutError))
         self._address, self._wait_s = address, wait_s
         self._mine = _Trouble()
 
