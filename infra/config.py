@@ -185,7 +185,7 @@ class HpcBackendConfig(Settings):
         default=hpc.Backend.poll_s,
         ge=hpc.SHORTEST_POLL_S,
         le=hpc.LONGEST_POLL_S,
-        description="Shortest time between two queries of its queue.",
+        description="Usual time between two queries of its queue while jobs are there; right after a submission, a quarter of it.",
     )
 
     @model_validator(mode="after")

@@ -59,6 +59,11 @@ MAX_LABEL = 63
 _PLAIN_IDENTITY = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*(?:@[a-z0-9]+(?:\.[a-z0-9]+)*)?")
 
 
+def priority_class(priority: str) -> str:
+    """The PriorityClass of one of a site's priorities."""
+    return f"primage-{priority}"
+
+
 def queue_server(queue: str) -> str:
     """The name of a queue's StatefulSet, service and Secret."""
     return f"{queue}-queue"

@@ -8,11 +8,12 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.config import PriorityClassConfig
+from primage import names
 
 
 def class_name(item: PriorityClassConfig) -> str:
     """Its name on the cluster."""
-    return f"primage-{item.name}"
+    return names.priority_class(item.name)
 
 
 class PriorityClasses(pulumi.ComponentResource):

@@ -16,6 +16,8 @@ from primage.errors import ExitCode, PrimageError
 
 Object = dict[str, Any]
 """A Kubernetes object as plain data, with the API's own field names."""
+Objects = list[Object]
+"""Several; inside `Cluster`, `list` is its method."""
 Query = list[tuple[str, str]]
 """A request's parameters."""
 
@@ -151,22 +153,29 @@ class Cluster:
         Raises:
             PrimageError: there are more than `most`, which whoever may make them decides.
         """
+        found, _ = self._list(Ref(api_version, kind, "", namespace), labels, fields, most)
+        return found
+
+    def _list(self, of: Ref, labels: str, fields: str, most: int) -> tuple[Objects, str]:
+        """Objects, and the version of the list, from which a watch goes on."""
         query = [("limit", str(PAGE))] + [("labelSelector", labels)] * bool(labels) + [("fieldSelector", fields)] * bool(fields)
-        path = self._path(Ref(api_version, kind, "", namespace))
-        found: list[Object] = []
+        path = self._path(of)
+        found: Objects = []
         begun = ""
         while True:
             page = self._call("GET", path, query + [("continue", begun)] * bool(begun))
             found += page.get("items", [])
-            begun = str(page.get("metadata", {}).get("continue") or "")
+            about = page.get("metadata", {})
+            begun = str(about.get("continue") or "")
             if len(found) > most:
-                which = " ".join([f"in {namespace}"] * bool(namespace) + [f"with {labels}"] * bool(labels))
+                which = " ".join([f"in {of.namespace}"] * bool(of.namespace) + [f"with {labels}"] * bool(labels))
                 raise PrimageError(
-                    f"there are more than {most} {kind} objects {which}".rstrip(),
+                    f"there are more than {most} {of.kind} objects {which}".rstrip(),
                     todo="see who makes them: `kubectl get` lists them page by page",
                 )
             if not begun:
-                return [{"apiVersion": api_version, "kind": kind, **item} for item in found]
+                version = str(about.get("resourceVersion") or "")
+                return [{"apiVersion": of.api_version, "kind": of.kind, **item} for item in found], version
 
     def watch(self, ref: Ref, *, timeout_s: int) -> Iterator[Object | None]:
         """The object each time it changes, starting with how it is now; None when it is deleted.
@@ -174,26 +183,29 @@ class Cluster:
         Ends after `timeout_s` seconds, or when the server closes the stream or goes away.
         """
         path = self._path(Ref(ref.api_version, ref.kind, "", ref.namespace))
-        for change, obj in self._changes(path, ("fieldSelector", f"metadata.name={ref.name}"), timeout_s):
+        for change, obj in self._stream(path, [("fieldSelector", f"metadata.name={ref.name}")], timeout_s):
             yield None if change == "DELETED" else obj
 
     def watch_all(
         self, api_version: str, kind: str, namespace: str, *, labels: str, timeout_s: int
     ) -> Iterator[tuple[Object, ...]]:
-        """All objects with these labels each time one of them changes; nothing while there are none. Ends as `watch` does."""
-        there: dict[str, Object] = {}
-        for change, obj in self._changes(self._path(Ref(api_version, kind, "", namespace)), ("labelSelector", labels), timeout_s):
-            name = obj["metadata"]["name"]
+        """All objects with these labels, now and each time one of them changes. Ends as `watch` does."""
+        of = Ref(api_version, kind, "", namespace)
+        found, version = self._list(of, labels, "", MOST_OBJECTS)
+        there = {obj["metadata"]["name"]: obj for obj in found}
+        yield tuple(there.values())
+        for change, obj in self._stream(self._path(of), [("labelSelector", labels), ("resourceVersion", version)], timeout_s):
             if change == "DELETED":
-                there.pop(name, None)
+                there.pop(obj["metadata"]["name"], None)
             else:
-                there[name] = obj
+                there[obj["metadata"]["name"]] = obj
             yield tuple(there.values())
 
-    def _changes(self, path: str, selector: tuple[str, str], timeout_s: int) -> Iterator[tuple[str, Object]]:
+    def _stream(self, path: str, about: Query, timeout_s: int) -> Iterator[tuple[str, Object]]:
+        """Each change and the object as it is then, as the API server tells them."""
         import urllib3
 
-        query = [("watch", "true"), selector, ("timeoutSeconds", str(timeout_s))]
+        query = [("watch", "true"), ("timeoutSeconds", str(timeout_s)), *about]
         response = self._raw("GET", path, query, stream=True, timeout=timeout_s + 10)
         try:
             buffer = b""

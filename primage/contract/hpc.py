@@ -78,7 +78,8 @@ class Backend:
         datalake: where the DATALAKE volume is mounted there; empty where it is not.
         slurmrestd: URL of Slurm's REST daemon; empty where Slurm's commands are used over SSH.
         max_jobs: most jobs in Slurm at a time; others wait.
-        poll_s: shortest time between two looks at the queue, seconds.
+        poll_s: usual time between two looks at the queue while jobs are there, seconds; after something has happened to one, the
+            next looks come sooner, from a quarter of it.
 
     Raises:
         ValueError: a value is not what it must be.

@@ -110,7 +110,7 @@ def _pod(obj: Object) -> Verdict:
 
 
 def _job(obj: Object) -> Verdict:
-    # The first is final as well, and noted a second before the other.
+    # The first is final as well, and noted before the other.
     if _condition(obj, "SuccessCriteriaMet") or _condition(obj, "Complete"):
         return READY
     failed = _condition(obj, "Failed")
@@ -119,7 +119,7 @@ def _job(obj: Object) -> Verdict:
         words = {
             "BackoffLimitExceeded": f"failed {tries} time{'s' if tries > 1 else ''}, as often as it may",
             "DeadlineExceeded": f"ran longer than its deadline of {obj.get('spec', {}).get('activeDeadlineSeconds')} s",
-            **({"PodFailurePolicy": "some of its arguments failed for good"} if _consumes(obj) else {}),
+            "PodFailurePolicy": "some of its arguments failed for good" if _consumes(obj) else "another try would not help",
         }
         said = failed.get("message", "failed")
         detail = said if obj.get("spec", {}).get("managedBy") else words.get(failed.get("reason", ""), said)
@@ -137,26 +137,33 @@ def _job(obj: Object) -> Verdict:
     return waiting("not taken up by its controller yet" if obj.get("spec", {}).get("managedBy") else "no pod yet")
 
 
-def ended_well(job: Object, pods: Iterable[Object]) -> bool:
-    """Whether a Job's work is done, from its pods' containers: the pod's own end and the Job's are each noted a second later.
+def ends_with_its_pods(job: Object) -> bool:
+    """Whether a Job is complete when its pods have succeeded, and nothing else of it is waited for."""
+    spec, annotations = job.get("spec", {}), job.get("metadata", {}).get("annotations") or {}
+    other = WAIT_FOR in annotations or any(spec.get(key) for key in ("managedBy", "suspend", "successPolicy"))
+    return job.get("kind") == "Job" and spec.get("completions") in {None, 1} and not other
 
-    Only of a Job that ends with its pods, all of which have ended well; of any other the Job's own conditions tell. Whoever may
-    make pods in the namespace can pretend that a Job of their own is done.
+
+def pods_succeeded(job: Object, pods: Iterable[Object]) -> bool:
+    """Whether a Job will be complete, from its pods' containers: the pod's own end and the Job's are each noted a second later.
+
+    Only where all of its pods have succeeded and nothing tells of another end: a pod that is being deleted or driven out counts as
+    failed whatever its containers say. Whoever may make pods in the namespace can pretend that a Job there is done.
     """
-    spec = job.get("spec", {})
-    plain = spec.get("completions") in {None, 1} and not any(spec.get(key) for key in ("managedBy", "suspend", "successPolicy"))
+    if not ends_with_its_pods(job) or any(_condition(job, name) for name in ("FailureTarget", "Failed", "Suspended")):
+        return False
     uid = job["metadata"].get("uid")
-    ends = [_pod_ended_well(pod) for pod in pods if _owner(pod) == uid]
-    return plain and bool(ends) and all(ends)
+    ends = [_pod_succeeded(pod) for pod in pods if _owner(pod) == uid]
+    return bool(ends) and all(ends)
 
 
-def _pod_ended_well(pod: Object) -> bool:
-    """Whether every container has, and none is started again."""
-    states = [
-        container.get("state", {}).get("terminated") or {} for container in pod.get("status", {}).get("containerStatuses") or []
-    ]
+def _pod_succeeded(pod: Object) -> bool:
+    """Whether every container has ended well, none is started again, and nobody drives the pod out."""
+    status = pod.get("status", {})
+    states = [container.get("state", {}).get("terminated") or {} for container in status.get("containerStatuses") or []]
     done = len(states) == len(pod["spec"]["containers"]) and all(state.get("exitCode") == 0 for state in states)
-    return done and pod["spec"].get("restartPolicy") == "Never"
+    driven_out = pod["metadata"].get("deletionTimestamp") or status.get("phase") == "Failed" or _condition(pod, "DisruptionTarget")
+    return done and pod["spec"].get("restartPolicy") == "Never" and not driven_out
 
 
 def _owner(pod: Object) -> str:
@@ -218,9 +225,9 @@ def verdict(obj: Object) -> Verdict:
 
 
 def health(obj: Object) -> Verdict:
-    """The state of an object that may have been up for long, whatever `up` waited for.
+    """The state an object is in now, whatever `up` waited for.
 
-    A program may wait for less than its kind's rule, such as a StatefulSet's pod to be there, and then for something else of its
+    A program may wait for less than its kind's rule, such as a StatefulSet's pod to exist, and then for something else of its
     stack; of a Job that runs until somebody ends it, only the annotation tells that it is ready.
     """
     rule = RULES.get(obj.get("kind", ""))
@@ -236,7 +243,7 @@ def _waited_for(obj: Object, wanted: str, own: Verdict) -> Verdict:
     found: Any = obj
     for field in path.split("."):
         found = found.get(field) if isinstance(found, dict) else None
-    if str(found) == value:
+    if str(found) == value and (obj.get("kind") != "StatefulSet" or _observed(obj)):
         return READY
     if own.state is State.FAILED:
         return own

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import (
+    READY,
     WITH_PODS,
     State,
     Verdict,
-    ended_well,
+    ends_with_its_pods,
     explain_pods,
     explain_quota,
     health,
+    pods_succeeded,
     verdict,
     waiting,
 )
@@ -24,7 +26,7 @@ from primage.names import LABEL_QUEUE, queue_server
 JOB_NAME = "batch.kubernetes.io/job-name"
 """Label of a Job's pods."""
 WATCH_S = 2
-"""How long one watch lasts before the object's pods and events are looked at."""
+"""How long one watch lasts before it is asked why the object is not ready."""
 ABANDON_S = 20
 """How much longer is waited for what needs the time to end once something else of the stack has failed."""
 MOST_LINES = 20
@@ -68,7 +70,7 @@ def wait_ready(
             its last event.
     """
     ref = Ref.of(obj)
-    with_pods = ref.kind == "Job" and not obj.get("spec", {}).get("managedBy")
+    with_pods = ends_with_its_pods(obj)
     latest = verdict(obj)
     if latest.state is State.READY:
         return obj
@@ -97,11 +99,13 @@ def wait_ready(
 def _look(cluster: Cluster, ref: Ref, report: Callable[[str], None], *, with_pods: bool) -> tuple[Object | None, Verdict]:
     """Watch for a moment, then ask pods and events: the object when it is ready, else why it is not."""
     latest = Verdict(State.WAITING)
-    for current, pods in _changes(cluster, ref, with_pods=with_pods):
+    for current in _with_pods(cluster, ref) if with_pods else cluster.watch(ref, timeout_s=WATCH_S):
         if current is None:
             raise PrimageError(f"{ref} was deleted by somebody else while it was waited for", todo="run the same command again")
+        if isinstance(current, _Done):
+            return current.job, READY
         latest = verdict(current)
-        if latest.state is State.READY or ended_well(current, pods):
+        if latest.state is State.READY:
             return current, latest
         if latest.state is State.FAILED:
             raise failure(cluster, ref, latest)
@@ -114,19 +118,39 @@ def _look(cluster: Cluster, ref: Ref, report: Callable[[str], None], *, with_pod
     return None, known or latest
 
 
-def _changes(cluster: Cluster, ref: Ref, *, with_pods: bool) -> Iterator[tuple[Object | None, Sequence[Object]]]:
-    """The object and its pods, for a moment, whenever one of these changes; when none is at work (any longer), whenever it does."""
+@dataclass(frozen=True)
+class _Done:
+    """A Job whose pods have succeeded, before it says so itself."""
+
+    job: Object
+
+
+def _with_pods(cluster: Cluster, ref: Ref) -> Iterator[Object | _Done | None]:
+    """A Job, for a moment: as its pods tell while any is at work, and else whenever it changes itself."""
+    labels = f"{JOB_NAME}={ref.name}"
     pods: Sequence[Object] = ()
-    if with_pods:
-        for pods in cluster.watch_all("v1", "Pod", ref.namespace, labels=f"{JOB_NAME}={ref.name}", timeout_s=WATCH_S):
-            yield cluster.get(ref), pods
-            if all(pod.get("status", {}).get("phase") in {"Succeeded", "Failed"} for pod in pods):
-                break
-        else:
-            if pods:
-                return
+    for pods in cluster.watch_all("v1", "Pod", ref.namespace, labels=labels, timeout_s=WATCH_S):
+        if not any(_at_work(pod) for pod in pods):
+            break
+    else:
+        yield cluster.get(ref)
+        return
+    current = cluster.get(ref)
+    if current and pods_succeeded(current, pods):
+        yield _Done(current)
+        return
     for current in cluster.watch(ref, timeout_s=WATCH_S):
-        yield current, ()
+        yield current
+        if not pods and current and current.get("status", {}).get("active"):
+            return  # there are some now
+
+
+def _at_work(pod: Object) -> bool:
+    """Whether a container of it may still be started, or end."""
+    status = pod.get("status", {})
+    states = [container.get("state", {}) for container in status.get("containerStatuses") or []]
+    ended = bool(states) and all("terminated" in state for state in states)
+    return not ended and status.get("phase") not in {"Succeeded", "Failed"}
 
 
 def wait_gone(cluster: Cluster, ref: Ref, *, timeout_s: float, report: Callable[[str], None]) -> None:
@@ -169,8 +193,6 @@ def why(cluster: Cluster, ref: Ref) -> Verdict | None:
     explained = explain_pods(pods, cluster.list("v1", "Node")) if pods else None
     if explained:
         return explained
-    if explained := _without_queue(cluster, job):
-        return explained
     for pod in pods[-1:]:
         for event in reversed(events_of(cluster, Ref.of(pod))):
             if event.get("reason") in _STUCK:
@@ -181,7 +203,7 @@ def why(cluster: Cluster, ref: Ref) -> Verdict | None:
             if "exceeded quota" in message:
                 return explain_quota(message)
             return Verdict(State.FAILED, f"its pods are refused: {message}", "correct what the message names in the app's settings")
-    return None
+    return _without_queue(cluster, job)
 
 
 def _without_queue(cluster: Cluster, job: Object) -> Verdict | None:

@@ -505,7 +505,7 @@ def test_a_redis_that_is_away_for_less_than_that_ends_nothing(queue, tmp_path):
     said = b""
     try:
         while b"cannot be told that the work goes on" not in said:
-            said += worker.stderr.readline()
+            said += worker.stdout.readline()
     finally:
         os.kill(server, signal.SIGCONT)
     until(lambda: queue._redis.xpending_range("arguments", "consumers", "-", "+", 1)[0]["time_since_delivered"] < 1000)
@@ -555,6 +555,35 @@ def test_a_python_function_is_loaded_once(queue, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.glob("[0-9]")) == ["0", "1", "2", "4"]
     assert queue.letters(1)[0].error == "ValueError: not a three"
     assert "in deal" in queue.letters(1)[0].tail
+
+
+@pytest.mark.parametrize("status", [0, 3, 5])
+def test_a_function_that_ends_its_process_fails_its_argument_and_nothing_else(queue, tmp_path, monkeypatch, status):
+    """A status of the tool's own would end the application, with arguments left."""
+    (tmp_path / "work.py").write_text(f"import sys\ndef deal(argument):\n    if argument == '1':\n        sys.exit({status})\n")
+    queue.push(b"%d" % n for n in range(3))
+    queue.close()
+    monkeypatch.chdir(tmp_path)
+    assert tool("run", *PATIENCE, "--tries", "1", "--call", "work:deal", check=False).returncode == 3
+    assert (queue.standing().done, queue.standing().dead) == (2, 1)
+    assert queue.letters(1)[0].error == f"SystemExit: {status}"
+
+
+def test_a_module_that_ends_its_process_is_named(queue, tmp_path, monkeypatch):
+    (tmp_path / "work.py").write_text("import sys\nsys.exit(5)\n")
+    monkeypatch.chdir(tmp_path)
+    done = tool("run", *PATIENCE, "--call", "work:deal", check=False)
+    assert done.returncode == 1
+    assert b"importing work ended this process with status 5" in done.stderr
+
+
+def test_a_consumer_told_to_stop_before_its_queue_answers_stops(monkeypatch):
+    monkeypatch.setenv("PRIMAGE_QUEUE", "unix:///nowhere/redis.sock")
+    monkeypatch.setenv("PRIMAGE_QUEUE_START_S", "60")
+    worker = consumer("--", "true")
+    assert b"giving up in 60 s" in worker.stderr.readline()
+    worker.terminate()
+    assert worker.wait(timeout=20) == 5
 
 
 def test_an_address_where_nothing_is_says_so(monkeypatch, tmp_path):

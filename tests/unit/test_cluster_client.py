@@ -65,3 +65,23 @@ def test_a_name_is_one_part_of_a_path_whatever_is_in_it(part):
     path = client._path(ref)
     assert path.count("/") == 6
     assert not set(path) & set("?#")
+
+
+def test_a_watch_of_all_begins_with_all_and_goes_on_from_there(monkeypatch):
+    pods = [{"metadata": {"name": name}, "phase": "old"} for name in "ab"]
+    client, asked = object.__new__(Cluster), []
+    monkeypatch.setattr(Cluster, "_call", lambda *_: {"items": pods, "metadata": {"resourceVersion": "7"}})
+    monkeypatch.setattr(Cluster, "_path", lambda *_: "/pods")
+
+    def stream(_, path, about, timeout_s):
+        asked.append((path, dict(about), timeout_s))
+        yield "MODIFIED", {"metadata": {"name": "a"}, "phase": "new"}
+        yield "DELETED", {"metadata": {"name": "b"}}
+
+    monkeypatch.setattr(Cluster, "_stream", stream)
+    seen = [
+        {pod["metadata"]["name"]: pod["phase"] for pod in now}
+        for now in client.watch_all("v1", "Pod", "space", labels="x=y", timeout_s=2)
+    ]
+    assert seen == [{"a": "old", "b": "old"}, {"a": "new", "b": "old"}, {"a": "new"}]
+    assert asked == [("/pods", {"labelSelector": "x=y", "resourceVersion": "7"}, 2)]

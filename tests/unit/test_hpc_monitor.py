@@ -1,10 +1,11 @@
 """A backend's monitor: who follows a job sees the looks that begin after they asked, or what keeps anybody from looking."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from hpc_connector.clients.backend_secret import BackendSecret
 from hpc_connector.domain.errors import UnavailableError
 from hpc_connector.domain.request import Request
 from hpc_connector.domain.seen import Seen
@@ -33,9 +34,13 @@ class Centre:
 
 
 class Secret:
-    """Credentials that never change."""
+    """Credentials that never change, until they are taken away."""
+
+    known = True
 
     async def refresh(self, *, at_once):
+        if not self.known:
+            raise UnavailableError("CredentialsMissing", "there is no Secret")
         return False
 
 
@@ -43,10 +48,11 @@ class Secret:
 async def watching(keep_s):
     centre = Centre()
     pulse = Pulse(lambda: None, 10, 30)
+    secret = Secret()
     monitor = BackendMonitor(
         Backend("hpc", "host", poll_s=0.2, max_jobs=1),
         centre,
-        Secret(),
+        secret,
         wanted=lambda uid: True,
         spawn=asyncio.create_task,
         pulse=pulse,
@@ -160,3 +166,43 @@ def test_the_connection_stays_for_a_while_after_its_last_use(keep_s, closed):
         return centre.closed
 
     assert run(do, keep_s) == closed
+
+
+def test_no_connection_outlives_its_credentials():
+    async def do(monitor, centre):
+        _, answer = await centre.asked.get()
+        with monitor.in_use():
+            answer.set_result({})
+        monitor.secret.known = False
+        with pytest.raises(UnavailableError, match="no Secret"):
+            await monitor.refresh_credentials()
+        return centre.closed
+
+    assert run(do, 300.0) == 1
+
+
+def test_credentials_that_are_taken_away_are_forgotten():
+    answers = [
+        ("held", "1"),
+        None,
+        UnavailableError("ApiServer", "away"),
+        UnavailableError("CredentialsMissing", "gone"),
+        ("new", "1"),
+    ]
+
+    class Kube:
+        async def credentials(self, backend, known):
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    async def do():
+        secret, known = BackendSecret(Kube(), "hpc"), []
+        while answers:
+            with suppress(UnavailableError):
+                await secret.refresh(at_once=True)
+            known.append(secret.known)
+        return known, secret.credentials()
+
+    assert asyncio.run(do()) == ([True, True, True, False, True], "new")

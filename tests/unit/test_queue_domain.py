@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from htc_queue import __main__ as cli
 from htc_queue.domain import (
     MOST_BYTES,
     Lease,
@@ -23,6 +24,7 @@ from htc_queue.domain import (
     printable,
     require_fit,
 )
+from primage.components.queues import htc_application
 from primage.components.queues.htc_settings import HtcSettings
 from primage.components.queues.queue_credentials import make_credentials
 
@@ -216,3 +218,7 @@ def test_an_output_says_only_what_it_can_say():
     HtcSettings.model_validate({**settings, "consumer": {**consumer, "output": "w/{index}-{key}.txt"}})
     with pytest.raises(ValidationError, match="stands for nothing"):
         HtcSettings.model_validate({**settings, "consumer": {**consumer, "output": "w/{name}.txt"}})
+
+
+def test_what_a_consumers_exit_status_means_is_the_same_on_both_sides():
+    assert (cli.DEAD, cli.STOPPED) == (htc_application.FINISHED_WITH_DEAD_LETTERS, htc_application.STOPPED)

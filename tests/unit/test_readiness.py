@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primage.errors import PrimageError
-from primage.kubernetes.readiness import State, ended_well, explain_pods, explain_quota, health, require_known_wait, verdict
+from primage.kubernetes.readiness import State, explain_pods, explain_quota, health, pods_succeeded, require_known_wait, verdict
 
 
 def job(**status):
@@ -201,16 +201,37 @@ def ended(*codes, owner="job-1", restart="Never", containers=1):
         ({"successPolicy": {"rules": [{}]}}, [ended(0)], False),
     ],
 )
-def test_a_job_is_done_when_all_its_pods_have_ended_well(spec, pods, done):
-    assert ended_well({"metadata": {"uid": "job-1"}, "spec": spec}, pods) is done
+def test_a_job_is_done_when_all_its_pods_have_succeeded(spec, pods, done):
+    assert pods_succeeded({"kind": "Job", "metadata": {"uid": "job-1"}, "spec": spec}, pods) is done
+
+
+@pytest.mark.parametrize("other", ["FailureTarget", "Failed", "Suspended"])
+def test_a_job_that_ends_otherwise_is_not_done_by_its_pods(other):
+    obj = {"kind": "Job", "metadata": {"uid": "job-1"}, "spec": {}, "status": condition(other)}
+    assert not pods_succeeded(obj, [ended(0)])
+
+
+def test_a_pod_that_is_driven_out_has_not_succeeded():
+    obj = {"kind": "Job", "metadata": {"uid": "job-1"}, "spec": {}}
+    assert not pods_succeeded(obj, [{**ended(0), "status": {**ended(0)["status"], **condition("DisruptionTarget")}}])
 
 
 def test_what_up_waited_for_is_not_what_a_queue_is_like_later():
-    placed = {"metadata": {"annotations": {"pulumi.com/waitFor": "jsonpath={.status.replicas}=1"}}, "status": {"replicas": 1}}
-    queue = {"kind": "StatefulSet", "spec": {"replicas": 1}, **placed}
+    annotations = {"annotations": {"pulumi.com/waitFor": "jsonpath={.status.updatedReplicas}=1"}}
+    status = {"updatedReplicas": 1, "observedGeneration": 2}
+    queue = {"kind": "StatefulSet", "metadata": {**annotations, "generation": 2}, "spec": {"replicas": 1}, "status": status}
     assert verdict(queue).state is State.READY
     assert health(queue).state is State.WAITING
-    queue["status"] |= {"readyReplicas": 1, "updatedReplicas": 1}
+    status |= {"readyReplicas": 1}
     assert health(queue).state is State.READY
-    session = {"kind": "Job", **placed, "spec": {}, "status": {"replicas": 1, "ready": 1}}
-    assert health(session).state is State.READY
+
+
+def test_what_was_true_before_a_change_is_not_what_is_waited_for():
+    annotations = {"annotations": {"pulumi.com/waitFor": "jsonpath={.status.updatedReplicas}=1"}}
+    status = {"updatedReplicas": 1, "observedGeneration": 1}
+    assert verdict({"kind": "StatefulSet", "metadata": {**annotations, "generation": 2}, "status": status}).state is State.WAITING
+
+
+def test_a_session_is_as_ready_as_its_job():
+    annotations = {"annotations": {"pulumi.com/waitFor": "jsonpath={.status.ready}=1"}}
+    assert health({"kind": "Job", "metadata": annotations, "spec": {}, "status": {"ready": 1}}).state is State.READY

@@ -71,7 +71,7 @@ def pod_spec(settings: BatchJobSettings, app: AppStack) -> dict[str, Any]:
     if settings.node_selector:
         spec["nodeSelector"] = settings.node_selector
     if settings.priority:
-        spec["priorityClassName"] = f"primage-{settings.priority}"
+        spec["priorityClassName"] = names.priority_class(settings.priority)
     if settings.gpu:
         spec["tolerations"] = [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
     return spec

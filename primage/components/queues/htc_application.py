@@ -17,13 +17,15 @@ from primage.components.queues.queue_scaler import QueueScaler
 
 FINISHED_WITH_DEAD_LETTERS = 3
 STOPPED = 5
-"""Ended by somebody before the queue was finished: a drained node, or fewer consumers wanted."""
+"""Told to stop before the queue was finished, as on a node that is drained."""
+NOTHING_THERE = 66
+"""Of a producer whose pattern matches nothing: EX_NOINPUT of sysexits(3)."""
 BUSY = "/tmp/primage-busy"  # noqa: S108  # inside the container
 PUSH_FILES = f"""
 set -euo pipefail
 cd "$HOME"
 set -- $FILES
-[ -e "${{1-}}" ] || {{ echo "no file below HOME/private matches $FILES" >&2; exit 1; }}
+[ -e "${{1-}}" ] || {{ echo "no file below HOME/private matches $FILES" >&2; exit {NOTHING_THERE}; }}
 printf "$HOME/%s\\n" "$@" | {TOOL} push --close
 """
 PUSH_LINES = f"""
@@ -46,10 +48,10 @@ class HtcApplication(pulumi.ComponentResource):
         self.queue_name = app.instance(settings.name)
         self._app, self._settings = app, settings
         inside = pulumi.ResourceOptions(parent=self)
-        self._queue = Queue(self.queue_name, settings.queue_memory, app, inside)
-        after = pulumi.ResourceOptions(parent=self, depends_on=[self._queue.placed])
+        self._queue = Queue(self.queue_name, settings.queue_memory, app, settings.priority, inside)
+        after = pulumi.ResourceOptions(parent=self, depends_on=[self._queue.pod_exists])
         producer = self._queue.attach(pod_spec(_producer(settings), app))
-        self.producer_name = self._job("producer", producer, after, {"backoffLimit": 2})
+        self.producer_name = self._job("producer", producer, after, _PRODUCER)
         consumer = self._queue.attach(pod_spec(_consumer(settings), app), bring_tool=settings.consumer.bring_queue)
         if settings.scaling:
             QueueScaler(self._queue, f"{self.queue_name}-consumers", settings.scaling, app, inside)
@@ -101,6 +103,9 @@ class HtcApplication(pulumi.ComponentResource):
 def _on_exit(action: str, status: int) -> dict[str, Any]:
     """What a consumer's exit status means for its Job."""
     return {"action": action, "onExitCodes": {"containerName": "job", "operator": "In", "values": [status]}}
+
+
+_PRODUCER = {"backoffLimit": 2, "podFailurePolicy": {"rules": [NODE_DRAINED, _on_exit("FailJob", NOTHING_THERE)]}}
 
 
 def _producer(settings: HtcSettings) -> BatchJobSettings:

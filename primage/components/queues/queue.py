@@ -16,7 +16,7 @@ from primage.contract.quantities import parse_quantity
 
 PORT = 6379
 START_S = 600
-"""How long Redis may take to listen; its users then wait for as long as it reads its file back."""
+"""How long Redis may take to listen, and its users wait for it at first: for a machine, an image, its file being read back."""
 TOOL_FOLDER = "/opt/primage-queue"
 TOOL = f"{TOOL_FOLDER}/bin/primage-queue"
 CREDENTIALS = "/var/run/secrets/primage-queue"
@@ -37,19 +37,24 @@ exec redis-server --dir "/data/$GENERATION" --port 0 --tls-port 6379 --tls-auth-
 class Queue(pulumi.ComponentResource):
     """One application's queue in the VO's namespace.
 
+    Args:
+        priority: one of the site's priority classes, as its jobs have it: they start beside it, and must not take its room.
+
     Attributes:
         name: of its server, service and Secret.
-        placed: what a job that uses the queue depends on: the queue's pod has its share of the namespace's quota. The jobs start
+        pod_exists: what a job that uses the queue depends on: then the pod has its share of the namespace's quota. The jobs start
             beside it, and wait until it answers.
     """
 
     name: str
-    placed: pulumi.Resource
+    pod_exists: pulumi.Resource
 
-    def __init__(self, name: str, memory: str, app: AppStack, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, memory: str, app: AppStack, priority: str = "", opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("primage:app:Queue", name, {}, pulumi.ResourceOptions.merge(app.options, opts))
         self.name = names.queue_server(name)
-        self._app = app
+        self._app, self._priority = app, priority
         self.labels = {names.LABEL_APP: app.name.app, names.LABEL_INSTANCE: name, names.LABEL_QUEUE: name}
         self._own = {**self.labels, names.LABEL_PRIVATE: "true"}
         self.host = pulumi.Output.concat(self.name, ".", app.namespace, ".svc")
@@ -76,9 +81,9 @@ class Queue(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.placed = kubernetes.apps.v1.StatefulSet(
+        self.pod_exists = kubernetes.apps.v1.StatefulSet(
             f"{self.name}-server",
-            metadata={**self._metadata(), "annotations": {"pulumi.com/waitFor": "jsonpath={.status.replicas}=1"}},
+            metadata={**self._metadata(), "annotations": {"pulumi.com/waitFor": "jsonpath={.status.updatedReplicas}=1"}},
             spec={
                 "serviceName": self.name,
                 "replicas": 1,
@@ -137,6 +142,7 @@ class Queue(pulumi.ComponentResource):
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 10,
             "securityContext": pod_security(self._app.uid, self._app.gid),
+            **({"priorityClassName": names.priority_class(self._priority)} if self._priority else {}),
             "containers": [container],
             "volumes": [
                 {"name": "data", "persistentVolumeClaim": {"claimName": names.CLAIM_HOME_PRIVATE}},
@@ -158,7 +164,8 @@ class Queue(pulumi.ComponentResource):
             bring_tool: also put primage-queue into it, for images that do not have it.
         """
         container = pod["containers"][0]
-        container["env"] += [{"name": key, "value": value} for key, value in self._environment(self.host).items()]
+        environment = {**self._environment(self.host), "PRIMAGE_QUEUE_START_S": str(START_S)}
+        container["env"] += [{"name": key, "value": value} for key, value in environment.items()]
         container["volumeMounts"].append({"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True})
         items = [{"key": "password", "path": "password"}, {"key": "ca.crt", "path": "ca.crt"}]
         secret = {"secretName": self.name, "defaultMode": 0o440, "items": items}

@@ -39,7 +39,7 @@ class QueueScaler(pulumi.ComponentResource):
                     "spec": queue.attach(self._pod(job, scaling)),
                 },
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[queue.placed, *bound]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[queue.pod_exists, *bound]),
         )
         self.register_outputs({})
 

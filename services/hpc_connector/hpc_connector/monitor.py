@@ -24,7 +24,7 @@ RETRY_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 FRESH_S = 20.0
 """How long after something happened to a job its end is looked for often."""
 KEEP_S = 60.0
-"""How long the connection stays after its last use: who submits one short job after another logs in once."""
+"""How long the connection stays after its last use, or a little longer: who submits one short job after another logs in once."""
 LOOK_S = 120.0
 """For one look; longer than its one command and a new connection may take together."""
 SWEEPS = 10
@@ -162,8 +162,14 @@ class BackendMonitor:
         self._stirred.set()
 
     async def refresh_credentials(self) -> None:
-        """Read the Secret now and then; renewed credentials are used for a new connection at once."""
-        if await self.secret.refresh(at_once=self._trouble is not None):
+        """Read the Secret now and then. Other credentials are used at once, by a new connection; without any, none stays."""
+        try:
+            changed = await self.secret.refresh(at_once=self._trouble is not None)
+        except UnavailableError:
+            if not self.secret.known:
+                await self.transport.close()
+            raise
+        if changed:
             await self.transport.close()
 
     # -- the loop --------------------------------------------------------------------------------------------------
@@ -207,11 +213,12 @@ class BackendMonitor:
         if self._strangers:
             return pace.next(changed=True, ceiling_s=self._idle_s)
         if not self._followed:
+            if self._users or self._sweeping:
+                return min(self._keep_s, self._idle_s) or self._idle_s
             left = self._used_at + self._keep_s - time.monotonic()
             if left > 0:
                 return min(left, self._idle_s)
-            if not self._users and not self._sweeping:
-                await self.transport.close()
+            await self.transport.close()
             return self._idle_s
         return pace.next(changed=changed, ceiling_s=min(request.period_s for request, _ in self._followed.values()))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,26 +95,36 @@ def _run(options: argparse.Namespace) -> int:
         raise QueueError("--output names a file an argument, so it goes with -n 1 only")
     runner = Runner()
     deal: Deal
+    # Until there is a consumer to tell: as process 1 of a container it would ignore the signal.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
     if options.call:
-        module, _, name = options.call.partition(":")
-        sys.path.insert(0, str(Path.cwd()))
-        deal = Function(getattr(importlib.import_module(module), name))
+        deal = Function(_function(options.call))
     else:
         deal = Command(options.command, runner, options.stdin, options.output, options.timeout)
     queue = connect()
     kill = None if options.call else runner.kill
     consumer = Consumer(queue, deal, _patience(options), options.n, runner.stop, kill, busy=options.busy)
-    finished = consumer.work()
+    if not consumer.work():
+        say(f"told to stop: {consumer.done} done here, {consumer.failed} tries failed here")
+        return STOPPED  # not 0: Kubernetes takes a Job for complete when its last pod ends and any has ended well
     dead = queue.standing().dead
     told = ": `primage queue dead` shows which arguments, and why" if dead else ""
     say(f"{consumer.done} done here, {consumer.failed} tries failed here, {dead} dead letters{told}")
-    if not finished:
-        return STOPPED  # not 0: Kubernetes takes a Job for complete when its last pod ends and any has ended well
     return DEAD if dead else 0
 
 
+def _function(place: str) -> Callable[[str], object]:
+    """The function called `module:function`."""
+    module, _, name = place.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Callable[[str], object] = getattr(importlib.import_module(module), name)
+    except SystemExit as error:
+        raise QueueError(f"importing {module} ended this process with status {error.code}") from error
+    return found
+
+
 def _scale(options: argparse.Namespace) -> int:
-    import signal
     import threading
 
     from htc_queue.clients.kubernetes_job import Job

@@ -176,6 +176,6 @@ class Function:
         for lease in leases:
             try:
                 self.function(lease.argument.decode())
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is the argument's end and not the consumer's
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it is, it is the argument's end and not the consumer's
                 return Outcome(f"{type(error).__name__}: {error}"[:500], traceback.format_exc()[-TAIL:])
         return Outcome("", "")

@@ -24,11 +24,21 @@ class BackendSecret:
         self._version = ""
         self._read_at = -EVERY_S
 
+    @property
+    def known(self) -> bool:
+        """Whether there are credentials: not once their Secret is gone, or holds none."""
+        return self._credentials is not None
+
     async def refresh(self, *, at_once: bool) -> bool:
         """Read it again when it is time to, or `at_once`; says whether there are other credentials now."""
         if self._credentials and not at_once and time.monotonic() - self._read_at < EVERY_S:
             return False
-        found = await self._kube.credentials(self._backend, self._version)
+        try:
+            found = await self._kube.credentials(self._backend, self._version)
+        except UnavailableError as error:
+            if error.reason in {"CredentialsMissing", "CredentialsUnfit"}:
+                self._credentials, self._version = None, ""
+            raise
         self._read_at = time.monotonic()
         if found:
             self._credentials, self._version = found

@@ -21,6 +21,7 @@ from htc_queue.domain import Lease, Letter, Patience, QueueError, Standing, dige
 
 ADDRESS = "PRIMAGE_QUEUE"
 CREDENTIALS = "PRIMAGE_QUEUE_CREDENTIALS"
+START = "PRIMAGE_QUEUE_START_S"
 USER = "queue"
 ANSWER_S = 15.0
 WAIT_S = 180.0
@@ -83,9 +84,12 @@ class Queue:
         address: `rediss://host:port`, or `redis://` and `unix://` where nothing but this machine is on the way.
         credentials: folder with `password` and `ca.crt`; None without login and TLS.
         hasty_s: for a call that is worth nothing later: no second try, and no longer than this for an answer.
+        wait_s: how long a server that cannot be reached is waited for; WAIT_S by default.
     """
 
-    def __init__(self, address: str, credentials: Path | None = None, *, hasty_s: float | None = None) -> None:
+    def __init__(
+        self, address: str, credentials: Path | None = None, *, hasty_s: float | None = None, wait_s: float | None = None
+    ) -> None:
         options: dict[str, Any] = {} if address.startswith("unix:") else {"socket_keepalive": True}
         if credentials:
             options |= {"username": USER, "password": (credentials / "password").read_text().strip()}
@@ -97,7 +101,7 @@ class Queue:
             address,
             socket_timeout=hasty_s or ANSWER_S,
             socket_connect_timeout=min(5.0, hasty_s or ANSWER_S),
-            retry=Retry(NoBackoff(), 0) if hasty_s else Persistence(address, WAIT_S),
+            retry=Retry(NoBackoff(), 0) if hasty_s else Persistence(address, wait_s or WAIT_S),
             **options,
         )
         folder = resources.files("htc_queue") / "scripts"
@@ -213,6 +217,8 @@ def say(words: str) -> None:
 def connect() -> Queue:
     """The queue the environment names (PRIMAGE_QUEUE, PRIMAGE_QUEUE_CREDENTIALS).
 
+    One that is only being started is waited for as long as PRIMAGE_QUEUE_START_S says, by default as long as any other.
+
     Raises:
         QueueError: it names none, refuses the login, or does not answer for minutes.
     """
@@ -220,8 +226,10 @@ def connect() -> Queue:
     if not address:
         raise QueueError(f"{ADDRESS} is not set; in a job of app htc the platform sets it, elsewhere give redis://host:port")
     folder = os.environ.get(CREDENTIALS)
+    credentials, start_s = Path(folder) if folder else None, float(os.environ.get(START) or WAIT_S)
     try:
-        return Queue(address, Path(folder) if folder else None).open()
+        Queue(address, credentials, wait_s=start_s).open()
+        return Queue(address, credentials)
     except RedisError as error:
         raise explain(address, error) from error
 
