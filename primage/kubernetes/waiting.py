@@ -27,7 +27,7 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 """Label of a Job's pods."""
 WATCH_S = 2
 """How long one watch lasts before it is asked why the object is not ready."""
-ABANDON_S = 20
+ABANDON_S = 8
 """How much longer is waited for what needs the time to end once something else of the stack has failed."""
 MOST_LINES = 20
 MOST_SHOWN = 500
