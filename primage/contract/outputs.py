@@ -6,7 +6,7 @@ Exported under the one output name `site`, so that the whole of it is typed on b
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -14,12 +14,19 @@ from primage.contract.accounts import VO_UID
 from primage.contract.images import Images
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
 
-PLACEHOLDER = re.compile(r"<[^<>]+>|#[A-Za-z_ ]+#|CHANGE[-_ ]?ME|REPLACE[-_ ]?ME|EDIT[-_ ]?ME|\bTODO\b", re.IGNORECASE)
+PLACEHOLDER = re.compile(
+    r"<[A-Za-z_](?:[^<>]*[^<> ])?>|#[A-Za-z_ ]+#|CHANGE[-_ ]?ME|REPLACE[-_ ]?ME|EDIT[-_ ]?ME|\bTODO\b", re.IGNORECASE
+)
 
 
 class Settings(BaseModel):
-    """Base of what people write in stack files: frozen, no unknown keys, no placeholder left unedited."""
+    """Base of what people write in stack files: frozen, no unknown keys, no placeholder left unedited.
 
+    Attributes:
+        PROGRAMS: fields with a program's text, in which nothing is a placeholder: `sort <a >b`.
+    """
+
+    PROGRAMS: ClassVar[frozenset[str]] = frozenset()
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
 
     @model_validator(mode="before")
@@ -27,7 +34,7 @@ class Settings(BaseModel):
     def _no_placeholder(cls, data: Any) -> Any:
         if isinstance(data, dict):
             for key, value in data.items():
-                if isinstance(value, str) and PLACEHOLDER.search(value):
+                if isinstance(value, str) and key not in cls.PROGRAMS and PLACEHOLDER.search(value):
                     raise ValueError(f"{key} still holds the placeholder {value!r}; write the real value")
         return data
 

@@ -106,7 +106,19 @@ def _daemon_set(obj: Object) -> Verdict:
 def _pod(obj: Object) -> Verdict:
     if _condition(obj, "Ready") or obj.get("status", {}).get("phase") == "Succeeded":
         return READY
+    if obj.get("status", {}).get("phase") == "Failed":
+        return Verdict(State.FAILED, _end_of(obj), "run the same command again; if it ends so again, look at the pod's node")
     return waiting(str(obj.get("status", {}).get("phase", "Pending")))
+
+
+def _end_of(pod: Object) -> str:
+    """Why a pod has failed, in Kubernetes' own words."""
+    for container in pod["status"].get("containerStatuses") or []:
+        ended = container.get("state", {}).get("terminated") or {}
+        if ended.get("exitCode"):
+            told = ended.get("message") or f"it ended with status {ended['exitCode']}"
+            return f"container {container.get('name')}: {ended.get('reason', 'Error')}: {told}"
+    return str(pod["status"].get("message") or pod["status"].get("reason") or "it has failed")
 
 
 def _job(obj: Object) -> Verdict:

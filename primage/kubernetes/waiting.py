@@ -29,6 +29,8 @@ WATCH_S = 2
 """How long one watch lasts before it is asked why the object is not ready."""
 ABANDON_S = 8
 """How much longer is waited for what needs the time to end once something else of the stack has failed."""
+KILLED = 137
+"""Exit status after SIGKILL. The kernel ends the hungriest process, which in a shell's container need not be the first one."""
 MOST_LINES = 20
 MOST_SHOWN = 500
 """Characters of a line that a job wrote, in an error."""
@@ -284,6 +286,7 @@ def _ended(pod: Object) -> str:
     for container in pod.get("status", {}).get("containerStatuses") or []:
         terminated = container.get("state", {}).get("terminated") or {}
         if terminated:
-            cause = " (out of memory)" if terminated.get("reason") == "OOMKilled" else ""
+            killed = " (killed; its memory may not have been enough)" if terminated.get("exitCode") == KILLED else ""
+            cause = " (out of memory)" if terminated.get("reason") == "OOMKilled" else killed
             return f"container {container['name']} ended with status {terminated.get('exitCode')}{cause}"
     return ""

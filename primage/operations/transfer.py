@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,13 +114,27 @@ def volumes_of(address: Address) -> Iterator[Volumes]:
     place = site.place(address.stack.vo, address.stack.namespace)
     pod = _pod(place, site.outputs.images.resolve(IMAGE))
     ref = Ref.of(pod)
+    with _unwinding():
+        try:
+            site.cluster.apply(pod, manager="primage-cp")
+            wait_ready(site.cluster, site.cluster.get(ref) or pod, timeout_s=START_S, report=lambda _: None)
+            yield Volumes(site.cluster, ref)
+        finally:
+            site.cluster.delete(ref)
+            wait_gone(site.cluster, ref, timeout_s=30, report=lambda _: None)
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """Told to end (SIGTERM), this process tidies up first, as it does when interrupted from a terminal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        site.cluster.apply(pod, manager="primage-cp")
-        wait_ready(site.cluster, site.cluster.get(ref) or pod, timeout_s=START_S, report=lambda _: None)
-        yield Volumes(site.cluster, ref)
+        yield
     finally:
-        site.cluster.delete(ref)
-        wait_gone(site.cluster, ref, timeout_s=30, report=lambda _: None)
+        signal.signal(signal.SIGTERM, before)
 
 
 def upload(source: Path, target: Address, report: Report) -> list[Copied]:

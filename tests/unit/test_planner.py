@@ -101,6 +101,36 @@ def test_only_what_the_server_calls_immutable_is_replaced(planner, cluster, monk
         assert "data.a" in [field.path for field in change.fields]
 
 
+@pytest.mark.parametrize(
+    ("status", "words", "fine"),
+    [
+        (403, "no PriorityClass with name urgent", False),
+        (422, "spec.template: Invalid value", False),
+        (403, "exceeded quota: primage, requested: count/jobs.batch=1", True),
+    ],
+)
+@pytest.mark.parametrize("how", ["failed", "changed"])
+def test_a_job_is_replaced_only_by_one_that_the_server_would_have(planner, cluster, monkeypatch, status, words, fine, how):
+    standing(cluster, job())
+    (live,) = cluster.objects.values()
+    live["status"] = {"conditions": [{"type": "Failed" if how == "failed" else "Complete", "status": "True"}]}
+    asked = []
+
+    def answer(obj, **_):
+        asked.append(obj["metadata"]["name"])
+        if obj["metadata"]["name"] == live["metadata"]["name"]:
+            raise Refused(422, "Invalid", "field is immutable")
+        raise Refused(status, "Forbidden", words)
+
+    monkeypatch.setattr(cluster, "apply", answer)
+    if fine:
+        assert planner.plan_object(declared(job())).action is Action.REPLACE
+    else:
+        with pytest.raises(Refused, match=words):
+            planner.plan_object(declared(job()))
+    assert asked[-1].endswith("-planned")
+
+
 @pytest.mark.parametrize(("status", "fine"), [(404, True), (403, False)])
 def test_what_a_new_object_needs_may_come_from_the_same_stack(planner, cluster, monkeypatch, status, fine):
     def refuse(*_, **__):

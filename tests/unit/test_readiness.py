@@ -235,3 +235,11 @@ def test_what_was_true_before_a_change_is_not_what_is_waited_for():
 def test_a_session_is_as_ready_as_its_job():
     annotations = {"annotations": {"pulumi.com/waitFor": "jsonpath={.status.ready}=1"}}
     assert health({"kind": "Job", "metadata": annotations, "spec": {}, "status": {"ready": 1}}).state is State.READY
+
+
+def test_a_pod_that_has_failed_is_told_in_its_own_words():
+    ended = {"exitCode": 128, "reason": "StartError", "message": "failed to create shim task"}
+    failed = {"kind": "Pod", "status": {"phase": "Failed", "containerStatuses": [{"name": "c", "state": {"terminated": ended}}]}}
+    assert verdict(failed).state is State.FAILED
+    assert verdict(failed).detail == "container c: StartError: failed to create shim task"
+    assert verdict({"kind": "Pod", "status": {"phase": "Failed", "reason": "Evicted"}}).detail == "Evicted"

@@ -1,5 +1,7 @@
 import pytest
 
+from primage.components.jobs.hpc_settings import HpcJobSettings
+from primage.contract.outputs import Settings
 from primage.errors import PrimageError
 from primage.projects.overrides import effective_config, parse_override
 from primage.projects.project import load_project, parse_stack_name
@@ -49,3 +51,25 @@ def test_what_is_wrong_on_the_command_line_is_not_blamed_on_the_file(repository)
     with pytest.raises(PrimageError, match=r"job\.args: must be a list, such as") as refused:
         effective_config(load_project(repository / "apps/batch"), NAME, dict([parse_override("job.args=ls")]))
     assert refused.value.where == "the command line (--config)"
+
+
+@pytest.mark.parametrize("text", ["<your VO>", "<name>", "a-<name>-b", "CHANGE-ME", "# TODO"])
+def test_a_placeholder_is_not_left_unedited(text):
+    with pytest.raises(ValueError, match="placeholder"):
+        HpcJobSettings.model_validate({"name": "a", "host": text, "script": "true"})
+
+
+@pytest.mark.parametrize(
+    "text", ["wc -l < a.csv > b.csv", "sort <a >b", "cat <name> x  # TODO", "if [ 1 ]; then cat <<EOF\nx\nEOF\nfi"]
+)
+def test_a_program_is_not_taken_for_a_placeholder(text):
+    assert HpcJobSettings.model_validate({"name": "a", "host": "hpc", "script": text}).script == text
+
+
+def test_redirection_is_no_placeholder_anywhere():
+    command = ["sh", "-c", "sort < a.csv > b.csv; wc -l <b.csv >c"]
+    assert Redirecting.model_validate({"text": command[2]}).text == command[2]
+
+
+class Redirecting(Settings):
+    text: str

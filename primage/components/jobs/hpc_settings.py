@@ -27,6 +27,8 @@ InHome = Annotated[str, AfterValidator(_inside)]
 class HpcJobSettings(Settings):
     """The paper's HPC job (figure 8): host, script, monitoring_period; and what Kubernetes' jobs have besides."""
 
+    PROGRAMS = frozenset({"script"})
+
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$", description="Name of the job.")
     host: str = Field(min_length=1, description="The HPC backend: its name, or its ENDPOINT.")
     script: str = Field(

@@ -104,6 +104,7 @@ class Planner:
             return Change(urn, label, Action.CREATE)
         if declared.obj["kind"] == "Job" and verdict(live).state is State.FAILED:
             why = "it has ended" if declared.serves else "it failed the last time"
+            self._try_to_replace(declared, cluster)
             return Change(urn, label, Action.REPLACE, reason=why)
         return self._compare(declared, live, cluster)
 
@@ -120,6 +121,19 @@ class Planner:
             if refusal.status != 404:
                 raise
 
+    def _try_to_replace(self, declared: DeclaredObject, cluster: Cluster) -> None:
+        """See, before a Job is deleted, that the API server would have the one in its place; asked for under another name."""
+        if declared.obj["kind"] != "Job":
+            return
+        meta = declared.obj["metadata"]
+        other = {**declared.obj, "metadata": {**meta, "name": f"{meta['name'][:50]}-planned"}}
+        try:
+            cluster.apply(other, manager=self.owner.manager, dry_run=True)
+        except Refused as refusal:
+            # The one that goes makes room in the quota.
+            if refusal.status != 404 and "exceeded quota" not in refusal.message:
+                raise
+
     def _compare(self, declared: DeclaredObject, live: Object, cluster: Cluster) -> Change:
         wanted = declared.with_ignored(live)
         try:
@@ -128,6 +142,7 @@ class Planner:
             # Kubernetes has no other sign than this word for a field that must not change.
             if refusal.status != 422 or "immutable" not in refusal.message:
                 raise
+            self._try_to_replace(declared, cluster)
             fields = declared_differences(live, declared.obj, self.owner.manager, declared.hidden)
             return Change(declared.urn, declared.label, Action.REPLACE, fields, "it has immutable fields that change")
         fields = differences(live, after, declared.hidden)
