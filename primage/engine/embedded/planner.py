@@ -126,13 +126,13 @@ class Planner:
         if declared.obj["kind"] != "Job":
             return
         meta = declared.obj["metadata"]
-        other = {**declared.obj, "metadata": {**meta, "name": f"{meta['name'][:50]}-planned"}}
+        name = f"{meta['name'][:50]}-planned"
         try:
-            cluster.apply(other, manager=self.owner.manager, dry_run=True)
+            cluster.apply({**declared.obj, "metadata": {**meta, "name": name}}, manager=self.owner.manager, dry_run=True)
         except Refused as refusal:
             # The one that goes makes room in the quota.
             if refusal.status != 404 and "exceeded quota" not in refusal.message:
-                raise
+                raise Refused(refusal.status, refusal.reason, refusal.message.replace(name, meta["name"])) from refusal
 
     def _compare(self, declared: DeclaredObject, live: Object, cluster: Cluster) -> Change:
         wanted = declared.with_ignored(live)
