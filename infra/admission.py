@@ -82,6 +82,9 @@ request.userInfo.username == 'system:serviceaccount:' + request.namespace + ':{n
 may make such a token or a pod of that account, nor enter the connector's."""
 
 
+LONGEST_GRACE_S = 600
+"""Between a pod being told to end and being killed."""
+
 # -- pods, and what they are made from -------------------------------------------------------------------------------
 
 
@@ -219,6 +222,10 @@ RESOURCES = (
         "variables.pod.?tolerations.orValue([]).all(t, t.?key.orValue('') != '' && !t.key.startsWith('node-role.kubernetes.io/'))",
         "nodes are kept free of jobs for a reason. Name the taint each toleration is for with its key, and leave out those of "
         "nodes' roles",
+    ),
+    Rule(
+        f"variables.pod.?terminationGracePeriodSeconds.orValue(30) <= {LONGEST_GRACE_S}",
+        f"a node that is drained waits for its pods. Set spec.terminationGracePeriodSeconds to {LONGEST_GRACE_S} or less",
     ),
 )
 
@@ -411,6 +418,24 @@ HPC_ACCOUNT = Policy(
 )
 
 
+AVAILABILITY = Policy(
+    "availability",
+    (On("policy", ("poddisruptionbudgets",)), On("autoscaling", ("horizontalpodautoscalers",))),
+    (
+        Rule(
+            "request.resource.resource != 'poddisruptionbudgets'",
+            "a disruption budget would keep nodes from being drained; jobs are tried again elsewhere. Leave it out",
+        ),
+        Rule(
+            "request.resource.resource != 'horizontalpodautoscalers'"
+            f" || !(object.spec.scaleTargetRef.name + '-').startsWith('{names.HPC_CONNECTOR}-')",
+            "the HPC connector is the site's, and only its operators change how many there are. Scale something else",
+        ),
+    ),
+    FROM_TENANT,
+)
+
+
 def policies(priorities: Sequence[str]) -> tuple[Policy, ...]:
     """All of a site, given its priority classes' names."""
-    return (*pod_policies(priorities), SITE_OBJECTS, METADATA, NETWORK_POLICIES, SERVICES, HPC_ACCOUNT)
+    return (*pod_policies(priorities), SITE_OBJECTS, METADATA, NETWORK_POLICIES, SERVICES, HPC_ACCOUNT, AVAILABILITY)

@@ -119,6 +119,8 @@ PODS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec/tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]},
         "leave out those of nodes' roles",
     ),
+    "ten minutes to end": ({"spec/terminationGracePeriodSeconds": 600}, ""),
+    "a year to end": ({"spec/terminationGracePeriodSeconds": 31536000}, "a node that is drained waits for its pods"),
     "a GPU's taint tolerated": ({"spec/tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]}, ""),
     # Labels that open ways.
     "a way to the API without a token": ({"metadata/labels": {"primage.eu/api-access": "true"}}, "pods that have a token of it"),
@@ -159,6 +161,23 @@ CLAIM = {
     "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
 }
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": _meta(), "spec": {"selector": {"a": "b"}, "ports": [{"port": 80}]}}
+
+
+BUDGET = {
+    "apiVersion": "policy/v1",
+    "kind": "PodDisruptionBudget",
+    "metadata": _meta(),
+    "spec": {"selector": {"matchLabels": {"a": "b"}}, "minAvailable": "100%"},
+}
+
+
+def autoscaler(kind: str, name: str) -> Object:
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": _meta(),
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": name}, "minReplicas": 2, "maxReplicas": 3},
+    }
 
 
 def policy(**spec: Any) -> Object:
@@ -239,6 +258,14 @@ OBJECTS: dict[str, tuple[Object, str]] = {
         "no name leads elsewhere",
     ),
     "at another's address": (changed(SERVICE, {"spec/externalIPs": ["10.89.77.11"]}), "take its traffic"),
+    # What keeps nodes from being drained, and what makes more of the connector.
+    "a disruption budget": (BUDGET, "keep nodes from being drained"),
+    "an autoscaler": (autoscaler("Deployment", "mine"), ""),
+    "an autoscaler of the connector": (autoscaler("Deployment", "hpc-connector"), "only its operators change how many there are"),
+    "an autoscaler of its replica set": (
+        autoscaler("ReplicaSet", "hpc-connector-7c77f8f4c"),
+        "only its operators change how many there are",
+    ),
 }
 
 
