@@ -131,7 +131,7 @@ def _job(obj: Object) -> Verdict:
         words = {
             "BackoffLimitExceeded": f"failed {tries} time{'s' if tries > 1 else ''}, as often as it may",
             "DeadlineExceeded": f"ran longer than its deadline of {obj.get('spec', {}).get('activeDeadlineSeconds')} s",
-            "PodFailurePolicy": "some of its arguments failed for good" if _consumes(obj) else "another try would not help",
+            **({"PodFailurePolicy": "some of its arguments failed for good"} if _consumes(obj) else {}),
         }
         said = failed.get("message", "failed")
         detail = said if obj.get("spec", {}).get("managedBy") else words.get(failed.get("reason", ""), said)
