@@ -132,7 +132,7 @@ def _with_pods(cluster: Cluster, ref: Ref) -> Iterator[Object | _Done | None]:
     labels = f"{JOB_NAME}={ref.name}"
     pods: Sequence[Object] = ()
     for pods in cluster.watch_all("v1", "Pod", ref.namespace, labels=labels, timeout_s=WATCH_S):
-        if not any(_at_work(pod) for pod in pods):
+        if not any(at_work(pod) for pod in pods):
             break
     else:
         yield cluster.get(ref)
@@ -147,12 +147,20 @@ def _with_pods(cluster: Cluster, ref: Ref) -> Iterator[Object | _Done | None]:
             return  # there are some now
 
 
-def _at_work(pod: Object) -> bool:
+def at_work(pod: Object) -> bool:
     """Whether a container of it may still be started, or end."""
     status = pod.get("status", {})
     states = [container.get("state", {}) for container in status.get("containerStatuses") or []]
     ended = bool(states) and all("terminated" in state for state in states)
     return not ended and status.get("phase") not in {"Succeeded", "Failed"}
+
+
+def state_now(cluster: Cluster, obj: Object) -> Verdict:
+    """The state an object is in; of a Job whose pods have succeeded, what it will be when Kubernetes has noted that."""
+    found = health(obj)
+    if found.state is not State.WAITING or not ends_with_its_pods(obj):
+        return found
+    return READY if pods_succeeded(obj, pods_of(cluster, Ref.of(obj))) else found
 
 
 def wait_gone(cluster: Cluster, ref: Ref, *, timeout_s: float, report: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
-from primage.kubernetes.waiting import why
+from primage.kubernetes.waiting import at_work, pods_of, why
 from primage.names import LABEL_QUEUE, queue_server
 from primage.operations.stack import stack_handle, the_one
 from primage.projects.project import StackName
@@ -79,8 +79,9 @@ class StackQueue:
         """How it stands: pushed, waiting, running, done, dead, closed, finished, rate (1/s), eta_s, consumers."""
         found = self._said(_Standing, self._run("status", "--json"))
         job = self._handle.get(self._consumers) or {}
-        wanted, active = job.get("spec", {}).get("parallelism"), job.get("status", {}).get("active", 0)
-        return {**found, "parallelism": wanted, "pods": active}
+        # Of its pods rather than of the Job, which notes their ends later.
+        pods = sum(map(at_work, pods_of(self._cluster, self._consumers)))
+        return {**found, "parallelism": job.get("spec", {}).get("parallelism"), "pods": pods}
 
     def letters(self) -> list[dict[str, Any]]:
         """Arguments that failed for good: argument, error, tail, tries, at."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from primage.clients.cluster import Object, Ref
-from primage.kubernetes.readiness import health
+from primage.clients.cluster import Cluster, Object, Ref
+from primage.kubernetes.waiting import state_now
 from primage.operations.stack import StackHandle
 
 LEAVING = "leaving"
@@ -34,13 +34,13 @@ class Row:
 def status_of(stack: StackHandle) -> list[Row]:
     """Every object of the stack; none where it is not up."""
     found, hidden = stack.look()
-    return [*map(_row, found), *(Row(kind, HIDDEN, "you may not list these") for kind in hidden)]
+    return [*(_row(stack.cluster, obj) for obj in found), *(Row(kind, HIDDEN, "you may not list these") for kind in hidden)]
 
 
-def _row(obj: Object) -> Row:
+def _row(cluster: Cluster, obj: Object) -> Row:
     label = str(Ref.of(obj))
     if obj["metadata"].get("deletionTimestamp"):
         held = ", ".join(map(str, obj["metadata"].get("finalizers") or []))
         return Row(label, LEAVING, f"held by {held}" if held else "")
-    said = health(obj)
+    said = state_now(cluster, obj)
     return Row(label, said.state.value, said.detail)

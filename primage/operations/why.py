@@ -7,8 +7,8 @@ from typing import Any
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
-from primage.kubernetes.readiness import State, health
-from primage.kubernetes.waiting import MOST_LINES, MOST_SHOWN, last_event, last_words, why
+from primage.kubernetes.readiness import State
+from primage.kubernetes.waiting import MOST_LINES, MOST_SHOWN, last_event, last_words, state_now, why
 from primage.operations.site import usual_site
 from primage.operations.stack import stack_handle
 from primage.projects.project import parse_stack_name
@@ -56,7 +56,7 @@ def explain(thing: str) -> list[Answer]:
     found = stack.objects()
     if not found:
         return [Answer(thing, "missing", "nothing of it is on the cluster: it is not up", f"run `primage up {thing}`")]
-    waiting = [_explain(stack.cluster, obj) for obj in found if health(obj).state is not State.READY]
+    waiting = [_explain(stack.cluster, obj) for obj in found if state_now(stack.cluster, obj).state is not State.READY]
     return waiting or [Answer(thing, "ready", f"all {len(found)} objects are")]
 
 
@@ -69,7 +69,7 @@ def explain_object(cluster: Cluster, ref: Ref) -> Answer:
 
 
 def _explain(cluster: Cluster, live: Object) -> Answer:
-    ref, own = Ref.of(live), health(live)
+    ref, own = Ref.of(live), state_now(cluster, live)
     if own.state is State.READY:
         return Answer(str(ref), "ready")
     cause = why(cluster, ref) if own.state is State.WAITING else None

@@ -4,7 +4,8 @@ import pytest
 
 from primage.clients.cluster import Ref
 from primage.errors import PrimageError
-from primage.kubernetes.waiting import wait_ready
+from primage.kubernetes.readiness import State
+from primage.kubernetes.waiting import state_now, wait_ready
 
 REF = Ref("batch/v1", "Job", "job", "space")
 
@@ -112,3 +113,12 @@ def test_a_job_without_pods_is_followed_until_there_are_some():
 def test_a_job_that_goes_away_is_named():
     with pytest.raises(PrimageError, match="deleted by somebody else"):
         wait(Told([[()]], [None]))
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, State.READY), (3, State.WAITING), (None, State.WAITING)])
+def test_a_job_is_as_far_as_its_pods_are(code, state):
+    class Cluster:
+        def list(self, *_, **__):
+            return [pod("a", code)]
+
+    assert state_now(Cluster(), job(active=1)).state is state

@@ -105,7 +105,9 @@ def queue(monkeypatch):
         monkeypatch.setattr("primage.operations.site.Cluster", lambda *_: MemoryCluster())
         found._stack = parse_stack_name("htc/vo.primage.eu.local")
         found._handle = stack_handle(found._stack)
-        found._pod = found._consumers = Ref("v1", "Pod", "words-queue-0", SPACE)
+        found._cluster = found._handle.cluster
+        found._pod = Ref("v1", "Pod", "words-queue-0", SPACE)
+        found._consumers = Ref("batch/v1", "Job", "words-consumers", SPACE)
         monkeypatch.setattr(found, "_run", lambda *_: answer)
         return found
 
@@ -118,6 +120,15 @@ def test_a_queue_stands_as_it_says(queue):
     assert queue("7\n").retry() == 7
     letter = {"argument": "a", "error": "e", "tail": "t", "tries": 3, "at": 1.5}
     assert queue(f"{json.dumps(letter)}\n").letters() == [letter]
+
+
+def test_consumers_are_the_pods_that_are_at_work(queue):
+    found = queue(json.dumps({**STANDING, "rate": 0.5, "eta_s": None}))
+    for name, state in (("a", {"running": {}}), ("b", {"terminated": {"exitCode": 0}}), ("c", {"waiting": {}})):
+        meta = {"name": name, "namespace": SPACE, "labels": {"batch.kubernetes.io/job-name": "words-consumers"}}
+        status = {"containerStatuses": [{"state": state}]}
+        found._cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "status": status})
+    assert found.standing()["pods"] == 2
 
 
 @pytest.mark.parametrize(
