@@ -16,10 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from primage import names
-from primage.contract.hpc import ANNOTATION_JOB, FINALIZER, MANAGER, PREFIX
+from primage.contract.hpc import ANNOTATION_JOB, FINALIZER, MANAGER, PREFIX, backend_object
 
-KUBERNETES_FINALIZERS = ("kubernetes.io/pvc-protection", "foregroundDeletion", "orphan")
-"""Those that Kubernetes' own admission, or a tenant's way of deleting, puts on an object in a tenant's request."""
+BACKEND_PREFIX = backend_object("")
+
+KUBERNETES_FINALIZERS = ("foregroundDeletion", "orphan")
+"""Those that a tenant's way of deleting puts on an object in a tenant's request."""
+CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
+"""What Kubernetes' own admission puts on a claim, and takes away again; on anything else nobody would."""
 
 
 @dataclass(frozen=True)
@@ -219,9 +223,11 @@ RESOURCES = (
         "the scheduler chooses the node, by what is free. Use spec.nodeSelector in place of spec.nodeName",
     ),
     Rule(
-        "variables.pod.?tolerations.orValue([]).all(t, t.?key.orValue('') != '' && !t.key.startsWith('node-role.kubernetes.io/'))",
+        "variables.pod.?tolerations.orValue([]).all(t, t.?key.orValue('') != '' && !t.key.startsWith('node-role.kubernetes.io/')"
+        " && (!t.key.startsWith('node.kubernetes.io/')"
+        " || t.key in ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable']))",
         "nodes are kept free of jobs for a reason. Name the taint each toleration is for with its key, and leave out those of "
-        "nodes' roles",
+        "nodes' roles and of nodes in trouble or being emptied",
     ),
     Rule(
         f"variables.pod.?terminationGracePeriodSeconds.orValue(30) <= {LONGEST_GRACE_S}",
@@ -321,6 +327,23 @@ SITE_OBJECTS = Policy(
             f"request.?subResource.orValue('') != 'scale' || !(request.name + '-').startsWith('{names.HPC_CONNECTOR}-')",
             "the HPC connector is the site's, and only its operators change how many there are",
         ),
+        # Nothing says that it is the site's: the controller of Deployments makes it.
+        Rule(
+            "request.resource.resource != 'replicasets' || oldObject == null"
+            f" || oldObject.spec.?template.?spec.?serviceAccountName.orValue('') != '{names.HPC_CONNECTOR}'",
+            "the HPC connector is the site's, and only its operators change what it is made from",
+        ),
+        Rule(
+            "request.resource.resource != 'pods' || object == null || oldObject == null"
+            f" || oldObject.spec.?serviceAccountName.orValue('') != '{names.HPC_CONNECTOR}'"
+            " || object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences",
+            "the HPC connector's pod is its Deployment's. Leave metadata.ownerReferences as they are",
+        ),
+        Rule(
+            "!(request.resource.resource in ['secrets', 'configmaps']) || request.operation != 'CREATE'"
+            f" || !object.metadata.?name.orValue('').startsWith('{BACKEND_PREFIX}')",
+            f"names that begin with {BACKEND_PREFIX} are for the HPC centres that operators connect. Use another name",
+        ),
     ),
     FROM_TENANT,
     {"before": _old_or("labels", "{}"), "after": _new_or("labels", "{}")},
@@ -346,7 +369,8 @@ METADATA = Policy(
     FROM_TENANT,
     {
         "connector": CONNECTOR,
-        "allowed": f"[{_ALLOWED}] + (variables.connector ? ['{FINALIZER}'] : [])",
+        "allowed": f"[{_ALLOWED}] + (variables.connector ? ['{FINALIZER}'] : [])"
+        f" + (request.resource.resource == 'persistentvolumeclaims' ? ['{CLAIM_FINALIZER}'] : [])",
         "had": _old_or("finalizers", "[]"),
         "has": _new_or("finalizers", "[]"),
         "added": "variables.has.filter(f, !(f in variables.had))",
@@ -398,6 +422,9 @@ HPC_ACCOUNT = Policy(
         On("", ("pods/exec", "pods/attach"), ("CONNECT",)),
         On("", ("serviceaccounts/token",), ("CREATE",)),
         On("batch", ("jobs/status",), ("UPDATE",)),
+        On("", ("secrets",)),
+        On("", ("events",)),
+        On("events.k8s.io", ("events",)),
     ),
     (
         Rule(
@@ -412,6 +439,14 @@ HPC_ACCOUNT = Policy(
             "request.resource.resource != 'jobs' || variables.connector",
             "what became of a job is said by its controller alone",
         ),
+        Rule(
+            "request.resource.resource != 'secrets' || object.?type.orValue('') != 'kubernetes.io/service-account-token'",
+            "a token without an end outlives the rights of whoever asked for it. Ask for one that ends: `kubectl create token`",
+        ),
+        Rule(
+            "request.resource.resource != 'events' || variables.connector",
+            "what happened to an object is said by its controller alone. Write what your pods have to say to their output",
+        ),
     ),
     FROM_TENANT,
     {"connector": CONNECTOR},
@@ -420,11 +455,19 @@ HPC_ACCOUNT = Policy(
 
 AVAILABILITY = Policy(
     "availability",
-    (On("policy", ("poddisruptionbudgets",)), On("autoscaling", ("horizontalpodautoscalers",))),
+    (
+        On("policy", ("poddisruptionbudgets",)),
+        On("autoscaling", ("horizontalpodautoscalers",)),
+        On("apps", ("daemonsets",)),
+    ),
     (
         Rule(
             "request.resource.resource != 'poddisruptionbudgets'",
             "a disruption budget would keep nodes from being drained; jobs are tried again elsewhere. Leave it out",
+        ),
+        Rule(
+            "request.resource.resource != 'daemonsets'",
+            "a DaemonSet's pods stay on nodes that are being emptied. Use a Deployment or a Job",
         ),
         Rule(
             "request.resource.resource != 'horizontalpodautoscalers'"

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from primage import names
 from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.components.pods.security import container_security, pod_security
 from primage.engine.api import Options
@@ -118,6 +119,14 @@ PODS: dict[str, tuple[dict[str, Any], str]] = {
     "the control plane's taint tolerated": (
         {"spec/tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]},
         "leave out those of nodes' roles",
+    ),
+    "a node that is being emptied tolerated": (
+        {"spec/tolerations": [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}]},
+        "nodes in trouble or being emptied",
+    ),
+    "a node that is not ready tolerated": (
+        {"spec/tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 60}]},
+        "",
     ),
     "ten minutes to end": ({"spec/terminationGracePeriodSeconds": 600}, ""),
     "a year to end": ({"spec/terminationGracePeriodSeconds": 31536000}, "a node that is drained waits for its pods"),
@@ -258,6 +267,33 @@ OBJECTS: dict[str, tuple[Object, str]] = {
         "no name leads elsewhere",
     ),
     "at another's address": (changed(SERVICE, {"spec/externalIPs": ["10.89.77.11"]}), "take its traffic"),
+    # What outlives its author, or says what nobody has seen.
+    "a config map with a claim's finalizer": (
+        changed(CONFIG, {"metadata/finalizers": ["kubernetes.io/pvc-protection"]}),
+        "a finalizer is a promise",
+    ),
+    "a token without an end": (
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/service-account-token",
+            "metadata": {**_meta(), "annotations": {"kubernetes.io/service-account.name": "hpc-connector"}},
+        },
+        "Ask for one that ends",
+    ),
+    "an event": (
+        {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": _meta(),
+            "involvedObject": {"kind": "Job", "name": "cell", "namespace": SPACE},
+            "reason": "Waiting",
+            "message": "x" * 1_000_000,
+        },
+        "said by its controller alone",
+    ),
+    "a config map for a centre": (changed(CONFIG, {"metadata/name": "backend-new"}), "the HPC centres that operators connect"),
+    "a daemon set": (changed(deployment_of(POD), {"kind": "DaemonSet"}), "stay on nodes that are being emptied"),
     # What keeps nodes from being drained, and what makes more of the connector.
     "a disruption budget": (BUDGET, "keep nodes from being drained"),
     "an autoscaler": (autoscaler("Deployment", "mine"), ""),
@@ -305,6 +341,25 @@ def test_what_makes_pods_is_told_at_once(hostile: Cluster, cell: str):
 def test_an_object_is_admitted_or_refused_and_told_why(hostile: Cluster, cell: str):
     obj, words = OBJECTS[cell]
     judged(refusal(hostile, obj), words)
+
+
+def test_the_connectors_replica_set_and_pod_stay_its_deployments(tenant: Any, cluster: Cluster):
+    """Taken from its owner a replica set goes on beside the next one: connectors as many as a member likes."""
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt", "uid": "0" * 8, "controller": True}
+    whose = f"{names.LABEL_APP}={names.HPC_CONNECTOR}"
+    sets = cluster.list("apps/v1", "ReplicaSet", SPACE, labels=whose)
+    pods = cluster.list("v1", "Pod", SPACE, labels=whose)
+    assert sets
+    assert pods
+    tries = [
+        ("patch", "replicaset", sets[0]["metadata"]["name"], "-p", json.dumps({"spec": {"replicas": 3}})),
+        ("patch", "replicaset", sets[0]["metadata"]["name"], "-p", json.dumps({"metadata": {"ownerReferences": [owner]}})),
+        ("delete", "replicaset", sets[0]["metadata"]["name"]),
+        ("patch", "pod", pods[0]["metadata"]["name"], "--type=merge", "-p", json.dumps({"metadata": {"ownerReferences": []}})),
+    ]
+    for attempt in tries:
+        said = tenant.try_to(*attempt, "-n", SPACE, "--dry-run=server").stderr
+        assert "the HPC connector" in said, (attempt, said)
 
 
 def test_kubernetes_itself_writes_endpoints(hostile: Cluster):
