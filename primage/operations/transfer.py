@@ -32,6 +32,8 @@ from primage.projects.project import StackName, parse_stack_name
 VOLUMES = {"private": CLAIM_HOME_PRIVATE, "shared": CLAIM_HOME_SHARED, "datalake": CLAIM_DATALAKE}
 IMAGE = "primage/base:1"
 START_S = 120
+MOST_SAID = 64 << 20
+"""Of a pod's answer, which whoever may enter that pod can write: the names and digests of some 300,000 files."""
 CHUNK = 1 << 18
 MOST_FILES = 100_000
 """In one copy; more are better packed into an archive first."""
@@ -103,8 +105,14 @@ class Volumes:
 
     def lines(self, what: str, *command: str) -> list[dict[str, Any]]:
         """The script's answer as documents."""
-        text = b"".join(self.ask(what, *command)).decode("utf-8", "strict")
-        return [json.loads(line) for line in text.splitlines()]
+        said = bytearray()
+        for part in self.ask(what, *command):
+            said += part
+            if len(said) > MOST_SAID:
+                raise PrimageError(
+                    f"{what}: the answer is longer than {MOST_SAID >> 20} MiB", todo="name a folder with fewer files"
+                )
+        return [json.loads(line) for line in said.decode("utf-8", "strict").splitlines()]
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def test_no_text_of_a_persons_is_an_option(script, argument):
 def test_a_poll_is_read_back(state, code, written, attempt):
     others = f"Q|7|RUNNING|None|primage:another:{UID}:1\nQ|8|RUNNING|None|(null)\nnoise\nR|x|y|z\nS||\n"
     text = f"Q|12|{state}|None|{comment('cluster', UID, attempt)}\nR|{UID}|{attempt}|{code}\nS|{UID}|{attempt}|{written}\n"
-    assert read_poll(others + text, "cluster") == {(UID, attempt): Seen("12", state, "None", code, written)}
+    assert read_poll(others + text, "cluster", {}) == {(UID, attempt): Seen("12", state, "None", code, written)}
 
 
 @given(
@@ -160,15 +160,19 @@ def test_slurmrestd_is_sent_the_same_wishes_as_sbatch():
 
 
 def test_of_two_slurm_jobs_of_one_attempt_the_living_one_counts():
-    def queued(number, state, whose="cluster"):
-        about = {"job_id": number, "job_state": state, "state_reason": "None", "comment": comment(whose, UID, 1)}
-        return json.dumps(about).encode()
+    def queued(number, state, whose="cluster", user="me", said=None):
+        about = {"job_id": number, "job_state": state, "state_reason": "None", "user_name": user}
+        return json.dumps({**about, "comment": said if said is not None else comment(whose, UID, 1)}).encode()
 
-    assert read_queue([queued(8, "RUNNING"), queued(7, "FAILED")], "cluster")[UID, 1]["slurm"] == "8"
-    assert read_queue([queued(8, "FAILED"), queued(7, "COMPLETED")], "cluster")[UID, 1]["slurm"] == "7"
+    assert read_queue([queued(8, "RUNNING"), queued(7, "FAILED")], "cluster", "me", {})[UID, 1]["slurm"] == "8"
+    assert read_queue([queued(8, "FAILED"), queued(7, "COMPLETED")], "cluster", "me", {})[UID, 1]["slurm"] == "7"
     odd = [b'{"job_id": 9, "job_state": "RUNNING"}', b'{"job_id": "x"}', b"[" * 100_000, b'{"job_id": 1, "job_state": []}']
-    assert read_queue([queued(7, "RUNNING", "another"), *odd], "cluster") == {}
-    assert read_queue([*odd, queued(7, "RUNNING")], "cluster").keys() == {(UID, 1)}
+    assert read_queue([queued(7, "RUNNING", "another"), *odd], "cluster", "me", {}) == {}
+    assert read_queue([*odd, queued(7, "RUNNING")], "cluster", "me", {}).keys() == {(UID, 1)}
+    # Another account's job may say anything; one's own may change what it says, and is known by its number.
+    assert read_queue([queued(8, "RUNNING", user="you"), queued(7, "FAILED")], "cluster", "me", {})[UID, 1]["slurm"] == "7"
+    assert read_queue([queued(7, "RUNNING", said="nothing")], "cluster", "me", {"7": (UID, 1)})[UID, 1]["slurm"] == "7"
+    assert read_queue([queued(7, "FAILED"), queued(9, "RUNNING")], "cluster", "me", {"7": (UID, 1)})[UID, 1]["slurm"] == "7"
 
 
 PIECES = st.sampled_from(
@@ -178,13 +182,13 @@ PIECES = st.sampled_from(
 
 @given(st.lists(st.one_of(PIECES, st.text(max_size=3)), max_size=40).map("".join))
 def test_no_poll_breaks_the_reader(text):
-    read_poll(text, "cluster")
+    read_poll(text, "cluster", {})
 
 
 @pytest.mark.parametrize("code", ["--5", "-1", "²", "9" * 5000, "256", " 5", "5 ", "0x5", "?", "٣"])
 def test_a_result_that_is_no_exit_status_ends_its_attempt_and_changes_no_other(code):
     other = "1" * 8 + UID[8:]
-    found = read_poll(f"R|{UID}|1|{code}\nR|{other}|1|0\nS|{other}|1|7\n", "cluster")
+    found = read_poll(f"R|{UID}|1|{code}\nR|{other}|1|0\nS|{other}|1|7\n", "cluster", {})
     assert found == {(UID, 1): Seen(unfit=True), (other, 1): Seen(code=0, written=7)}
     assert (end_of(found[UID, 1]).reason, end_of(found[UID, 1]).again) == ("ResultUnfit", False)
     assert end_of(Seen("1", "COMPLETED", unfit=True)).reason == "ResultUnfit"
@@ -203,7 +207,7 @@ def test_a_result_that_is_no_exit_status_ends_its_attempt_and_changes_no_other(c
     ],
 )
 def test_a_line_that_no_look_prints_is_left_out(line):
-    assert read_poll(line.format(UID), "cluster") == {}
+    assert read_poll(line.format(UID), "cluster", {}) == {}
 
 
 def test_a_site_describes_its_centres_and_nothing_unfit_is_taken_for_one():

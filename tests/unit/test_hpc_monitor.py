@@ -78,7 +78,7 @@ def test_a_look_that_had_begun_already_shows_nothing_to_who_asks_now():
     async def do(monitor, centre):
         attempts, first = await centre.asked.get()
         assert attempts == []
-        with monitor.following(REQUEST, 1) as look:
+        with monitor.following(REQUEST, 1, "1") as look:
             waiting = asyncio.create_task(look())
             await asyncio.sleep(0)
             first.set_result({(UID, 1): Seen("1", "PENDING")})
@@ -94,7 +94,7 @@ def test_a_look_that_had_begun_already_shows_nothing_to_who_asks_now():
 def test_an_attempt_that_no_look_shows_is_seen_as_unknown_to_slurm():
     async def do(monitor, centre):
         (await centre.asked.get())[1].set_result({})
-        with monitor.following(REQUEST, 1) as look:
+        with monitor.following(REQUEST, 1, "1") as look:
             waiting = asyncio.create_task(look())
             (await centre.asked.get())[1].set_result({})
             return await waiting
@@ -105,7 +105,7 @@ def test_an_attempt_that_no_look_shows_is_seen_as_unknown_to_slurm():
 def test_everybody_is_told_what_keeps_from_looking_and_can_ask_again():
     async def do(monitor, centre):
         _, first = await centre.asked.get()
-        with monitor.following(REQUEST, 1) as look, monitor.following(REQUEST, 2) as other:
+        with monitor.following(REQUEST, 1, "1") as look, monitor.following(REQUEST, 2, "") as other:
             waiting = [asyncio.create_task(look()), asyncio.create_task(other())]
             await asyncio.sleep(0)
             first.set_exception(UnavailableError("Unreachable", "no route"))
@@ -123,7 +123,7 @@ def test_everybody_is_told_what_keeps_from_looking_and_can_ask_again():
 def test_who_gives_up_waiting_takes_nothing_from_others():
     async def do(monitor, centre):
         _, first = await centre.asked.get()
-        with monitor.following(REQUEST, 1) as look:
+        with monitor.following(REQUEST, 1, "1") as look:
             gone, waiting = asyncio.create_task(look()), asyncio.create_task(look())
             await asyncio.sleep(0)
             gone.cancel()

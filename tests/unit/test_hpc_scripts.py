@@ -10,6 +10,7 @@ import pytest
 from hpc_connector.clients.remote import attempt_files, script
 from hpc_connector.domain.answers import sums_of
 from hpc_connector.domain.request import Request
+from hpc_connector.domain.seen import Seen, read_poll
 
 UID = "9b2e8b1c-0000-4000-8000-000000000001"
 
@@ -177,7 +178,7 @@ RESULTS = {
 def test_a_look_says_little_of_a_result_whatever_it_is(slurm, text):
     at = slurm / "root" / UID / "1"
     subprocess.run(["bash", "-c", f"{text}; echo said > output"], cwd=at, check=True, timeout=30)
-    done = run("poll", slurm / "root", "owner", given=f"{UID}/1\n{UID}/2\n", timeout=10, PATH=f"{slurm}/bin:{os.environ['PATH']}")
+    done = run("poll", slurm / "root", "owner", given=f"{UID}/1/\n{UID}/2/\n", timeout=10, PATH=f"{slurm}/bin:{os.environ['PATH']}")
     said = RESULTS[text]
     assert done.stdout == (f"R|{UID}|1|{said}\n" if said else "") + f"S|{UID}|1|5\n"
 
@@ -191,8 +192,29 @@ def test_a_look_is_as_long_as_what_was_asked_however_many_folders_and_jobs_there
     others = ["Q|2|RUNNING|None|" + "x" * 100_000, "Q|3|RUNNING|None|primage:other:" + UID + ":1"]
     (slurm / "queue").write_text("\n".join([*others, mine, ""]))
     path = f"{slurm}/bin:{os.environ['PATH']}"
-    done = run("poll", slurm / "root", "owner", given=f"{UID}/1\n", PATH=path, SQUEUE=str(slurm / "queue"))
+    done = run("poll", slurm / "root", "owner", given=f"{UID}/1/\n", PATH=path, SQUEUE=str(slurm / "queue"))
     assert done.stdout == f"{mine}\n"
+
+
+@pytest.mark.parametrize("said", ["nothing", "", "a|b|c", "x" * 10_000, f"primage:other:{UID}:1"])
+def test_a_job_that_changes_its_own_comment_is_seen_by_its_number(slurm, said):
+    (slurm / "queue").write_text(f"Q|7|RUNNING|None|{said}\nQ|8|RUNNING|None|nothing\n")
+    path = f"{slurm}/bin:{os.environ['PATH']}"
+    done = run("poll", slurm / "root", "owner", given=f"{UID}/1/7\n{UID}/2/\n", PATH=path, SQUEUE=str(slurm / "queue"))
+    assert read_poll(done.stdout, "owner", {"7": (UID, 1)}) == {(UID, 1): Seen("7", "RUNNING", "None")}
+    assert len(done.stdout) < 300
+
+
+@pytest.mark.parametrize("said", [f"primage:owner:{UID}:1", "nothing"])
+def test_a_job_is_cancelled_by_its_number_whatever_it_says(slurm, said):
+    (slurm / "queue").write_text(f"7|{said}\n8|primage:owner:another:1\n")
+    scancel = "#!/bin/sh\necho $* >> $SQUEUE.ended; grep -v ^7 $SQUEUE > $SQUEUE.new; mv $SQUEUE.new $SQUEUE\n"
+    (slurm / "bin/scancel").write_text(scancel)
+    (slurm / "bin/scancel").chmod(0o755)
+    path = f"{slurm}/bin:{os.environ['PATH']}"
+    done = run("cancel", slurm / "root", UID, "5", "7", PATH=path, SQUEUE=str(slurm / "queue"))
+    assert done.stdout == "known\n", done.stderr
+    assert (slurm / "queue.ended").read_text() == "7\n"
 
 
 def test_a_folder_that_its_job_made_unwritable_is_removed_and_a_link_in_its_place_too(tmp_path):

@@ -67,7 +67,14 @@ def request(**more):
 
 
 def queued(number, uid, **more):
-    return {"job_id": number, "job_state": "RUNNING", "state_reason": "None", "comment": comment("owner", uid, 1), **more}
+    return {
+        "job_id": number,
+        "job_state": "RUNNING",
+        "state_reason": "None",
+        "comment": comment("owner", uid, 1),
+        "user_name": "account",
+        **more,
+    }
 
 
 @pytest.mark.parametrize("text", ["--5", "²", "9" * 5000, "256", "x" * 100_000, "\0\xff"])
@@ -75,7 +82,7 @@ def test_a_result_that_is_none_is_seen_as_such_and_others_as_they_are(centre, as
     for uid, said in ((UID, text), (OTHER, "3\n")):
         (centre.work(uid) / "1").mkdir(parents=True, exist_ok=True)
         (centre.work(uid) / "1/result").write_text(said)
-    found = ask(lambda account: account.look([(UID, 1), (OTHER, 1)]))
+    found = ask(lambda account: account.look({(UID, 1): "", (OTHER, 1): ""}))
     assert found == {(UID, 1): Seen(unfit=True), (OTHER, 1): Seen(code=3)}
 
 
@@ -93,7 +100,7 @@ def test_what_is_no_file_is_not_opened(centre, ask, tmp_path, kind):
         make[kind](at / name)
 
     async def do(account):
-        seen = await account.look([(UID, 1)])
+        seen = await account.look({(UID, 1): ""})
         copied = await account.output(UID, 1, 0, Home(tmp_path), "log", 0, 100)
         await account.forget(UID)
         return seen[UID, 1], copied
@@ -104,7 +111,7 @@ def test_what_is_no_file_is_not_opened(centre, ask, tmp_path, kind):
 
 def test_a_job_of_slurms_that_is_odd_hides_no_other(ask):
     jobs = [{"job_id": "x"}, queued(0, UID), queued(1, UID, job_state=5), queued(2, OTHER), {"comment": ["x"]}, 7, None]
-    found = ask(lambda account: account.look([]), lambda _: answered({"jobs": jobs}))
+    found = ask(lambda account: account.look({}), lambda _: answered({"jobs": jobs}))
     assert found == {(OTHER, 1): Seen("2", "RUNNING", "None")}
 
 
@@ -121,7 +128,7 @@ def test_a_job_of_slurms_that_is_odd_hides_no_other(ask):
 def test_an_answer_that_is_none_or_has_no_end_is_something_to_wait_for(ask, monkeypatch, content, words):
     monkeypatch.setattr(slurmrestd, "JSON_BYTES", 4096)
     with pytest.raises(UnavailableError, match=words):
-        ask(lambda account: account.look([]), lambda _: answered(content))
+        ask(lambda account: account.look({}), lambda _: answered(content))
 
 
 def test_no_more_of_an_answer_is_read_than_its_limit(ask, monkeypatch):
@@ -134,7 +141,7 @@ def test_no_more_of_an_answer_is_read_than_its_limit(ask, monkeypatch):
             yield b" " * 1024
 
     with pytest.raises(UnavailableError, match="longer than 4096"):
-        ask(lambda account: account.look([]), lambda _: httpx2.Response(200, content=endless()))
+        ask(lambda account: account.look({}), lambda _: httpx2.Response(200, content=endless()))
     assert len(sent) <= 6
 
 
@@ -146,7 +153,7 @@ def test_a_token_follows_no_redirection(centre, ask):
         return answered({}, 307, headers={"Location": "https://theirs/"})
 
     with pytest.raises(UnavailableError):
-        ask(lambda account: account.look([]), answer)
+        ask(lambda account: account.look({}), answer)
     assert asked == ["rest"]
     daemon = Slurmrestd("https://rest", lambda: Credentials.of({**centre.secret(), "slurm-token": b"a.b.c"}))
     assert (daemon._http().follow_redirects, daemon._http().trust_env) == (False, False)

@@ -279,7 +279,7 @@ class Connector:
         attempt = count_of(notes_of(live).get(ANNOTATION_ATTEMPT), MOST_ATTEMPTS)
         if not attempt:
             return False
-        with monitor.following(request, attempt) as look:
+        with monitor.following(request, attempt, slurm_number(notes_of(live)) or "") as look:
             seen = await look()
         return seen.over and end_of(seen).done
 
@@ -339,18 +339,18 @@ class Connector:
             number = await monitor.transport.submit(request, attempt)
             await self._kube.annotate(job, {ANNOTATION_SLURM: number})
             await self._say(job, "Submitted", f"Slurm job {number or '(over already)'} on {monitor.backend.name}")
-        return await self._until_over(job, request, monitor, attempt)
+        return await self._until_over(job, request, monitor, attempt, number)
 
-    async def _until_over(self, job: Object, request: Request, monitor: BackendMonitor, attempt: int) -> End:
+    async def _until_over(self, job: Object, request: Request, monitor: BackendMonitor, attempt: int, number: str) -> End:
         told = ""
-        with monitor.following(request, attempt) as look:
+        with monitor.following(request, attempt, number) as look:
             while True:
                 seen = await look()
                 await self._keep_output(request, monitor, attempt, seen)
                 if seen.over:
                     return end_of(seen)
                 if seen.state in WAITING and seen.why in NEVER:
-                    await monitor.transport.cancel(request.uid)
+                    await monitor.transport.cancel(request.uid, number)
                     return End(done=False, reason="Unsatisfiable", message=f"Slurm would never start it: {seen.why}", again=False)
                 state = f"{seen.state} {seen.why}"
                 if state != told:
@@ -416,9 +416,14 @@ class Connector:
 
     # -- its end ---------------------------------------------------------------------------------------------------
 
+    def _number(self, job: Object) -> str:
+        """Slurm's number of the latest attempt, empty where there is none: a job may change the comment by which it is known."""
+        return slurm_number(notes_of(self._jobs.get(job["metadata"]["uid"], job))) or ""
+
     async def _stop(self, job: Object) -> None:
         """Cancel in Slurm, and see it gone; nothing to do for a job that never got there."""
-        await self._where_it_is(job, lambda monitor: monitor.transport.cancel(job["metadata"]["uid"]))
+        uid, number = job["metadata"]["uid"], self._number(job)
+        await self._where_it_is(job, lambda monitor: monitor.transport.cancel(uid, number))
 
     async def _suspend(self, job: Object) -> None:
         await self._stop(job)
@@ -435,10 +440,10 @@ class Connector:
         )
 
     async def _delete(self, job: Object) -> None:
-        uid = job["metadata"]["uid"]
+        uid, number = job["metadata"]["uid"], self._number(job)
 
         async def leave(monitor: BackendMonitor) -> bool:
-            known = await monitor.transport.cancel(uid)
+            known = await monitor.transport.cancel(uid, number)
             return await monitor.transport.forget(uid) or known
 
         await self._where_it_is(job, leave)

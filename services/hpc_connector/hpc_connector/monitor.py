@@ -112,7 +112,7 @@ class BackendMonitor:
         self._waiters = _Waiters()
         self._seen: Attempts = {}
         self._trouble: UnavailableError | None = None
-        self._followed: dict[object, tuple[Request, int]] = {}
+        self._followed: dict[object, tuple[Request, int, str]] = {}
         self._users = 0
         self._used_at = float("-inf")
         self._stirred = asyncio.Event()
@@ -142,10 +142,14 @@ class BackendMonitor:
             self._used_at = time.monotonic()
 
     @contextmanager
-    def following(self, request: Request, attempt: int) -> Iterator[Callable[[], Awaitable[Seen]]]:
-        """While an attempt is looked at; what it gives waits for the next look, and raises what keeps it from being had."""
+    def following(self, request: Request, attempt: int, number: str) -> Iterator[Callable[[], Awaitable[Seen]]]:
+        """While an attempt is looked at; what it gives waits for the next look, and raises what keeps it from being had.
+
+        Args:
+            number: Slurm's, empty where it is not known.
+        """
         here = object()
-        self._followed[here] = (request, attempt)
+        self._followed[here] = (request, attempt, number)
         self.hurry()
 
         async def look() -> Seen:
@@ -196,7 +200,7 @@ class BackendMonitor:
             async with asyncio.timeout(LOOK_S):
                 await self.refresh_credentials()
                 self._waiters.begin()
-                attempts = [(request.uid, attempt) for request, attempt in self._followed.values()]
+                attempts = {(request.uid, attempt): number for request, attempt, number in self._followed.values()}
                 before, self._seen = self._seen, await self.transport.look(attempts)
         except TimeoutError as error:
             await self.transport.close()
@@ -220,7 +224,7 @@ class BackendMonitor:
                 return min(left, self._idle_s)
             await self.transport.close()
             return self._idle_s
-        return pace.next(changed=changed, ceiling_s=min(request.period_s for request, _ in self._followed.values()))
+        return pace.next(changed=changed, ceiling_s=min(request.period_s for request, _, _ in self._followed.values()))
 
     def _fail(self, error: UnavailableError | RejectedError) -> None:
         """Say what keeps jobs waiting to those who wait, and to the log when it is new."""

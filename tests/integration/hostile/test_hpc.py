@@ -142,6 +142,17 @@ def test_nothing_in_slurm_outlives_a_job_that_is_deleted_with_all_that_tells_of_
     assert [state for _, state in slurm_jobs(uid)] == ["CANCELLED"]
 
 
+def test_a_slurm_job_that_changes_its_own_comment_is_followed_and_ends_with_its_job(jobs):
+    jobs.start("sheds", "scontrol update JobId=$SLURM_JOB_ID Comment=nothing; sleep 5; echo fine", backoffLimit=2)
+    assert jobs.ends("sheds")[0] == "Completed"
+    assert jobs.live("sheds")["status"].get("failed", 0) == 0, "it was seen to its end, and tried once"
+    jobs.start("hides-it", f"scontrol update JobId=$SLURM_JOB_ID Comment=nothing; echo hidden; sleep {MARK}")
+    count = f"pgrep -u {ACCOUNT} -f -c {MARK} || true"
+    until("it runs", lambda: int(on_hpc(count)) >= 1)
+    jobs.clear()
+    until("nothing is left", lambda: on_hpc(count).strip() == "0", 30)
+
+
 def test_a_job_that_prints_a_gigabyte_and_fails_costs_the_connector_nothing(tenant, jobs):
     before = pod(tenant)
     jobs.start("loud", "head -c 1000000000 /dev/zero | tr '\\0' x; echo; echo no more patience; exit 3")

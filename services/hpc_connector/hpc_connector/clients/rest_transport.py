@@ -7,7 +7,7 @@ What a shell does elsewhere, the job does itself: it checks what was brought bef
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import PurePosixPath
 from typing import Any
@@ -24,7 +24,7 @@ from hpc_connector.domain.answers import LIST_BYTES, SMALL_BYTES, number_of, par
 from hpc_connector.domain.backend import expanded
 from hpc_connector.domain.errors import RefusedError, UnavailableError
 from hpc_connector.domain.request import Request
-from hpc_connector.domain.seen import LIVE, Seen, read_queue, result_of
+from hpc_connector.domain.seen import LIVE, Numbers, Seen, read_queue, result_of
 from hpc_connector.domain.submission import rest_submission
 from hpc_connector.domain.text import readable
 from primage.contract.hpc import Backend
@@ -67,7 +67,7 @@ class RestTransport:
                 return number_of(number)
             await self._write_attempt(files, request, at)
             started = await files.exists(f"{at}/started")
-        queue = await self._queue()
+        queue = await self._queue({})
         number = queue.get((request.uid, attempt), {}).get("slurm", "")
         if not number and not started:
             number = await self._send(request, attempt, at)
@@ -80,15 +80,15 @@ class RestTransport:
             return await self._slurm.submit(rest_submission(request, self._backend, self._owner, attempt, at))
         except RefusedError:
             # It also complains of what it has taken: "Required node not available" is said of a job that waits for the node.
-            taken = (await self._queue()).get((request.uid, attempt))
+            taken = (await self._queue({})).get((request.uid, attempt))
             if taken is None:
                 raise
             return taken["slurm"]
 
-    async def look(self, attempts: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Seen]:
+    async def look(self, attempts: Mapping[tuple[str, int], str]) -> dict[tuple[str, int], Seen]:
         """What Slurm has of this namespace, by one question to slurmrestd, and the files of these attempts."""
         keys = list(attempts)
-        queue = await self._queue()
+        queue = await self._queue({number: key for key, number in attempts.items() if number})
         root = await self._ssh.root()
         async with self._filing() as files:
             found = await asyncio.gather(*(self._files_of(files, f"{root}/{key[0]}/{key[1]}", key) for key in keys))
@@ -96,18 +96,18 @@ class RestTransport:
         about = dict(zip(keys, found, strict=True))
         return {key: Seen(**{**queue.get(key, {}), **about.get(key, {})}) for key in {*queue, *about}}
 
-    async def cancel(self, uid: str) -> bool:
+    async def cancel(self, uid: str, number: str = "") -> bool:
         """Return once none of the job's attempts lives; says whether there has been anything of the job."""
         end = asyncio.get_running_loop().time() + CANCEL_S
         known = False
         while True:
-            queue = await self._queue()
+            queue = await self._queue({number: (uid, 0)} if number else {})
             alive = [job["slurm"] for (whose, _), job in queue.items() if whose == uid and job["state"] in LIVE]
             known = known or any(whose == uid for whose, _ in queue)
             if not alive:
                 return known or await self._has_folder(uid)
-            for number in alive:
-                await self._slurm.cancel(number)
+            for each in alive:
+                await self._slurm.cancel(each)
             if asyncio.get_running_loop().time() > end:
                 raise UnavailableError("HpcUnavailable", f"still there: {', '.join(alive)}")
             await asyncio.sleep(0.3)
@@ -249,8 +249,8 @@ class RestTransport:
         await files.chmod(f"{path}.new", mode)
         await files.posix_rename(f"{path}.new", path)
 
-    async def _queue(self) -> dict[tuple[str, int], dict[str, str]]:
-        return read_queue(await self._slurm.jobs(), self._owner)
+    async def _queue(self, numbers: Numbers) -> dict[tuple[str, int], dict[str, str]]:
+        return read_queue(await self._slurm.jobs(), self._owner, self._credentials().username, numbers)
 
 
 async def _remove(files: asyncssh.SFTPClient, folder: bytes) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import io
 import shlex
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
 
 import asyncssh
@@ -84,16 +84,18 @@ class ShellTransport:
                 archive.addfile(info, io.BytesIO(data))
         return stream.getvalue()
 
-    async def look(self, attempts: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Seen]:
+    async def look(self, attempts: Mapping[tuple[str, int], str]) -> dict[tuple[str, int], Seen]:
         """What Slurm has of this namespace, and the results of these attempts, by one command."""
-        names = "".join(f"{uid}/{attempt}\n" for uid, attempt in attempts).encode()
+        names = "".join(f"{uid}/{attempt}/{number}\n" for (uid, attempt), number in attempts.items()).encode()
+        numbers = {number: key for key, number in attempts.items() if number}
         line = self._line("poll", await self._ssh.root(), self._owner)
         # Beside the others' sessions: jobs whose commands hang must not keep anybody from looking.
-        return read_poll(await self._on(await self._ssh.connection(), line, names, COMMAND_S, POLL_BYTES), self._owner)
+        said = await self._on(await self._ssh.connection(), line, names, COMMAND_S, POLL_BYTES)
+        return read_poll(said, self._owner, numbers)
 
-    async def cancel(self, uid: str) -> bool:
+    async def cancel(self, uid: str, number: str = "") -> bool:
         """Return once none of the job's attempts lives; says whether there has been anything of the job."""
-        said = await self._run("cancel", await self._ssh.root(), uid, str(CANCEL_S), timeout=CANCEL_S + COMMAND_S)
+        said = await self._run("cancel", await self._ssh.root(), uid, str(CANCEL_S), number, timeout=CANCEL_S + COMMAND_S)
         return said.strip() == "known"
 
     async def forget(self, uid: str) -> bool:

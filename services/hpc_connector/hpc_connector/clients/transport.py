@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Protocol
 
 from hpc_connector.clients.home import Home
@@ -30,8 +30,12 @@ class Transport(Protocol):
         """Slurm's number of the attempt; submitted now, or by an earlier call that was cut off. Empty when it is over."""
         ...
 
-    async def look(self, attempts: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Seen]:
-        """What Slurm has of this namespace, and the results of these attempts, each a Job's uid and a number."""
+    async def look(self, attempts: Mapping[tuple[str, int], str]) -> dict[tuple[str, int], Seen]:
+        """What Slurm has of this namespace, and the results of these attempts.
+
+        Args:
+            attempts: Slurm's number of each, by Job's uid and the attempt's own; empty where it is not known.
+        """
         ...
 
     async def output(self, uid: str, attempt: int, offset: int, home: Home, log: str, at: int, most: int) -> int:
@@ -50,8 +54,12 @@ class Transport(Protocol):
         """
         ...
 
-    async def cancel(self, uid: str) -> bool:
-        """Return once none of the job's attempts lives; says whether there has been anything of the job."""
+    async def cancel(self, uid: str, number: str = "") -> bool:
+        """Return once none of the job's attempts lives; says whether there has been anything of the job.
+
+        Args:
+            number: Slurm's, of the latest attempt, where it is known.
+        """
         ...
 
     async def forget(self, uid: str) -> bool:

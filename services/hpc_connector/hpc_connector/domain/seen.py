@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,6 +13,8 @@ from msgspec import Meta
 from hpc_connector.domain.submission import comment, read_comment
 from hpc_connector.domain.text import count_of, readable
 
+Numbers = Mapping[str, tuple[str, int]]
+"""Attempts, each a Job's uid and a number, by what Slurm calls them."""
 LIVE = frozenset({"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "RESIZING", "REQUEUED"})
 NEVER = frozenset(
     {"BadConstraints", "PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "AccountNotAllowed", "QOSNotAllowed"}
@@ -54,10 +56,18 @@ class _Queued(msgspec.Struct):
     job_state: Annotated[str, Meta(pattern=r"\A[A-Z_]{1,40}\Z")]
     state_reason: str | None = None
     comment: str | None = None
+    user_name: str | None = None
 
 
-def read_queue(jobs: Iterable[bytes | msgspec.Raw], owner: str) -> dict[tuple[str, int], dict[str, str]]:
-    """By Job's uid and attempt, what slurmrestd's `jobs` says; of two of one attempt, the one that lives, else the first."""
+def read_queue(
+    jobs: Iterable[bytes | msgspec.Raw], owner: str, user: str, numbers: Numbers
+) -> dict[tuple[str, int], dict[str, str]]:
+    """By Job's uid and attempt, what slurmrestd's `jobs` says; of two of one attempt, the one that lives, else the first.
+
+    Args:
+        user: whose jobs count: slurmrestd also lists others', who may write any comment.
+        numbers: attempts whose Slurm number is known: a job may change its own comment.
+    """
     found: dict[tuple[str, int], dict[str, str]] = {}
     mine = []
     for text in jobs:
@@ -65,7 +75,7 @@ def read_queue(jobs: Iterable[bytes | msgspec.Raw], owner: str) -> dict[tuple[st
             job = msgspec.json.decode(text, type=_Queued)
         except (ValueError, RecursionError):
             continue
-        if key := read_comment(job.comment or "", owner):
+        if job.user_name == user and (key := _whose(str(job.job_id), job.comment or "", owner, numbers)):
             mine.append((job.job_id, key, job))
     for number, key, job in sorted(mine, key=lambda item: item[:2]):
         if key not in found or (job.job_state in LIVE and found[key]["state"] not in LIVE):
@@ -73,7 +83,15 @@ def read_queue(jobs: Iterable[bytes | msgspec.Raw], owner: str) -> dict[tuple[st
     return found
 
 
-def read_poll(text: str, owner: str) -> dict[tuple[str, int], Seen]:
+def _whose(number: str, said: str, owner: str, numbers: Numbers) -> tuple[str, int] | None:
+    """The attempt that a job of Slurm's is: by its number where that is known, else by its comment, if no other job is that."""
+    if number in numbers:
+        return numbers[number]
+    key = read_comment(said, owner)
+    return None if key in numbers.values() else key
+
+
+def read_poll(text: str, owner: str, numbers: Numbers) -> dict[tuple[str, int], Seen]:
     """By Job's uid and attempt, what `remote/poll.sh` printed; whatever it cannot have printed is left out.
 
     Lines are `Q|number|state|reason|comment`, `R|uid|attempt|exit status` and `S|uid|attempt|bytes`.
@@ -82,7 +100,7 @@ def read_poll(text: str, owner: str) -> dict[tuple[str, int], Seen]:
     for line in text.split("\n"):
         parts = line.split("|")
         if parts[0] == "Q" and len(parts) == 5:
-            mine = read_comment(parts[4], owner)
+            mine = _whose(parts[1], parts[4], owner, numbers)
             if mine and count_of(parts[1], 2**32) and re.fullmatch(r"[A-Z_]{1,40}", parts[2]):
                 found.setdefault(mine, {}).update(slurm=parts[1], state=parts[2], why=_reason(parts[3]))
         elif parts[0] in {"R", "S"} and len(parts) == 4 and (mine := read_comment(comment(owner, parts[1], parts[2]), owner)):
