@@ -125,7 +125,7 @@ PODS: dict[str, tuple[dict[str, Any], str]] = {
         "nodes in trouble or being emptied",
     ),
     "a node that is not ready tolerated": (
-        {"spec/tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 60}]},
+        {"spec/tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}]},
         "",
     ),
     "ten minutes to end": ({"spec/terminationGracePeriodSeconds": 600}, ""),
@@ -353,7 +353,14 @@ def test_the_connectors_replica_set_and_pod_stay_its_deployments(tenant: Any, cl
     assert pods
     tries = [
         ("patch", "replicaset", sets[0]["metadata"]["name"], "-p", json.dumps({"spec": {"replicas": 3}})),
-        ("patch", "replicaset", sets[0]["metadata"]["name"], "-p", json.dumps({"metadata": {"ownerReferences": [owner]}})),
+        (
+            "patch",
+            "replicaset",
+            sets[0]["metadata"]["name"],
+            "--type=merge",
+            "-p",
+            json.dumps({"metadata": {"ownerReferences": [owner]}}),
+        ),
         ("delete", "replicaset", sets[0]["metadata"]["name"]),
         ("patch", "pod", pods[0]["metadata"]["name"], "--type=merge", "-p", json.dumps({"metadata": {"ownerReferences": []}})),
     ]
