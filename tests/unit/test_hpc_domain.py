@@ -171,8 +171,8 @@ def test_of_two_slurm_jobs_of_one_attempt_the_living_one_counts():
     assert read_queue([*odd, queued(7, "RUNNING")], "cluster", "me", {}).keys() == {(UID, 1)}
     # Another account's job may say anything; one's own may change what it says, and is known by its number.
     assert read_queue([queued(8, "RUNNING", user="you"), queued(7, "FAILED")], "cluster", "me", {})[UID, 1]["slurm"] == "7"
-    assert read_queue([queued(7, "RUNNING", said="nothing")], "cluster", "me", {"7": (UID, 1)})[UID, 1]["slurm"] == "7"
-    assert read_queue([queued(7, "FAILED"), queued(9, "RUNNING")], "cluster", "me", {"7": (UID, 1)})[UID, 1]["slurm"] == "7"
+    assert read_queue([queued(7, "RUNNING", said="nothing")], "cluster", "me", {(UID, 1): "7"})[UID, 1]["slurm"] == "7"
+    assert read_queue([queued(7, "FAILED"), queued(9, "RUNNING")], "cluster", "me", {(UID, 1): "7"})[UID, 1]["slurm"] == "7"
 
 
 PIECES = st.sampled_from(

@@ -201,7 +201,7 @@ def test_a_job_that_changes_its_own_comment_is_seen_by_its_number(slurm, said):
     (slurm / "queue").write_text(f"Q|7|RUNNING|None|{said}\nQ|8|RUNNING|None|nothing\n")
     path = f"{slurm}/bin:{os.environ['PATH']}"
     done = run("poll", slurm / "root", "owner", given=f"{UID}/1/7\n{UID}/2/\n", PATH=path, SQUEUE=str(slurm / "queue"))
-    assert read_poll(done.stdout, "owner", {"7": (UID, 1)}) == {(UID, 1): Seen("7", "RUNNING", "None")}
+    assert read_poll(done.stdout, "owner", {(UID, 1): "7"}) == {(UID, 1): Seen("7", "RUNNING", "None")}
     assert len(done.stdout) < 300
 
 

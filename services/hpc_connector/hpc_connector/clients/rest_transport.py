@@ -88,7 +88,7 @@ class RestTransport:
     async def look(self, attempts: Mapping[tuple[str, int], str]) -> dict[tuple[str, int], Seen]:
         """What Slurm has of this namespace, by one question to slurmrestd, and the files of these attempts."""
         keys = list(attempts)
-        queue = await self._queue({number: key for key, number in attempts.items() if number})
+        queue = await self._queue(attempts)
         root = await self._ssh.root()
         async with self._filing() as files:
             found = await asyncio.gather(*(self._files_of(files, f"{root}/{key[0]}/{key[1]}", key) for key in keys))
@@ -101,7 +101,7 @@ class RestTransport:
         end = asyncio.get_running_loop().time() + CANCEL_S
         known = False
         while True:
-            queue = await self._queue({number: (uid, 0)} if number else {})
+            queue = await self._queue({(uid, 0): number})
             alive = [job["slurm"] for (whose, _), job in queue.items() if whose == uid and job["state"] in LIVE]
             known = known or any(whose == uid for whose, _ in queue)
             if not alive:

@@ -87,11 +87,10 @@ class ShellTransport:
     async def look(self, attempts: Mapping[tuple[str, int], str]) -> dict[tuple[str, int], Seen]:
         """What Slurm has of this namespace, and the results of these attempts, by one command."""
         names = "".join(f"{uid}/{attempt}/{number}\n" for (uid, attempt), number in attempts.items()).encode()
-        numbers = {number: key for key, number in attempts.items() if number}
         line = self._line("poll", await self._ssh.root(), self._owner)
         # Beside the others' sessions: jobs whose commands hang must not keep anybody from looking.
         said = await self._on(await self._ssh.connection(), line, names, COMMAND_S, POLL_BYTES)
-        return read_poll(said, self._owner, numbers)
+        return read_poll(said, self._owner, attempts)
 
     async def cancel(self, uid: str, number: str = "") -> bool:
         """Return once none of the job's attempts lives; says whether there has been anything of the job."""

@@ -13,8 +13,8 @@ from msgspec import Meta
 from hpc_connector.domain.submission import comment, read_comment
 from hpc_connector.domain.text import count_of, readable
 
-Numbers = Mapping[str, tuple[str, int]]
-"""Attempts, each a Job's uid and a number, by what Slurm calls them."""
+Numbers = Mapping[tuple[str, int], str]
+"""Slurm's number of attempts, by Job's uid and the attempt's own; empty where it is not known."""
 LIVE = frozenset({"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "RESIZING", "REQUEUED"})
 NEVER = frozenset(
     {"BadConstraints", "PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "AccountNotAllowed", "QOSNotAllowed"}
@@ -66,8 +66,9 @@ def read_queue(
 
     Args:
         user: whose jobs count: slurmrestd also lists others', who may write any comment.
-        numbers: attempts whose Slurm number is known: a job may change its own comment.
+        numbers: attempts that are known by these: a job may change its own comment.
     """
+    attempts = _by_number(numbers)
     found: dict[tuple[str, int], dict[str, str]] = {}
     mine = []
     for text in jobs:
@@ -75,7 +76,7 @@ def read_queue(
             job = msgspec.json.decode(text, type=_Queued)
         except (ValueError, RecursionError):
             continue
-        if job.user_name == user and (key := _whose(str(job.job_id), job.comment or "", owner, numbers)):
+        if job.user_name == user and (key := _whose(str(job.job_id), job.comment or "", owner, numbers, attempts)):
             mine.append((job.job_id, key, job))
     for number, key, job in sorted(mine, key=lambda item: item[:2]):
         if key not in found or (job.job_state in LIVE and found[key]["state"] not in LIVE):
@@ -83,12 +84,16 @@ def read_queue(
     return found
 
 
-def _whose(number: str, said: str, owner: str, numbers: Numbers) -> tuple[str, int] | None:
+def _by_number(numbers: Numbers) -> dict[str, tuple[str, int]]:
+    return {number: key for key, number in numbers.items() if number}
+
+
+def _whose(number: str, said: str, owner: str, numbers: Numbers, attempts: Mapping[str, tuple[str, int]]) -> tuple[str, int] | None:
     """The attempt that a job of Slurm's is: by its number where that is known, else by its comment, if no other job is that."""
-    if number in numbers:
-        return numbers[number]
+    if number in attempts:
+        return attempts[number]
     key = read_comment(said, owner)
-    return None if key in numbers.values() else key
+    return None if key is None or numbers.get(key) else key
 
 
 def read_poll(text: str, owner: str, numbers: Numbers) -> dict[tuple[str, int], Seen]:
@@ -97,10 +102,11 @@ def read_poll(text: str, owner: str, numbers: Numbers) -> dict[tuple[str, int], 
     Lines are `Q|number|state|reason|comment`, `R|uid|attempt|exit status` and `S|uid|attempt|bytes`.
     """
     found: dict[tuple[str, int], dict[str, Any]] = {}
+    attempts = _by_number(numbers)
     for line in text.split("\n"):
         parts = line.split("|")
         if parts[0] == "Q" and len(parts) == 5:
-            mine = _whose(parts[1], parts[4], owner, numbers)
+            mine = _whose(parts[1], parts[4], owner, numbers, attempts)
             if mine and count_of(parts[1], 2**32) and re.fullmatch(r"[A-Z_]{1,40}", parts[2]):
                 found.setdefault(mine, {}).update(slurm=parts[1], state=parts[2], why=_reason(parts[3]))
         elif parts[0] in {"R", "S"} and len(parts) == 4 and (mine := read_comment(comment(owner, parts[1], parts[2]), owner)):
