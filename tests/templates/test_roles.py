@@ -60,41 +60,110 @@ def test_playbooks_pass_the_syntax_check(playbook):
     assert done.returncode == 0, done.stderr
 
 
-FRONT = "front: {ansible_host: 192.0.2.11}"
-
-
-@pytest.mark.parametrize(
-    ("pattern", "instead", "words"),
-    [
-        ("^$", "", "ok="),
-        ("(?m)^ *(pod_subnet|kubeconfig_file): .*$", "", "does not set pod_subnet, kubeconfig_file"),
-        ("(?m)^ *site: .*$", "", "does not set site"),
-        ("(?m)^ *tools_directory: .*$", "", "does not set tools_directory"),
-        ("(?m)v1[.]36[.]3$", "1.36", "write a full version"),
-        (FRONT, "", "has 0 hosts and must have one"),
-        (FRONT, f"{FRONT}\n            second: {{ansible_host: 192.0.2.14}}", "has 2 hosts and must have one"),
-        ("worker-1: ", "front: ", "front is in control_plane"),
-        ("worker-1: ", "Worker_1: ", "Worker_1 cannot be a node name"),
-        ("    cluster:", "    others:", "must hold the groups"),
-        ("10.244.0.0/16", "10.244.0.0", "write an address and a prefix"),
-        ("10.244.0.0/16", "10.244.0.0/24", "every node gets a /24 of it"),
-        ("1{64}", "0" * 64, "still has the example's digest"),
-        ("(?m)(tools_directory: ).*$", r"\1/nowhere", "does not have kubeadm, kubectl, kubelet on this computer"),
-        ("(?m)(tools_directory: ).*$", "\\1/nowhere\n    tools_on_machine: true", "ok="),
-    ],
-)
-def test_an_inventory_is_checked_before_a_machine_is_touched(tmp_path, pattern, instead, words):
-    """The example, once a reader has the tools and the digest that it asks for, and with one thing amiss."""
+def check_inventory(tmp_path, *changes):
+    """What the playbook says of the example, with the tools and the digest that it asks for, and with some things amiss."""
     text = (ROOT / "playbooks/inventories/example.yml").read_text()
     for name in ("kubeadm", "kubectl", "kubelet"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("#!/bin/sh\necho v1.36.3\n")
+        (tmp_path / name).chmod(0o755)
     finished = text.replace("/opt/kubernetes/v1.36.3", str(tmp_path)).replace("0" * 64, "1" * 64)
-    (tmp_path / "mysite.yml").write_text(re.sub(pattern, instead, finished))
+    for pattern, instead in changes:
+        assert re.search(pattern, finished), pattern
+        finished = re.sub(pattern, instead, finished)
+    (tmp_path / "mysite.yml").write_text(finished)
     program = Path(sys.executable).with_name("ansible-playbook")
     command = [program, "-i", tmp_path / "mysite.yml", "playbooks/create-cluster.yml", "--tags", "validate_inventory"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert words in " ".join(done.stdout.split()), done.stdout
-    assert (done.returncode == 0) == (words == "ok=")
+    return done.returncode, " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [[], [(r"(?m)(tools_directory: ).*$", "\\1/nowhere\n    tools_on_machine: true")]],
+    ids=["tools here", "tools on the machines"],
+)
+def test_a_finished_inventory_passes(tmp_path, changes):
+    status, said = check_inventory(tmp_path, *changes)
+    assert status == 0, said
+
+
+def test_every_mistake_of_an_inventory_is_told_before_a_machine_is_touched(tmp_path):
+    status, said = check_inventory(
+        tmp_path,
+        ("(?m)^ *kubeconfig_file: .*$", ""),
+        ("worker-1: ", "Worker_1: "),
+        ("192.0.2.13", "192.0.2.12"),
+        ("(?m)^    kubernetes_version: .*$", "    kubernetes_version: v1.36.2"),
+    )
+    assert status != 0
+    for words in (
+        "does not set kubeconfig_file",
+        "Worker_1 cannot be a node name",
+        "Worker_1 and worker-2 have the same ansible_host, 192.0.2.12",
+        "has kubeadm v1.36.3; kubernetes_version is v1.36.2",
+        "Nothing has been touched",
+    ):
+        assert words in said, words
+    assert said.count(" ok=") == 1, "localhost's alone"
+
+
+def test_tools_that_are_not_there_are_named(tmp_path):
+    status, said = check_inventory(tmp_path, ("(?m)(tools_directory: ).*$", r"\1/nowhere"))
+    assert status != 0
+    assert "does not have kubeadm, kubectl, kubelet on this computer" in said
+
+
+def test_an_inventory_without_the_group_cluster_is_told_what_is_missing(tmp_path):
+    status, said = check_inventory(tmp_path, ("    cluster:", "    others:"))
+    assert status != 0
+    assert "The group cluster must hold the groups" in said
+
+
+GOOD = {
+    "control_plane": ["front"],
+    "workers": ["worker-1"],
+    "cluster": ["front", "worker-1"],
+    "variables": {"site": "mysite", "pod_subnet": "10.244.0.0/16", "network_image": "r.example/k@sha256:" + "1" * 64},
+    "addresses": {"front": "192.0.2.11", "worker-1": "worker.example.org"},
+    "version": "v1.36.3",
+    "service_subnet": "10.96.0.0/16",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, None),
+        ({"control_plane": [], "cluster": ["worker-1"]}, "has 0 hosts and must have one"),
+        ({"control_plane": ["front", "second"], "cluster": ["front", "second", "worker-1"]}, "has 2 hosts and must have one"),
+        ({"workers": ["front"], "cluster": ["front"]}, "front is in control_plane and in workers"),
+        ({"cluster": ["front"]}, "The difference is worker-1"),
+        ({"addresses": {"front": "a.example", "worker-1": "a.example"}}, "front and worker-1 have the same ansible_host"),
+        ({"addresses": {"front": "", "worker-1": ""}}, None),
+        ({"version": "1.36.3"}, "write a full version"),
+        ({"version": "v1.36"}, "write a full version"),
+        ({"variables": {"site": "My Site"}}, "write the site's name"),
+        ({"variables": {"site": "", "pod_subnet": None}}, "does not set site, pod_subnet"),
+        ({"variables": {"pod_subnet": "10.244.0.0"}}, "write a network's first address and a prefix"),
+        ({"variables": {"pod_subnet": "10.244.0.0/24"}}, "every node gets a /24 of it"),
+        ({"variables": {"pod_subnet": "10.244.1.0/16"}}, "write a network's first address"),
+        ({"variables": {"pod_subnet": "10.96.0.0/12"}}, "overlaps the network of services, 10.96.0.0/16"),
+        ({"variables": {"pod_subnet": "192.0.0.0/16"}}, "holds addresses of machines: front (192.0.2.11)"),
+        ({"variables": {"network_image": "r.example/k@sha256:" + "0" * 64}}, "still has the example's digest"),
+    ],
+)
+def test_a_mistake_in_an_inventory_is_told(change, words):
+    sys.path.insert(0, str(ROOT / "roles/validate_inventory/filter_plugins"))
+    try:
+        from inventory_mistakes import inventory_mistakes
+    finally:
+        sys.path.pop(0)
+    told = inventory_mistakes({**GOOD, **change})
+    if words is None:
+        assert told == []
+        return
+    (mistake,) = told
+    assert words in mistake
 
 
 def test_the_how_to_shows_the_example_inventory():

@@ -1,0 +1,106 @@
+"""What is wrong with an inventory: every mistake of it, each with what to write instead."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+EXAMPLE = "playbooks/inventories/example.yml"
+NODE_PREFIX = 24
+"""Every node gets a network of this size of the pods' (kube-controller-manager's --node-cidr-mask-size)."""
+WIDEST, NARROWEST = 8, NODE_PREFIX - 1
+
+
+def inventory_mistakes(inventory: Mapping[str, Any]) -> list[str]:
+    """The mistakes, as sentences.
+
+    Args:
+        inventory: the groups `control_plane`, `workers` and `cluster` as lists of hosts; `variables` as the plays need them, empty
+            where the inventory does not set one; `addresses` from host to address; `version`; `service_subnet`.
+    """
+    return [
+        *_groups(inventory["control_plane"], inventory["workers"], inventory["cluster"]),
+        *_hosts([*inventory["control_plane"], *inventory["workers"]], inventory["addresses"]),
+        *_variables(inventory["variables"], inventory["version"]),
+        *_networks(inventory["variables"].get("pod_subnet"), inventory["service_subnet"], inventory["addresses"]),
+    ]
+
+
+def _groups(control_plane: Sequence[str], workers: Sequence[str], cluster: Sequence[str]) -> Iterator[str]:
+    if difference := sorted({*control_plane, *workers} ^ {*cluster}):
+        yield (
+            f"The group cluster must hold the groups control_plane and workers, and nothing else. The difference is "
+            f"{', '.join(difference)}. Make both its children, as in {EXAMPLE}."
+        )
+    if len(control_plane) != 1:
+        yield f"The group control_plane has {len(control_plane)} hosts and must have one."
+    if both := sorted({*control_plane} & {*workers}):
+        yield f"{', '.join(both)} is in control_plane and in workers. Remove it from one of them."
+
+
+def _hosts(hosts: Sequence[str], addresses: Mapping[str, str]) -> Iterator[str]:
+    for host in sorted({*hosts}):
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", host):
+            yield f"Host {host} cannot be a node name (lower-case letters, digits and hyphens, at most 63). Rename it."
+    sharing = defaultdict(list)
+    for host, address in addresses.items():
+        sharing[address].append(host)
+    for address, those in sharing.items():
+        if address and len(those) > 1:
+            yield f"{' and '.join(sorted(those))} have the same ansible_host, {address}. Write each machine's own."
+
+
+def _variables(variables: Mapping[str, Any], version: str) -> Iterator[str]:
+    missing = [name for name, value in variables.items() if value in ("", None)]
+    if missing:
+        yield f"The inventory does not set {', '.join(missing)}. {EXAMPLE} shows and explains each of them."
+    site = variables.get("site")
+    if site and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", str(site)):
+        yield f"site is {site}; write the site's name as its file has it: lower-case letters, digits and hyphens, at most 40."
+    if version and not re.fullmatch(r"v1\.[0-9]+\.[0-9]+", version):
+        yield f"kubernetes_version is {version}; write a full version such as v1.36.3."
+    if re.search(r"@sha256:0{64}$", str(variables.get("network_image") or "")):
+        yield (
+            "network_image still has the example's digest. Push images/kube-router to your registry and write the digest that the "
+            "push prints."
+        )
+
+
+def _networks(pods: str | None, services: str, addresses: Mapping[str, str]) -> Iterator[str]:
+    if not pods:
+        return
+    try:
+        ours = ipaddress.ip_network(pods)
+        whole = "/" in pods and WIDEST <= ours.prefixlen <= NARROWEST
+    except ValueError:
+        whole = False
+    if not whole:
+        yield (
+            f"pod_subnet is {pods}; write a network's first address and a prefix from /{WIDEST} to /{NARROWEST}, such as "
+            f"10.244.0.0/16: every node gets a /{NODE_PREFIX} of it."
+        )
+        return
+    if ours.overlaps(ipaddress.ip_network(services)):
+        yield f"pod_subnet {pods} overlaps the network of services, {services}. Choose another for pods."
+    within = [f"{host} ({address})" for host, address in sorted(addresses.items()) if _is_within(address, ours)]
+    if within:
+        yield f"pod_subnet {pods} holds addresses of machines: {', '.join(within)}. Choose one that nothing else uses."
+
+
+def _is_within(address: str, network: Any) -> bool:
+    """Whether it is an address of the network; a name is none."""
+    try:
+        return ipaddress.ip_address(address) in network
+    except ValueError:
+        return False
+
+
+class FilterModule:
+    """What Ansible looks for in this file."""
+
+    def filters(self) -> dict[str, Any]:
+        """The filter's name."""
+        return {"inventory_mistakes": inventory_mistakes}
