@@ -8,16 +8,23 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from infra.components.volumes import Volume
-from infra.components.volumes.posix import ABSOLUTE_PATH
 from primage.contract import hpc
 from primage.contract.accounts import VO_UID
-from primage.contract.images import REGISTRY
 from primage.contract.outputs import ClusterConfig, Quantity, Settings
+from primage.contract.spelling import (
+    AbsolutePath,
+    Account,
+    Datalake,
+    DnsLabel,
+    Host,
+    Identity,
+    Partition,
+    Registry,
+    Scratch,
+    Slurmrestd,
+    VoName,
+)
 from primage.names import namespace_for
-
-DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-VO_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
-IDENTITY = r"^[a-z0-9]([a-z0-9._+-]*[a-z0-9])?@[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 
 
 def _network(text: str) -> str:
@@ -64,7 +71,7 @@ class VolumesConfig(Settings):
 class PriorityClassConfig(Settings):
     """A priority jobs may have; higher values are scheduled first."""
 
-    name: str = Field(pattern=DNS_LABEL, description="Name of the class; on the cluster it is prefixed with primage-.")
+    name: DnsLabel = Field(description="Name of the class; on the cluster it is prefixed with primage-.")
     value: int = Field(ge=0, le=1_000_000, description="Higher values go first.")
     default: bool = Field(default=False, description="Whether pods without a class get this one.")
     description: str = Field(default="", description="When to use it, for users.")
@@ -102,7 +109,7 @@ class ContainerConfig(Settings):
 class UserConfig(Settings):
     """A member of a VO with a namespace, a private folder and HPC accounts of their own."""
 
-    name: str = Field(pattern=IDENTITY, max_length=200, description="Identity as the identity provider has it: name@domain.tld.")
+    name: Identity = Field(max_length=200, description="Identity as the identity provider has it: name@domain.tld.")
     uid: int = Field(
         ge=1000,
         le=2_000_000_000,
@@ -114,7 +121,7 @@ class UserConfig(Settings):
 class VoConfig(Settings):
     """A virtual organisation the site serves."""
 
-    name: str = Field(pattern=VO_NAME, max_length=200, description="The VO's name in the identity provider.")
+    name: VoName = Field(max_length=200, description="The VO's name in the identity provider.")
     gid: int = Field(ge=1000, le=2_000_000_000, description="POSIX group that owns the VO's folders; the same on every site.")
     quota: QuotaConfig = Field(description="Limits of the VO's namespace.")
     container_default: ContainerConfig = Field(
@@ -133,40 +140,34 @@ class VoConfig(Settings):
 class HpcBackendConfig(Settings):
     """An HPC centre that VOs' jobs can run at; its credentials are given later with `primage hpc login`."""
 
-    name: str = Field(pattern=DNS_LABEL, max_length=40, description="Name jobs use.")
-    endpoint: str = Field(
-        pattern=rf"^{hpc.HOST}$",
+    name: DnsLabel = Field(max_length=40, description="Name jobs use.")
+    endpoint: Host = Field(
         max_length=hpc.HOST_BYTES,
         description="Login node: host or host:port (the paper's ENDPOINT).",
     )
     vos: tuple[str, ...] = Field(min_length=1, description="VOs whose jobs may run there, each under an account of its own.")
-    partition: str = Field(
+    partition: Partition = Field(
         default=hpc.Backend.partition,
-        pattern=rf"^{hpc.PARTITION}$",
         max_length=hpc.SLURM_NAME_BYTES,
         description="Slurm partition; empty for its default.",
     )
-    account: str = Field(
+    account: Account = Field(
         default=hpc.Backend.account,
-        pattern=rf"^{hpc.ACCOUNT}$",
         max_length=hpc.SLURM_NAME_BYTES,
         description="Slurm account (grant) that is charged; empty for the user's.",
     )
-    scratch: str = Field(
+    scratch: Scratch = Field(
         default=hpc.Backend.scratch,
-        pattern=rf"^{hpc.SCRATCH}$",
         max_length=hpc.PATH_BYTES,
         description="Full path of the folder there for jobs' files; `~` and variables ($SCRATCH) are expanded there.",
     )
-    datalake: str = Field(
+    datalake: Datalake = Field(
         default=hpc.Backend.datalake,
-        pattern=rf"^{hpc.DATALAKE}$",
         max_length=hpc.PATH_BYTES,
         description="Where the VO's DATALAKE is mounted there; {vo} stands for the VO. Empty if it is not mounted.",
     )
-    slurmrestd: str = Field(
+    slurmrestd: Slurmrestd = Field(
         default=hpc.Backend.slurmrestd,
-        pattern=rf"^{hpc.SLURMRESTD}$",
         max_length=hpc.HOST_BYTES,
         description="URL of Slurm's REST daemon, to send jobs through it and only files over SSH (SFTP); empty for SSH alone.",
     )
@@ -262,8 +263,7 @@ class NetworkConfig(Settings):
 class ImagesConfig(Settings):
     """Where the site's nodes have images from."""
 
-    registry: str = Field(
-        pattern=REGISTRY,
+    registry: Registry = Field(
         description="Registry that has this project's images: host, port where it is not 443, and a path where they are below one. "
         "`primage/base:1` in any setting is that image there.",
     )
@@ -281,7 +281,7 @@ class SiteConfig(Settings):
     kind: Literal["local", "on-premises", "public-cloud"] = Field(description="Where it runs.")
     cluster: ClusterConfig = Field(default=ClusterConfig(), description="How operators reach its Kubernetes API.")
     protect: bool = Field(default=True, description="Refuse to delete VOs' namespaces and volumes until this is set to false.")
-    mount_point: str = Field(default="/primage", pattern=ABSOLUTE_PATH, description="Where jobs find DATALAKE and HOME.")
+    mount_point: AbsolutePath = Field(default="/primage", description="Where jobs find DATALAKE and HOME.")
     oneprovider: str = Field(
         default="",
         description="Host of the nearest Oneprovider, given to jobs as ONECLIENT_PROVIDER_HOST; empty where there is none.",

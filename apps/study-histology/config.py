@@ -10,6 +10,7 @@ from primage.components.jobs.batch_settings import BatchJobSettings
 from primage.components.jobs.hpc_settings import HpcJobSettings
 from primage.components.queues.htc_settings import ConsumerSettings, HtcSettings, ProducerSettings
 from primage.contract.outputs import Quantity, Settings
+from primage.contract.spelling import FolderName, ShortName
 
 
 class Stage(StrEnum):
@@ -47,14 +48,13 @@ class StudySettings(Settings):
     """One run of the study."""
 
     stage: Stage = Field(default=Stage.ALL, description="Which part of the study: all, train, batch, htc or report.")
-    name: str = Field(default="histology", pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name of the job.")
+    name: ShortName = Field(default="histology", description="Name of the job.")
     image: str = Field(description="The study's image (images/study-histology).")
-    data: str = Field(
+    data: FolderName = Field(
         default="idc",
-        pattern=r"^[A-Za-z0-9._-]+$",
         description="Folder in DATALAKE with the IDC set; without it, scikit-image's tissue.",
     )
-    out: str = Field(default="histology", pattern=r"^[A-Za-z0-9._-]+$", description="Folder in HOME/private for the results.")
+    out: FolderName = Field(default="histology", description="Folder in HOME/private for the results.")
     epochs: int = Field(default=5, ge=1, le=200, description="Passes over the training part; the paper's is 5.")
     hpc: str = Field(default="", description="HPC backend that stage train runs on; empty for a batch job.")
     hpc_software: str = Field(

@@ -160,7 +160,7 @@ GOOD = {"name": "a", "producer": {"arguments": ["x"]}, "consumer": {"image": "i"
         ({"consumer": {"image": "i"}}, "give either command or call"),
         ({"consumer": {"image": "i", "command": ["true"], "call": "m:f"}}, "give either command or call"),
         ({"consumer": {"image": "i", "command": ["true"], "output": "o-{key}", "batch": 2}}, "one file per argument"),
-        ({"consumer": {"image": "i", "call": "not a function"}}, "pattern"),
+        ({"consumer": {"image": "i", "call": "not a function"}}, "must be a Python function, such as"),
         ({"consumer": {"image": "i", "command": ["true"], "env": {"PRIMAGE_QUEUE": "x"}}}, "PRIMAGE_QUEUE is set by the platform"),
         ({"parallelism": 0}, "0 consumers would stay 0"),
         ({"parallelism": 5, "scaling": {"maximum": 4}}, "5 is not between scaling's 1 and 4"),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from primage.projects.validation import validate_repository
+from primage.projects.project import all_projects
+from primage.projects.validation import load_models, validate_repository
 
 SITES = sorted((Path(__file__).parent / "sites").glob("*.yaml"))
 
@@ -75,3 +76,21 @@ def test_an_apps_priority_is_one_of_its_site(lone_repository, repository):
     (lone_repository / "apps/batch/Pulumi.vo.primage.eu.local.yaml").write_text(text + "    priority: urgent\n")
     (problem,) = validate_repository(lone_repository)[1]
     assert problem.field == "primage-batch:job.priority"
+
+
+def test_no_setting_is_explained_by_a_regular_expression(repository):
+    """A pattern of pydantic's own would be shown to whoever spelled something differently: primage.contract.spelling has words."""
+
+    def patterns(schema, path=""):
+        if isinstance(schema, dict):
+            if isinstance(schema.get("pattern"), str):
+                yield path
+            for key, value in schema.items():
+                yield from patterns(value, f"{path}/{key}")
+        elif isinstance(schema, list):
+            for number, value in enumerate(schema):
+                yield from patterns(value, f"{path}/{number}")
+
+    models = {f"{project.name}:{key}": model for project in all_projects(repository) for key, model in load_models(project).items()}
+    assert len(models) >= 7
+    assert {name: list(patterns(model.model_json_schema())) for name, model in models.items()} == {name: [] for name in models}

@@ -7,15 +7,14 @@ from typing import Literal
 from pydantic import Field
 
 from infra.components.volumes.backend import Source, VolumeBackend
-
-ABSOLUTE_PATH = r"^(/[A-Za-z0-9._-]+)+$"
+from primage.contract.spelling import AbsolutePath
 
 
 class PosixVolume(VolumeBackend):
     """A folder that every node has mounted under the same path (CephFS, NFS, Lustre, or the host's disk locally)."""
 
     backend: Literal["posix"] = Field(default="posix", description="What the volume is kept on.")
-    path: str = Field(pattern=ABSOLUTE_PATH, description="Folder on every node; each VO has a folder of its own below it.")
+    path: AbsolutePath = Field(description="Folder on every node; each VO has a folder of its own below it.")
 
     @property
     def place(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from primage.contract.outputs import Quantity, Settings
+from primage.contract.spelling import JobName
 
 PLATFORM_ENVIRONMENT = frozenset(
     {"HOME", "MOUNT_POINT", "ONECLIENT_ACCESS_TOKEN", "ONECLIENT_PROVIDER_HOST", "PRIMAGE_QUEUE", "PRIMAGE_QUEUE_CREDENTIALS"}
@@ -32,7 +33,7 @@ class ContainerSettings(Settings):
 class BatchJobSettings(ContainerSettings):
     """Parameters of a batch job."""
 
-    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$", description="Name of the job (the paper's batch_job_name).")
+    name: JobName = Field(description="Name of the job (the paper's batch_job_name).")
     image: str = Field(min_length=1, description="Container image, by digest or by a tag that never moves.")
     command: tuple[str, ...] = Field(default=(), description="Program to run in place of the image's own.")
     args: tuple[str, ...] = Field(default=(), description="Command line arguments.")

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from primage.contract.hpc import LONGEST_PERIOD_S, PARTITION, PERIOD_S
+from primage.contract.hpc import LONGEST_PERIOD_S, PERIOD_S
 from primage.contract.outputs import Quantity, Settings
+from primage.contract.spelling import JobName, Partition
 
 PLATFORM_ENVIRONMENT = frozenset({"HOME", "MOUNT_POINT", "X509_USER_PROXY"})
 
@@ -29,7 +30,7 @@ class HpcJobSettings(Settings):
 
     PROGRAMS = frozenset({"script"})
 
-    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$", description="Name of the job.")
+    name: JobName = Field(description="Name of the job.")
     host: str = Field(min_length=1, description="The HPC backend: its name, or its ENDPOINT.")
     script: str = Field(
         min_length=1,
@@ -40,7 +41,7 @@ class HpcJobSettings(Settings):
     image: str = Field(default="", description="Apptainer image to run it in; empty for plain on the HPC machine.")
     inputs: tuple[InHome, ...] = Field(default=(), description="Files and folders below HOME/private that it reads.")
     outputs: tuple[InHome, ...] = Field(default=(), description="Files and folders below HOME/private that it makes.")
-    partition: str = Field(default="", pattern=rf"^{PARTITION}$", description="Slurm partition; empty for the backend's.")
+    partition: Partition = Field(default="", description="Slurm partition; empty for the backend's.")
     cpu: Quantity = Field(default="1", description="Processor cores.")
     memory: Quantity = Field(default="1Gi", description="Main memory.")
     gpu: int = Field(default=0, ge=0, description="GPUs.")

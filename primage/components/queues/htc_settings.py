@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from primage.components.jobs.batch_settings import ContainerSettings
 from primage.contract.outputs import Quantity, Settings
+from primage.contract.spelling import FilesPattern, Function, ShortName
 
-NAME = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 QUEUE_IMAGE = "primage/queue:1"
 
 
@@ -17,9 +17,7 @@ class ProducerSettings(Settings):
     """What fills the queue: exactly one of `arguments`, `files` and `command`."""
 
     arguments: tuple[str, ...] = Field(default=(), description="The arguments themselves.")
-    files: str = Field(
-        default="", pattern=r"^[A-Za-z0-9._*?/-]*$", description="Pattern of paths below HOME/private; each path is an argument."
-    )
+    files: FilesPattern = Field(default="", description="Pattern of paths below HOME/private; each path is an argument.")
     command: tuple[str, ...] = Field(
         default=(), description="Program that writes one argument per line to standard output; its image needs primage-queue."
     )
@@ -43,9 +41,8 @@ class ConsumerSettings(ContainerSettings):
         default=True, description="Put primage-queue into the container; false for an image that has it (a second faster)."
     )
     command: tuple[str, ...] = Field(default=(), description="Program to run; {} stands for the argument, by default the last.")
-    call: str = Field(
+    call: Function = Field(
         default="",
-        pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$",
         description="Python function to call instead (module:function): what it loads is loaded once.",
     )
     output: str = Field(
@@ -88,7 +85,7 @@ class ScalingSettings(Settings):
 class HtcSettings(Settings):
     """A producer, a queue and consumers (paper, section 4.1.5)."""
 
-    name: str = Field(pattern=NAME, description="Name of the application and its queue (the paper's service name).")
+    name: ShortName = Field(description="Name of the application and its queue (the paper's service name).")
     parallelism: int = Field(default=2, ge=0, le=1000, description="Consumers; may change while they run (`primage scale`).")
     scaling: ScalingSettings | None = Field(
         default=None, description="Change their number by the queue's length, beginning with `parallelism`."

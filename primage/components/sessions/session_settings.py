@@ -8,11 +8,9 @@ from pydantic import AfterValidator, Field
 
 from primage.components.jobs.batch_settings import ContainerSettings
 from primage.contract.outputs import Quantity
+from primage.contract.spelling import ShortName, like
 
-NAME = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
-
-
-FOLDER = r"^(HOME/(private|shared)|DATALAKE)(/[A-Za-z0-9 ._-]+)*$"
+FOLDER = r"(HOME/(private|shared)|DATALAKE)(/[A-Za-z0-9 ._-]+)*"
 
 
 def _inside(folder: str) -> str:
@@ -21,14 +19,14 @@ def _inside(folder: str) -> str:
     return folder
 
 
-Folder = Annotated[str, Field(pattern=FOLDER), AfterValidator(_inside)]
+Folder = Annotated[str, like(FOLDER, "HOME/private, HOME/shared, DATALAKE, or a folder below one"), AfterValidator(_inside)]
 """A folder among those a job has."""
 
 
 class SessionSettings(ContainerSettings):
     """Something a person works with in a browser, for as long as it is used."""
 
-    name: str = Field(pattern=NAME, description="Name of the session.")
+    name: ShortName = Field(description="Name of the session.")
     image: str = Field(min_length=1, description="Container image, by digest or by a tag that never moves.")
     cpu: Quantity = Field(default="1", description="Processor cores at most.")
     reserved_cpu: Quantity = Field(
@@ -45,7 +43,7 @@ class SessionSettings(ContainerSettings):
 class NotebookSettings(SessionSettings):
     """A Jupyter server: any image with python3 and jupyterlab."""
 
-    name: str = Field(default="notebook", pattern=NAME, description="Name of the session.")
+    name: ShortName = Field(default="notebook", description="Name of the session.")
     memory: Quantity = Field(default="2Gi", description="Main memory, requested and at most.")
     folder: Folder = Field(default="HOME/private", description="Folder shown first; the others are there too.")
 
@@ -53,7 +51,7 @@ class NotebookSettings(SessionSettings):
 class WebSettings(SessionSettings):
     """NGINX showing a folder of files: any image with a shell and nginx."""
 
-    name: str = Field(default="web", pattern=NAME, description="Name of the session.")
+    name: ShortName = Field(default="web", description="Name of the session.")
     image: str = Field(default="primage/web:1", min_length=1, description="Container image with nginx (images/web).")
     cpu: Quantity = Field(default="100m", description="Processor cores at most.")
     reserved_cpu: Quantity = Field(default="20m", description="Processor cores kept free for it.")
