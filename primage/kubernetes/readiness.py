@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -310,12 +311,16 @@ _IMAGE = {
 }
 
 
-def explain_pods(pods: Iterable[Object], nodes: Iterable[Object]) -> Verdict | None:
+def explain_pods(pods: Iterable[Object], nodes: Iterable[Object], system: Iterable[Object] = ()) -> Verdict | None:
     """Why the pods of an object do not run: FAILED where no amount of waiting can help, WAITING with the reason where it can.
 
     None when nothing is wrong with any of them.
+
+    Args:
+        system: the pods of the cluster itself; those that stay with their node leave the less to others.
     """
-    machines = list(nodes)
+    own = [pod for pod in system if {"Node", "DaemonSet"} & {o.get("kind") for o in pod["metadata"].get("ownerReferences") or []}]
+    machines = [_Machine(node, [pod for pod in own if pod["spec"].get("nodeName") == node["metadata"]["name"]]) for node in nodes]
     found: Verdict | None = None
     for pod in pods:
         reason = _unschedulable(pod, machines) or _containers(pod)
@@ -342,39 +347,58 @@ def _containers(pod: Object) -> Verdict | None:
     return None
 
 
-def _unschedulable(pod: Object, nodes: list[Object]) -> Verdict | None:
+@dataclass(frozen=True)
+class _Machine:
+    """A node, and the pods that stay with it: its static ones, and those of daemon sets."""
+
+    node: Object
+    own: list[Object]
+
+    def has(self, resource: str) -> Decimal:
+        """What it has for pods, its own among them."""
+        return parse_quantity(str(self.node["status"]["allocatable"].get(resource, "0")))
+
+    def taken(self, resource: str) -> Decimal:
+        """What its own pods ask for."""
+        return sum((_requests(pod).get(resource, Decimal(0)) for pod in self.own), Decimal(0))
+
+    def room(self, resource: str) -> Decimal:
+        """What it has for others when it is empty."""
+        return self.has(resource) - self.taken(resource)
+
+
+def _unschedulable(pod: Object, machines: list[_Machine]) -> Verdict | None:
     for condition in pod.get("status", {}).get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            never = _fits_nowhere(pod, nodes)
+            never = _fits_nowhere(pod, machines)
             if never:
                 return Verdict(State.FAILED, never, "ask for less, or have a machine with more added to the site")
             return waiting(f"no node has room now: {condition.get('message', '')}")
     return None
 
 
-def _fits_nowhere(pod: Object, nodes: list[Object]) -> str:
+def _fits_nowhere(pod: Object, machines: list[_Machine]) -> str:
     """A sentence when no node of the site, even an empty one, could hold the pod."""
     selector = pod.get("spec", {}).get("nodeSelector") or {}
-    fitting = [n for n in nodes if selector.items() <= (n["metadata"].get("labels") or {}).items()]
+    fitting = [m for m in machines if selector.items() <= (m.node["metadata"].get("labels") or {}).items()]
     if selector and not fitting:
         wanted = ", ".join(f"{key}={value}" for key, value in selector.items())
         return f"no node has the labels it selects ({wanted})"
     try:
-        wanted_of = _requests(pod)
-        for resource, amount in wanted_of.items():
-            best = max((parse_quantity(n["status"]["allocatable"].get(resource, "0")) for n in fitting), default=0)
-            if amount > best:
-                return f"it asks for {_amount(pod, resource)} of {resource}, and the largest node has {_largest(fitting, resource)}"
+        for resource, amount in _requests(pod).items():
+            best = max(fitting, key=lambda machine: machine.room(resource), default=None)
+            if best is None or amount > best.room(resource):
+                return f"it asks for {_amount(pod, resource)} of {resource}, and the largest node has {_largest(best, resource)}"
     except InvalidQuantityError:
         return ""
     return ""
 
 
-def _requests(pod: Object) -> dict[str, Any]:
-    total: dict[str, Any] = {}
+def _requests(pod: Object) -> dict[str, Decimal]:
+    total: dict[str, Decimal] = {}
     for container in pod.get("spec", {}).get("containers", []):
         for resource, text in (container.get("resources", {}).get("requests") or {}).items():
-            total[resource] = total.get(resource, 0) + parse_quantity(str(text))
+            total[resource] = total.get(resource, Decimal(0)) + parse_quantity(str(text))
     return total
 
 
@@ -387,6 +411,9 @@ def _amount(pod: Object, resource: str) -> str:
     return " + ".join(given)
 
 
-def _largest(nodes: list[Object], resource: str) -> str:
-    texts = [str(n["status"]["allocatable"].get(resource, "0")) for n in nodes] or ["0"]
-    return max(texts, key=parse_quantity)
+def _largest(machine: _Machine | None, resource: str) -> str:
+    if machine is None:
+        return "0"
+    has, taken = str(machine.node["status"]["allocatable"].get(resource, "0")), machine.taken(resource)
+    shown = f"{taken:f}" if resource == "cpu" else f"{taken / 2**20:.0f}Mi"
+    return f"{has}, of which its own pods take {shown}" if taken else has

@@ -200,7 +200,7 @@ def why(cluster: Cluster, ref: Ref) -> Verdict | None:
         told = events_of(cluster, ref)[-1:]  # no pod is made for it: its controller tells by events
         return Verdict(State.WAITING, str(told[0].get("message", ""))) if told else None
     pods = pods_of(cluster, ref)
-    explained = explain_pods(pods, cluster.list("v1", "Node")) if pods else None
+    explained = explain_pods(pods, cluster.list("v1", "Node"), cluster.list("v1", "Pod", "kube-system")) if pods else None
     if explained:
         return explained
     for pod in pods[-1:]:

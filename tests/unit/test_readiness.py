@@ -72,6 +72,23 @@ def test_no_room_now_is_worth_waiting_for():
     assert explain_pods([pod(cpu="1")], [NODE]).state is State.WAITING
 
 
+def test_what_its_nodes_own_pods_leave_no_room_for_can_never_run():
+    def on(node, owner, cpu="350m"):
+        resources = {"requests": {"cpu": cpu, "memory": "70Mi"}}
+        owners = [{"kind": owner, "name": "o"}]
+        return {
+            "metadata": {"name": "s", "ownerReferences": owners},
+            "spec": {"nodeName": node, "containers": [{"resources": resources}]},
+        }
+
+    told = explain_pods([pod(cpu="2")], [NODE], [on("n", "DaemonSet")])
+    assert told.state is State.FAILED
+    assert told.detail == "it asks for 2 of cpu, and the largest node has 2, of which its own pods take 0.350"
+    for elsewhere in (on("m", "DaemonSet"), on("n", "ReplicaSet")):
+        assert explain_pods([pod(cpu="2")], [NODE], [elsewhere]).state is State.WAITING
+    assert explain_pods([pod(cpu="1.65")], [NODE], [on("n", "Node")]).state is State.WAITING
+
+
 def test_a_label_no_node_has():
     assert "gpu=a100" in explain_pods([pod(selector={"gpu": "a100"})], [NODE]).detail
 
