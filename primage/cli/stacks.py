@@ -17,9 +17,13 @@ Stack = Annotated[str, typer.Argument(metavar="STACK", help="A site (local) or a
 EngineOption = Annotated[EngineKind, typer.Option("--engine", help="auto: the Pulumi CLI if it is installed, or else embedded.")]
 ConfigOption = Annotated[
     list[str] | None,
-    typer.Option("--config", "-c", metavar="PATH=VALUE", help="A setting that replaces the file's, e.g. job.cpu=2."),
+    typer.Option(
+        "--config", "-c", metavar="PATH=VALUE", help="A setting for this command alone, in place of the file's: job.cpu=1."
+    ),
 ]
-TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds to wait for one object to become ready.")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", help="Seconds to wait for one object to become ready; a job has until its own deadline.")
+]
 
 
 def _options(config: list[str] | None, timeout: float, listener: Listener = silent) -> Options:
@@ -56,6 +60,9 @@ def up(
     with progress(quiet=json) as listener:
         result = choose_engine(engine).up(parse_stack_name(stack), _options(config, timeout, listener))
     print_json(result.as_dict()) if json else print_result(result, done="Up")
+    if config:
+        paths = ", ".join(path for path, _ in map(parse_override, config))
+        console(stderr=True).print(f"Not kept: {line(paths)}. Give it again next time, or write it into the stack's file.")
 
 
 def destroy(stack: Stack, engine: EngineOption = EngineKind.AUTO, timeout: TimeoutOption = 600, json: Json = False) -> None:
@@ -124,7 +131,7 @@ def status(stack: Stack, json: Json = False) -> None:
 
     Example: `primage status local`
     """
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from primage.operations.stack import stack_handle
     from primage.operations.status import status_of
@@ -133,7 +140,7 @@ def status(stack: Stack, json: Json = False) -> None:
     if json:
         print_json({"stack": stack, "objects": [row.as_dict() for row in rows]})
         return
-    table = Table("object", "state", "detail", box=None)
+    table = Table(Column("object", overflow="fold"), Column("state", overflow="fold"), Column("detail", overflow="fold"), box=None)
     for row in rows:
         table.add_row(line(row.object), row.state, line(row.detail))
     console().print(table if rows else f"{stack} has no objects on the cluster: it is not up")
