@@ -416,15 +416,12 @@ SERVICES = Policy(
     FROM_TENANT,
 )
 
-HPC_ACCOUNT = Policy(
-    "hpc-account",
+CREDENTIALS = Policy(
+    "credentials",
     (
         On("", ("pods/exec", "pods/attach"), ("CONNECT",)),
         On("", ("serviceaccounts/token",), ("CREATE",)),
-        On("batch", ("jobs/status",), ("UPDATE",)),
         On("", ("secrets",)),
-        On("", ("events",)),
-        On("events.k8s.io", ("events",)),
     ),
     (
         Rule(
@@ -436,12 +433,24 @@ HPC_ACCOUNT = Policy(
             f"service account {names.HPC_CONNECTOR} is the connector's alone. Use another one",
         ),
         Rule(
-            "request.resource.resource != 'jobs' || variables.connector",
-            "what became of a job is said by its controller alone",
-        ),
-        Rule(
             "request.resource.resource != 'secrets' || object.?type.orValue('') != 'kubernetes.io/service-account-token'",
             "a token without an end outlives the rights of whoever asked for it. Ask for one that ends: `kubectl create token`",
+        ),
+    ),
+    FROM_TENANT,
+)
+
+REPORTS = Policy(
+    "reports",
+    (
+        On("batch", ("jobs/status",), ("UPDATE",)),
+        On("", ("events",)),
+        On("events.k8s.io", ("events",)),
+    ),
+    (
+        Rule(
+            "request.resource.resource != 'jobs' || variables.connector",
+            "what became of a job is said by its controller alone",
         ),
         Rule(
             "request.resource.resource != 'events' || variables.connector",
@@ -451,7 +460,6 @@ HPC_ACCOUNT = Policy(
     FROM_TENANT,
     {"connector": CONNECTOR},
 )
-
 
 AVAILABILITY = Policy(
     "availability",
@@ -481,4 +489,4 @@ AVAILABILITY = Policy(
 
 def policies(priorities: Sequence[str]) -> tuple[Policy, ...]:
     """All of a site, given its priority classes' names."""
-    return (*pod_policies(priorities), SITE_OBJECTS, METADATA, NETWORK_POLICIES, SERVICES, HPC_ACCOUNT, AVAILABILITY)
+    return (*pod_policies(priorities), SITE_OBJECTS, METADATA, NETWORK_POLICIES, SERVICES, CREDENTIALS, REPORTS, AVAILABILITY)
