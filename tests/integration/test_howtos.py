@@ -10,7 +10,7 @@ import pytest
 from documents import Reader, copy_checkout
 
 PRIVATE = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu")
-WRITTEN = ("patients.csv", "count.txt", "words", "hello-hpc.txt")
+WRITTEN = ("patients.csv", "count.txt", "words", "oldest.txt")
 """What the pages write into HOME."""
 
 
@@ -33,7 +33,7 @@ def page(site, repository, request):
 
 @pytest.mark.parametrize(
     "page",
-    ["run-a-batch-job", "write-an-htc-application", "open-a-notebook", "connect-an-hpc-centre", "limit-home"],
+    ["run-a-batch-job", "write-an-htc-application", "open-a-notebook", "run-an-hpc-job", "limit-home"],
     indirect=True,
 )
 def test_a_how_to_works_as_written(page, repository, tmp_path):

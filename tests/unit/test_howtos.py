@@ -9,14 +9,15 @@ import pytest
 import typer
 import yaml
 from documents import Command, File, Reader, blocks, copy_checkout, every_command, pattern, printed, steps
+from typer.testing import CliRunner
 
 from infra.config import HpcBackendConfig
 from primage.cli.root import app
 
 ROOT = typer.main.get_command(app)
 OFFLINE = ("primage validate", "primage site new", "ansible-playbook", "ssh-keygen")
-OFFLINE_PAGES = ("connect-an-hpc-centre", "describe-a-site", "run-a-batch-job", "write-an-htc-application")
-SITE_PAGES = ("connect-an-hpc-centre", "limit-home", "open-a-notebook", "run-a-batch-job", "write-an-htc-application")
+OFFLINE_PAGES = ("connect-an-hpc-centre", "describe-a-site", "run-a-batch-job", "run-an-hpc-job", "write-an-htc-application")
+SITE_PAGES = ("limit-home", "open-a-notebook", "run-a-batch-job", "run-an-hpc-job", "write-an-htc-application")
 
 
 def pages(repository):
@@ -66,20 +67,22 @@ def test_offline_commands_do_what_the_page_shows(name, repository, tmp_path):
 
 
 @pytest.mark.parametrize("name", SITE_PAGES)
-def test_what_a_page_brings_up_can_be_rendered(name, repository, tmp_path):
+def test_what_a_page_brings_up_can_be_rendered(name, repository, tmp_path, monkeypatch):
     """Its settings are valid, those on the command line too, as far as that can be known without a site."""
-    reader = Reader(copy_checkout(repository, tmp_path / "checkout"))
-    rendered = set()
+    checkout = copy_checkout(repository, tmp_path / "checkout")
+    monkeypatch.setenv("PRIMAGE_REPOSITORY", str(checkout))
+    reader, rendered = Reader(checkout), set()
     for step in steps((repository / f"docs/how-to/{name}.md").read_text()):
         if isinstance(step, File):
             reader.write(step)
         elif step.text.startswith("primage up "):
             # A run without settings of its own is rendered as its stack is.
-            stack, _, options = step.text.removeprefix("primage up ").partition(" ")
-            stack = stack.partition("--")[0]
-            if (stack, options) not in rendered:
-                reader.run(Command(f"primage render --out {tmp_path / 'out'} {stack} {options}", ()))
-            rendered.add((stack, options))
+            stack, *options = shlex.split(step.text.removeprefix("primage up "))
+            words = ["render", "--out", str(tmp_path / "out"), stack.partition("--")[0], *options]
+            if tuple(words) not in rendered:
+                done = CliRunner().invoke(app, words)
+                assert done.exit_code == 0, f"{step.text}\n{done.exception or done.output}"
+            rendered.add(tuple(words))
     assert rendered
 
 
