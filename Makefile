@@ -30,12 +30,14 @@ down: $(VENV)/runtime ## Remove the local site: machines, networks, firewall rul
 .PHONY: test
 test: $(VENV)/dev ## Run every test; starts the local site if it is not up, and removes it at the end
 	@[ "$$(id -u)" = 0 ] && [ "$$(uname -s)" = Linux ] || { echo "Error: \`make test\` needs Linux and root, for the local site. Next: use sudo, or run \`make test-unit\`, which needs neither." >&2; exit 6; }
-	$(BIN)/pytest -n 2 tests/unit tests/templates tests/policy
-	@# Side by side what can be, then what nothing may run beside; a failure in one does not hide those in the next.
-	failed=; export PRIMAGE_TEST_RUN=$$(date +%s%N); \
-	$(BIN)/pytest -n 2 --dist loadscope -m "not alone" tests/integration || failed=1; \
+	@# Side by side what can be; then what nothing on the site may run beside, and beside it what needs no site.
+	@# A failure in one does not hide those in the next.
+	failed=; export PRIMAGE_TEST_RUN=$$(date +%s%N); said=$$(mktemp); \
+	$(BIN)/pytest -n 4 --dist loadscope -m "not alone" tests/integration || failed=1; \
+	$(BIN)/pytest tests/unit tests/templates tests/policy > "$$said" 2>&1 & beside=$$!; trap 'kill $$beside 2> /dev/null || true' EXIT; \
 	$(BIN)/pytest -m alone tests/integration || failed=1; \
-	$(BIN)/pytest tests/e2e/test_site.py tests/e2e/test_down.py tests/e2e/test_roles.py || failed=1; \
+	wait $$beside || failed=1; cat "$$said"; rm "$$said"; \
+	$(BIN)/pytest tests/e2e/test_site.py tests/e2e/test_down.py || failed=1; \
 	[ -z "$$failed" ]
 
 .PHONY: test-unit

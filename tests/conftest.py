@@ -2,19 +2,75 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+from primage.local.images import storage
+from primage.local.site import LocalSite
 
 # Machines are slow and shared: how long an example takes says nothing about the code.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+TOGETHER = {
+    "integration/test_queue.py": "queue and engine",
+    "integration/test_engine.py": "queue and engine",
+    "integration/test_failures.py": "queue and engine",
+    "integration/test_roles.py": "roles",
+    "integration/hostile/": "tenants and HPC",
+    "integration/test_hpc.py": "tenants and HPC",
+    "integration/test_hpc_faults.py": "tenants and HPC",
+    "integration/test_slurmrestd.py": "tenants and HPC",
+    "integration/test_members.py": "tenants and HPC",
+    "integration/test_second_site.py": "tenants and HPC",
+    "integration/engines/": "Pulumi",
+}
+"""Tests that use the same member, HPC account, engine or namespace run one after the other; any other file goes by itself."""
+
+FIRST = ("tenants and HPC", "Pulumi", "queue and engine", "roles", "integration/test_htc.py", "integration/test_study.py")
+"""Who starts before others: the longest."""
+
+
+def together(nodeid: str) -> str:
+    """The name of the tests that a test runs one after the other with: their group's, or their file's."""
+    name = nodeid.partition("::")[0].removeprefix("tests/")
+    return next((group for start, group in TOGETHER.items() if name.startswith(start)), name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort them in the order in which groups start, which is the same in every process."""
+
+    def turn(item: pytest.Item) -> int:
+        group = together(item.nodeid)
+        return next((place for place, start in enumerate(FIRST) if group.startswith(start)), len(FIRST))
+
+    items.sort(key=turn)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """With `--dist loadscope`, hands out whole files, or several together, in the order they are in."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return together(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +101,6 @@ def host() -> dict[str, list[str]]:
 
 def front() -> str:
     """The identity of the local site's first machine; empty when there is none."""
-    import shutil
-
-    from primage.local.images import storage
-
     if shutil.which("podman") is None:
         return ""
     command = ["podman", "inspect", "--format", "{{.Id}}", "primage-local-front"]
@@ -63,8 +115,6 @@ HOST_BEFORE = "primage/host-before"
 @pytest.fixture(scope="session")
 def host_before(pytestconfig: pytest.Config) -> dict[str, list[str]] | None:
     """The host before the tests, this run's or an earlier one's, stood the site up; None where somebody else did."""
-    import shutil
-
     if shutil.which("ip") is None:
         subprocess.run(["apt-get", "install", "-qq", "--yes", "iproute2"], capture_output=True, timeout=300, check=True)
     found = host()
@@ -78,6 +128,20 @@ def host_before(pytestconfig: pytest.Config) -> dict[str, list[str]] | None:
 def site_is_up(pytestconfig: pytest.Config, host_before: dict[str, list[str]] | None) -> Callable[[], None]:
     """Notes the host as it was, once the site stands."""
     return lambda: pytestconfig.cache.set(HOST_BEFORE, {"host": host_before, "front": front()}) if host_before else None
+
+
+@pytest.fixture(scope="session")
+def site(site_is_up: Callable[[], None], testrun_uid: str) -> LocalSite:
+    """The local site, up; of processes that test side by side, or one after the other in `make test`, one brings it up."""
+    found = LocalSite(ROOT)
+    done = Path(tempfile.gettempdir()) / f"primage-tests-{os.environ.get('PRIMAGE_TEST_RUN', testrun_uid)}"
+    with done.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            found.up()
+            site_is_up()
+            done.touch()
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from primage import names
 from primage.clients.cluster import Cluster, Ref
 from primage.contract.hpc import backend_object
 from primage.engine.api import Engine, Event, Options, Result
@@ -125,7 +126,7 @@ class StudyRun:
         timing = result.timings.get(str(job))
         if not timing:
             return
-        queue = result.timings.get(f"StatefulSet {job.namespace}/{outputs.get('queue')}-queue")
+        queue = result.timings.get(f"StatefulSet {job.namespace}/{names.queue_server(str(outputs.get('queue')))}")
         waited = queue["ready"] - queue["submitted"] if queue else None
         submitted = _submitted(site_handle(self.site).cluster, job, timing["submitted"])
         self._note(column, Seen(submitted=submitted, ended=timing["ready"], queue=waited))

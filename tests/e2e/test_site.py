@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,6 @@ import pytest
 from primage.clients.cluster import Cluster, Ref
 from primage.local.images import storage
 from primage.local.images.wheels import unpack_wheels
-from primage.local.site import LocalSite
 from primage.process import capture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,9 +31,8 @@ HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(site, tmp_path_factory):
     """The study, killed while its consumers work, and gone on with."""
-    LocalSite(ROOT).up()
     out = tmp_path_factory.mktemp("study")
     first = subprocess.Popen(
         [sys.executable, "-m", "primage", "study", "--again", *SMALLER, "--out", str(out)], stderr=subprocess.PIPE, text=True
@@ -150,20 +149,11 @@ def test_predictions_equal_those_of_the_same_code_outside_the_cluster(study, tmp
         assert {name: (HOME / folder / name).read_bytes() for name in ours} == ours
 
 
-def test_run_again_nothing_changes(study):
-    primage("site", "local", "up")
-    for step in ("machines", "registry", "cluster", "hpc"):
-        log = Path(f"/var/lib/primage/log/{step}.log").read_text()
-        recap = log[log.rindex("PLAY RECAP") :]
-        assert "changed=0" in recap
-        assert recap.count("changed=") == recap.count("changed=0"), step
-    assert '"counts": {"same":' in Path("/var/lib/primage/log/site.log").read_text().splitlines()[-1]
+def test_a_site_killed_on_its_way_up_whose_machines_lose_their_power_completes(study):
+    """Its whole process group is killed in the middle of a playbook, then every machine and podman's monitors at once.
 
-
-def test_a_site_killed_on_its_way_up_completes(study):
-    """Kill the whole process group in the middle of a playbook; the next run goes on."""
-    import signal
-
+    Podman still says that they run.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "primage", "site", "local", "up"], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -173,14 +163,6 @@ def test_a_site_killed_on_its_way_up_completes(study):
             break
     process.wait(timeout=30)
     assert process.returncode == -signal.SIGKILL
-    primage("site", "local", "up")
-    assert json.loads(primage("check", "local", "--json"))["ok"] is True
-
-
-def test_machines_that_lost_their_power_come_back(study):
-    """Every machine and podman's monitors killed at once: podman still says that they run."""
-    import signal
-
     names = ["primage-local-front", "primage-local-worker-1", "primage-local-hpc"]
     state = "{{.State.ConmonPid}} {{.State.Pid}}"
     pids = capture(["podman", "inspect", "--format", state, *names], env=storage.environment()).split()
@@ -189,3 +171,13 @@ def test_machines_that_lost_their_power_come_back(study):
         os.kill(int(pid), signal.SIGKILL)
     primage("site", "local", "up")
     assert json.loads(primage("check", "local", "--json"))["ok"] is True
+
+
+def test_run_again_nothing_changes(study):
+    primage("site", "local", "up")
+    for step in ("machines", "registry", "cluster", "hpc"):
+        log = Path(f"/var/lib/primage/log/{step}.log").read_text()
+        recap = log[log.rindex("PLAY RECAP") :]
+        assert "changed=0" in recap
+        assert recap.count("changed=") == recap.count("changed=0"), step
+    assert '"counts": {"same":' in Path("/var/lib/primage/log/site.log").read_text().splitlines()[-1]

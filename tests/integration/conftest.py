@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
-import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from primage.clients.cluster import Cluster, Ref
 from primage.engine.api import Options
@@ -25,48 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "primage-engine-test"
 
 
-TOGETHER = {
-    "hostile/": "tenants and HPC",
-    "test_hpc.py": "tenants and HPC",
-    "test_hpc_faults.py": "tenants and HPC",
-    "test_slurmrestd.py": "tenants and HPC",
-    "test_members.py": "tenants and HPC",
-    "engines/": "Pulumi",
-    "test_engine.py": "engine",
-    "test_failures.py": "engine",
-}
-"""Tests that use the same member, HPC account, engine or namespace run one after the other; any other file goes by itself."""
-
-
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what needs the site."""
     item.add_marker(pytest.mark.site)
     item.add_marker(pytest.mark.timeout(1200))
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Hands out whole files, or several together."""
-
-    class ByGroup(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            name = nodeid.partition("::")[0].removeprefix("tests/integration/")
-            return next((group for start, group in TOGETHER.items() if name.startswith(start)), name)
-
-    return ByGroup(config, log)
-
-
-@pytest.fixture(scope="session")
-def site(site_is_up: Callable[[], None], testrun_uid: str) -> LocalSite:
-    """The local site, up; of processes that test side by side, or one after the other in `make test`, one brings it up."""
-    found = LocalSite(ROOT)
-    done = Path(tempfile.gettempdir()) / f"primage-tests-{os.environ.get('PRIMAGE_TEST_RUN', testrun_uid)}"
-    with done.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            found.up()
-            site_is_up()
-            done.touch()
-    return found
 
 
 @pytest.fixture(scope="session")

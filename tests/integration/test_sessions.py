@@ -215,9 +215,8 @@ def test_links_that_lead_out_and_writing_are_refused(web):
 
 def test_nobody_there_it_ends_and_opening_starts_it_anew(cluster, idle):
     until("it has ended by itself", idle.ended, timeout_s=240)
-    job = cluster.get(idle.job)
-    assert job["status"]["succeeded"] == 1
-    before = job["metadata"]["uid"]
+    until("it has succeeded", lambda: cluster.get(idle.job)["status"].get("succeeded") == 1)
+    before = cluster.get(idle.job)["metadata"]["uid"]
     again = session_of(IDLE, EmbeddedEngine(), Options())
     assert again.runs()
     assert cluster.get(again.job)["metadata"]["uid"] != before

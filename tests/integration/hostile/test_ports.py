@@ -332,12 +332,12 @@ def test_routes_to_pods_are_kept_by_kube_router(tenant):
         assert on_machine(machine, "ls /etc/systemd/system | grep -c pod-routes || true").strip() == "0"
 
 
-def test_pods_reach_those_of_a_node_that_has_joined_and_nothing_else(pods, tenant, site, cluster):
+def test_pods_reach_those_of_a_node_that_has_joined_and_nothing_else(pods, tenant, site, cluster, tmp_path):
     """A member's pod on the node that was there all along, and one on the node that was removed and has joined anew."""
     command = [*site._ansible("remove-node", {"remove_node_confirmed": "worker-1"}), "--limit", "worker-1"]
     subprocess.run(command, check=True, timeout=300, capture_output=True)
     assert {node["metadata"]["name"] for node in cluster.list("v1", "Node")} == {"front"}
-    site.up()
+    site._cluster(tmp_path / "cluster.log", lambda *_: None)
     ready = kubectl("wait", "node/worker-1", "--for=condition=Ready", "--timeout=60s", kubeconfig=tenant.admin)
     assert ready.returncode == 0, ready.stderr
     kind = KINDS["a member's pod"]

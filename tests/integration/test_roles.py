@@ -1,11 +1,11 @@
-"""Each role on machines of its own: it converges, a second run changes nothing, and what it promises is there.
+"""Each role keeps what it promises, on the standing site that the roles made, and refuses what is not its own, on machines apart.
 
-The playbooks are those of each role's molecule scenario; here they run on one pair of machines, one after the other, as in
-create-cluster.yml: what a role needs is there, and what it makes is not. A site that stands meanwhile is not touched.
+What a role promises is in its molecule scenario (`verify.yml`). That all of them change nothing when they run again is seen in
+tests/e2e/test_site.py, where the site's own playbooks do.
 """
 
+import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,47 +14,56 @@ import pytest
 import yaml
 
 from primage.local.images import storage
-from primage.local.images.build import ensure_images
-from primage.local.images.catalogue import base_image, kube_router_image, kubernetes_images, machine_image
-from primage.local.site import LocalSite
-from primage.local.toolchain.build import KUBE_ROUTER_TOOLS, KUBERNETES_TOOLS
+from primage.local.toolchain.build import KUBERNETES_TOOLS
 
 ROOT = Path(__file__).resolve().parents[2]
+SITE = "/var/lib/primage/local"
 INVENTORY = ROOT / ".config/molecule/inventory.yml"
-MACHINES = ("validate_inventory", "local_machines", "shared_folders", "slurm", "registry", "container_runtime", "kubelet")
-CLUSTER = ("kubernetes_control_plane", "kubernetes_node", "cluster_network")
 ROLES = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
+ON_THE_SITE = {
+    "registry_controller_directory": f"{SITE}/registry",
+    "shared_folders_datalake": f"{SITE}/shared/datalake",
+    "shared_folders_home": f"{SITE}/shared/home",
+    "verify_folders_host": "localhost",
+    "verify_slurm_host": "hpc",
+    "verify_slurm_accounts": ["vo20001", "vo20002"],
+}
+"""Where on the site is what a scenario has on its one machine."""
 
-pytestmark = [pytest.mark.site, pytest.mark.timeout(900)]
+
+def mirror(name):
+    """The site's registry, in place of the one that a scenario has on its own machine."""
+    return {
+        "name": name,
+        "url": f"https://10.89.77.11:5001/v2{'' if name.startswith('10.') else f'/{name}'}",
+        "authority_file": f"{SITE}/registry/certs/ca.crt",
+        "login_file": f"{SITE}/registry/pull.json",
+    }
+
+
+MIRRORS = {"container_runtime_registries": [mirror("10.89.77.11:5000"), mirror("registry.k8s.io")]}
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    log = tmp_path_factory.mktemp("log") / "images.log"
-    tools, router = (tools.build(log, lambda fraction, what: None) for tools in (KUBERNETES_TOOLS, KUBE_ROUTER_TOOLS))
-    images = [*kubernetes_images(tools), kube_router_image(router)]
-    ensure_images([base_image(), machine_image(ROOT), *images], repository=ROOT, log=log)
+def environment(site):
     found = {
         **os.environ,
         **storage.environment(),
-        "PRIMAGE_TOOLS": str(tools),
-        "PRIMAGE_IMAGES": " ".join(image.name for image in images),
+        "PRIMAGE_TOOLS": str(KUBERNETES_TOOLS.directory),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     yield found
     play(found, ".config/molecule/destroy.yml")
-    if not LocalSite(ROOT).machines():
-        LocalSite(ROOT).down()  # takes along what podman leaves on the host
 
 
 def of(roles, playbook):
     return [f"roles/{role}/molecule/default/{playbook}.yml" for role in roles]
 
 
-def play(environment, *playbooks):
+def play(environment, *playbooks, inventory=INVENTORY, variables=MIRRORS):
     """What Ansible said, playbook by playbook in one run."""
     done = subprocess.run(
-        ["ansible-playbook", "-i", str(INVENTORY), *playbooks],
+        ["ansible-playbook", "-i", str(inventory), "-e", json.dumps(variables), *playbooks],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -69,14 +78,18 @@ def play(environment, *playbooks):
 @pytest.fixture(scope="module")
 def machines(environment):
     """Two machines with all that a cluster needs, and no cluster."""
-    play(environment, ".config/molecule/destroy.yml")
-    play(environment, *of(MACHINES, "converge"), ".config/molecule/push.yml")
+    play(environment, ".config/molecule/destroy.yml", *of(["local_machines", "container_runtime", "kubelet"], "converge"))
     return environment
 
 
 def test_every_role_has_a_scenario():
     assert sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml")) == ROLES
-    assert sorted((*MACHINES, *CLUSTER)) == ROLES
+
+
+def test_the_site_has_what_each_role_promises(environment):
+    variables = {**ON_THE_SITE, "ansible_playbook_python": sys.executable}
+    said = play(environment, *of(ROLES, "verify"), inventory=ROOT / "playbooks/inventories/local.yml", variables=variables)
+    assert said.count("PLAY [") == len(ROLES)
 
 
 # As short as it can be for kubelet in a machine that is a container; all else is kubeadm's own.
@@ -174,20 +187,7 @@ def test_a_node_of_another_cluster_is_refused_before_anything_is_touched(create_
         on("worker-1", clear)
 
 
-@pytest.fixture(scope="module")
-def cluster_of_roles(machines):
-    """A cluster made role by role, from a control plane that was cut short on its way up."""
-    play(machines, *of(["kubernetes_control_plane"], "prepare"), *of(CLUSTER, "converge"))
-    return machines
-
-
-def test_every_role_run_again_changes_nothing(cluster_of_roles):
-    said = play(cluster_of_roles, *of(MACHINES, "converge"), *of(CLUSTER, "converge"))
-    assert re.findall(r"^changed: .*", said, re.MULTILINE) == []
-    assert "changed=0" in said
-    assert said.count("changed=") == said.count("changed=0")
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_a_role_does_what_it_promises(cluster_of_roles, role):
-    play(cluster_of_roles, *of([role], "verify"))
+def test_a_control_plane_that_was_cut_short_on_its_way_up_is_finished(machines):
+    on("front", CLEAR)
+    scenario = "roles/kubernetes_control_plane/molecule/default"
+    play(machines, f"{scenario}/cut-short.yml", f"{scenario}/converge.yml", f"{scenario}/verify.yml")
