@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import typer
@@ -44,8 +45,13 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(site.app, name="site")
 
 
+SELDOM = 100_000
+"""New objects between two looks for garbage. Libraries make many that stay: at Python's 700, looking is a tenth of a command."""
+
+
 def main() -> None:
     """Run the command line; every error ends as one paragraph and a documented exit code."""
+    gc.set_threshold(SELDOM)
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
