@@ -323,7 +323,7 @@ class SiteConfig(Settings):
         if sum(c.default for c in self.priority_classes) > 1:
             problems.append("priority_classes: more than one is the default")
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
 

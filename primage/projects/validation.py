@@ -7,6 +7,7 @@ path, so that this package imports no program.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -190,7 +191,16 @@ def _details(error: ValidationError, root: str, whole: Any) -> Iterator[tuple[st
         given = item.get("input")
         if isinstance(given, str | int | float | bool) and item["type"] not in {"missing", "value_error", "extra_forbidden"}:
             message += f" (given: {given!r})"
-        yield root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in _place(item, whole)), message
+        place = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in _place(item, whole))
+        yield from _lines(place, message) if item["type"] == "value_error" else [(place, message)]
+
+
+def _lines(place: str, message: str) -> Iterator[tuple[str, str]]:
+    """A model's own complaints: a line each, and before the colon the field below the model that it is about."""
+    for line in message.splitlines():
+        below, _, rest = line.partition(": ")
+        named = rest and re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", below)
+        yield (place if place.endswith(f".{below}") else f"{place}.{below}", rest) if named else (place, line)
 
 
 def _place(item: ErrorDetails, given: Any) -> list[int | str]:
