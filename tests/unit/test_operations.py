@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 
 import pytest
 from memory_cluster import MemoryCluster
@@ -10,6 +11,7 @@ from primage.clients.cluster import Ref
 from primage.engine.api import Options
 from primage.engine.embedded.clusters import Clusters
 from primage.engine.embedded.engine import EmbeddedEngine
+from primage.engine.embedded.renderer import render
 from primage.engine.ownership import SITE_KINDS, STATE_TYPE
 from primage.errors import PrimageError
 from primage.names import ANNOTATION_OPENS
@@ -61,8 +63,15 @@ class Elsewhere:
         return EmbeddedEngine().destroy(name, options)
 
 
+@cache
+def offered(site):
+    """A site's outputs: its program is run once, and not before each app's, as it would be on another machine."""
+    return render(site, Options()).outputs
+
+
 @pytest.fixture
-def engine(cluster):
+def engine(cluster, monkeypatch):
+    monkeypatch.setattr("primage.engine.embedded.engine.offline_outputs_for", lambda name: offered)
     return Elsewhere()
 
 

@@ -2,16 +2,19 @@
 
 import base64
 import gzip
+import io
 import json
 import os
 import pickle
 import subprocess
 import sys
 import zlib
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 
 import pytest
 
+from primage.cli.root import main
 from primage.clients.cluster import Ref
 from primage.errors import ExitCode
 
@@ -66,6 +69,23 @@ def bystander(cluster):
     cluster.delete(ref)
 
 
+@pytest.fixture
+def operator(monkeypatch):
+    """Runs a command as the operator, in this process; how it ended, and what it said."""
+
+    def run(*arguments):
+        said = io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["primage", *arguments])
+        with redirect_stdout(said), redirect_stderr(said):
+            try:
+                main()
+            except SystemExit as end:
+                return end.code or 0, said.getvalue()
+        return 0, said.getvalue()
+
+    return run
+
+
 # Of a small process, since what a process was forked from counts as its own: the tests are large.
 MEASURED = """
 import resource, subprocess, sys
@@ -77,8 +97,8 @@ sys.exit(done.returncode)
 
 
 @pytest.fixture
-def operator(repository, tmp_path):
-    """Runs a command as the operator; what it says, and how much memory it had at most, in KiB."""
+def measured(repository, tmp_path):
+    """Runs a command as the operator; how it ended, what it said, and how much memory it had at most, in KiB."""
 
     def run(*arguments):
         command = [sys.executable, "-c", MEASURED, tmp_path / "memory", sys.executable, "-m", "primage", *arguments]
@@ -135,7 +155,7 @@ def test_a_pickle_in_a_state_is_not_loaded(operator, write, tmp_path):
         ends = []
         for command in commands:
             write(state(entry("q", "", type=DYNAMIC, urn=f"{URN}::{parent}{DYNAMIC}::q", dynamic=kept)))
-            ends.append((command, *operator(command, RUN)[:2]))
+            ends.append((command, *operator(command, RUN)))
             assert not canary.exists(), command
         assert_refused(ends, words)
 
@@ -144,7 +164,7 @@ def test_an_object_of_somebody_else_is_not_deleted(operator, write, bystander, c
     ends = []
     for command in COMMANDS:
         write(state(entry("c", kubeconfig, bystander)))
-        ends.append((command, *operator(command, RUN)[:2]))
+        ends.append((command, *operator(command, RUN)))
         assert cluster.get(bystander), command
     assert_refused(ends, f"it names {bystander}, which is not in {SPACE}, the stack's own namespace")
 
@@ -154,7 +174,7 @@ def test_what_no_app_makes_is_not_deleted(operator, write, cluster, kubeconfig, 
     """Of the member's own namespace, but the site's: they have no right to it themselves."""
     write(state(entry("c", kubeconfig, ref)))
     before = cluster.get(ref)["metadata"]["uid"]
-    code, said, _ = operator("preview", RUN)
+    code, said = operator("preview", RUN)
     assert code != 0
     assert "that no app makes" in said
     # Not `destroy`: on a program that believes the state it would take the namespace with all that is in it.
@@ -164,10 +184,10 @@ def test_what_no_app_makes_is_not_deleted(operator, write, cluster, kubeconfig, 
 @pytest.mark.parametrize("ref", [Ref("rbac.authorization.k8s.io/v1", "Role", "hpc-connector", SPACE)], ids=lambda ref: ref.kind)
 def test_what_the_site_made_in_the_namespace_is_not_deleted(operator, write, cluster, kubeconfig, ref):
     write(state(entry("c", kubeconfig, ref)))
-    code, said, _ = operator("preview", RUN, "--json")
+    code, said = operator("preview", RUN, "--json")
     assert code == 0, said
     assert json.loads(said)["refused"] == [str(ref)]
-    code, said, _ = operator("destroy", RUN)
+    code, said = operator("destroy", RUN)
     assert code != 0
     assert "is not the stack's" in said
     assert cluster.get(ref)
@@ -178,14 +198,14 @@ def test_an_own_object_without_the_stacks_label_is_not_deleted(operator, write, 
     tenant.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine", "namespace": SPACE}, "data": {"a": "1"}})
     try:
         write(state(entry("c", kubeconfig, ref)))
-        code, said, _ = operator("status", RUN, "--json")
+        code, said = operator("status", RUN, "--json")
         assert code == 0, said
         assert json.loads(said)["objects"] == []
-        code, said, _ = operator("preview", RUN, "--json")
+        code, said = operator("preview", RUN, "--json")
         assert code == 0, said
         assert json.loads(said)["refused"] == [str(ref)]
         for command in ("up", "destroy"):
-            code, said, _ = operator(command, RUN)
+            code, said = operator(command, RUN)
             assert code != 0
             assert f"{ref} is listed in the stack's state and is not the stack's (written by kubectl" in said
             assert cluster.get(ref), command
@@ -201,10 +221,10 @@ def bomb():
 
 
 @pytest.mark.parametrize("make", [bomb, partial(os.urandom, 712_000)], ids=["gzip", "base64"])
-def test_a_state_of_a_megabyte_costs_little(operator, write, make):
+def test_a_state_of_a_megabyte_costs_little(measured, write, make):
     write(make())
     for command in ("status", "destroy"):
-        code, said, memory = operator(command, RUN)
+        code, said, memory = measured(command, RUN)
         assert_refused([(command, code, said)], "cannot be read")
         assert memory < LARGEST_KIB, command
 
@@ -218,7 +238,7 @@ def test_what_a_terminal_would_obey_is_not_printed(operator, write):
         assert not {"\x1b", "\x07"} & set(operator(command, RUN)[1]), command
     body = json.loads(gzip.decompress(state()))
     write(gzip.compress(json.dumps({**body, "outputs": {"job": "\x1b]0;owned\x07"}}).encode()))
-    code, said, _ = operator("outputs", RUN)
+    code, said = operator("outputs", RUN)
     assert code == 0
     assert "owned" in said
     assert not {"\x1b", "\x07"} & set(said)
