@@ -157,12 +157,13 @@ def test_a_site_killed_on_its_way_up_whose_machines_lose_their_power_completes(s
     process = subprocess.Popen(
         [sys.executable, "-m", "primage", "site", "local", "up"], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+    said = []
     for line in process.stderr:
+        said.append(line)
         if "Make the cluster" in line:
             os.killpg(process.pid, signal.SIGKILL)
             break
-    process.wait(timeout=30)
-    assert process.returncode == -signal.SIGKILL
+    assert process.wait(timeout=30) == -signal.SIGKILL, "it ended before it could be killed:\n" + "".join(said)
     names = ["primage-local-front", "primage-local-worker-1", "primage-local-hpc"]
     state = "{{.State.ConmonPid}} {{.State.Pid}}"
     pids = capture(["podman", "inspect", "--format", state, *names], env=storage.environment()).split()
