@@ -41,7 +41,7 @@ test: $(VENV)/dev ## Run every test; starts the local site if it is not up, and 
 	[ -z "$$failed" ]
 
 .PHONY: test-unit
-test-unit: $(VENV)/dev ## Run the tests that need no root and no site (under a minute)
+test-unit: $(VENV)/dev ## Run the tests that need no root and no site (three minutes on two processors)
 	$(BIN)/pytest -n 2 tests/unit tests/templates tests/policy
 
 .PHONY: test-pulumi
