@@ -15,11 +15,15 @@ from pulumi_tools import environment, tools
 from primage.local.site import LocalSite
 from primage.paths import home_dir
 
+BUILD_S = 3000
+"""The longest that the first of these tests may take: on a new machine it builds Pulumi's engine, beside other tests."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.pulumi)
+            item.add_marker(pytest.mark.timeout(BUILD_S), append=False)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
