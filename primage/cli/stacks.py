@@ -58,11 +58,12 @@ def up(
     Example: `primage up batch/vo.primage.eu.local--trial --config job.args='["id"]'`
     """
     with progress(quiet=json) as listener:
-        result = choose_engine(engine).up(parse_stack_name(stack), _options(config, timeout, listener))
+        options = _options(config, timeout, listener)
+        result = choose_engine(engine).up(parse_stack_name(stack), options)
     print_json(result.as_dict()) if json else print_result(result, done="Up")
-    if config:
-        paths = ", ".join(path for path, _ in map(parse_override, config))
-        console(stderr=True).print(f"Not kept: {line(paths)}. Give it again next time, or write it into the stack's file.")
+    if options.overrides:
+        paths = line(", ".join(options.overrides))
+        console(stderr=True).print(f"Not kept: {paths}. Give it again next time, or write it into the stack's file.")
 
 
 def destroy(stack: Stack, engine: EngineOption = EngineKind.AUTO, timeout: TimeoutOption = 600, json: Json = False) -> None:

@@ -317,13 +317,14 @@ def explain_pods(pods: Iterable[Object], nodes: Iterable[Object], system: Iterab
     None when nothing is wrong with any of them.
 
     Args:
+        nodes: looked at where a pod is `unschedulable`.
         system: the pods of the cluster itself; those that stay with their node leave the less to others.
     """
     own = [pod for pod in system if {"Node", "DaemonSet"} & {o.get("kind") for o in pod["metadata"].get("ownerReferences") or []}]
     machines = [_Machine(node, [pod for pod in own if pod["spec"].get("nodeName") == node["metadata"]["name"]]) for node in nodes]
     found: Verdict | None = None
     for pod in pods:
-        reason = _unschedulable(pod, machines) or _containers(pod)
+        reason = _without_node(pod, machines) or _containers(pod)
         if reason and reason.state is State.FAILED:
             return reason
         found = found or reason
@@ -367,14 +368,21 @@ class _Machine:
         return self.has(resource) - self.taken(resource)
 
 
-def _unschedulable(pod: Object, machines: list[_Machine]) -> Verdict | None:
+def unschedulable(pod: Object) -> str | None:
+    """What the scheduler says of a pod that it found no node for; None of any other."""
     for condition in pod.get("status", {}).get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            never = _fits_nowhere(pod, machines)
-            if never:
-                return Verdict(State.FAILED, never, "ask for less, or have a machine with more added to the site")
-            return waiting(f"no node has room now: {condition.get('message', '')}")
+            return str(condition.get("message", ""))
     return None
+
+
+def _without_node(pod: Object, machines: list[_Machine]) -> Verdict | None:
+    said = unschedulable(pod)
+    if said is None:
+        return None
+    if never := _fits_nowhere(pod, machines):
+        return Verdict(State.FAILED, never, "ask for less, or have a machine with more added to the site")
+    return waiting(f"no node has room now: {said}")
 
 
 def _fits_nowhere(pod: Object, machines: list[_Machine]) -> str:

@@ -18,6 +18,7 @@ from primage.kubernetes.readiness import (
     explain_quota,
     health,
     pods_succeeded,
+    unschedulable,
     verdict,
     waiting,
 )
@@ -200,7 +201,9 @@ def why(cluster: Cluster, ref: Ref) -> Verdict | None:
         told = events_of(cluster, ref)[-1:]  # no pod is made for it: its controller tells by events
         return Verdict(State.WAITING, str(told[0].get("message", ""))) if told else None
     pods = pods_of(cluster, ref)
-    explained = explain_pods(pods, cluster.list("v1", "Node"), cluster.list("v1", "Pod", "kube-system")) if pods else None
+    homeless = any(unschedulable(pod) is not None for pod in pods)
+    nodes, system = (cluster.list("v1", "Node"), cluster.list("v1", "Pod", "kube-system")) if homeless else ([], [])
+    explained = explain_pods(pods, nodes, system)
     if explained:
         return explained
     for pod in pods[-1:]:
