@@ -127,6 +127,9 @@ GOOD = {
     "addresses": {"front": "192.0.2.11", "worker-1": "worker.example.org"},
     "version": "v1.36.3",
     "service_subnet": "10.96.0.0/16",
+    "tools": "/tools",
+    "missing_tools": [],
+    "kubeadm": "v1.36.3",
 }
 
 
@@ -140,8 +143,12 @@ GOOD = {
         ({"cluster": ["front"]}, "The difference is worker-1"),
         ({"addresses": {"front": "a.example", "worker-1": "a.example"}}, "front and worker-1 have the same ansible_host"),
         ({"addresses": {"front": "", "worker-1": ""}}, None),
-        ({"version": "1.36.3"}, "write a full version"),
-        ({"version": "v1.36"}, "write a full version"),
+        ({"version": "1.36.3", "kubeadm": "1.36.3"}, "write a full version"),
+        ({"version": "v1.36", "kubeadm": "v1.36"}, "write a full version"),
+        ({"missing_tools": ["kubeadm", "kubelet"], "kubeadm": ""}, "/tools, does not have kubeadm, kubelet on this computer"),
+        ({"kubeadm": "v1.36.2"}, "has kubeadm v1.36.2; kubernetes_version is v1.36.3"),
+        ({"kubeadm": ""}, "has kubeadm that does not run"),
+        ({"tools": "", "kubeadm": ""}, None),
         ({"variables": {"site": "My Site"}}, "write the site's name"),
         ({"variables": {"site": "", "pod_subnet": None}}, "does not set site, pod_subnet"),
         ({"variables": {"pod_subnet": "10.244.0.0"}}, "write a network's first address and a prefix"),

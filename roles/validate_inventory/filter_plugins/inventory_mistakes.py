@@ -19,13 +19,15 @@ def inventory_mistakes(inventory: Mapping[str, Any]) -> list[str]:
 
     Args:
         inventory: the groups `control_plane`, `workers` and `cluster` as lists of hosts; `variables` as the plays need them, empty
-            where the inventory does not set one; `addresses` from host to address; `version`; `service_subnet`.
+            where the inventory does not set one; `addresses` from host to address; `version`; `service_subnet`; `tools`, a
+            folder, `missing_tools`, those it does not have, and `kubeadm`, what the one it has says of its version.
     """
     return [
         *_groups(inventory["control_plane"], inventory["workers"], inventory["cluster"]),
         *_hosts([*inventory["control_plane"], *inventory["workers"]], inventory["addresses"]),
         *_variables(inventory["variables"], inventory["version"]),
         *_networks(inventory["variables"].get("pod_subnet"), inventory["service_subnet"], inventory["addresses"]),
+        *_tools(inventory["tools"], inventory["missing_tools"], inventory["kubeadm"], inventory["version"]),
     ]
 
 
@@ -88,6 +90,21 @@ def _networks(pods: str | None, services: str, addresses: Mapping[str, str]) -> 
     within = [f"{host} ({address})" for host, address in sorted(addresses.items()) if _is_within(address, ours)]
     if within:
         yield f"pod_subnet {pods} holds addresses of machines: {', '.join(within)}. Choose one that nothing else uses."
+
+
+def _tools(folder: str, missing: Sequence[str], kubeadm: str, version: str) -> Iterator[str]:
+    if not folder:
+        return
+    if missing:
+        yield (
+            f"tools_directory, {folder}, does not have {', '.join(missing)} on this computer. Download them for {version}, or "
+            "build them with `primage site local up`."
+        )
+    if "kubeadm" not in missing and kubeadm != version:
+        yield (
+            f"tools_directory, {folder}, has kubeadm {kubeadm or 'that does not run'}; kubernetes_version is {version}. Make "
+            "them the same."
+        )
 
 
 def _is_within(address: str, network: Any) -> bool:
