@@ -29,7 +29,6 @@ TOGETHER = {
     "integration/test_queue.py": "queue and engine",
     "integration/test_engine.py": "queue and engine",
     "integration/test_failures.py": "queue and engine",
-    "integration/test_roles.py": "roles",
     "integration/hostile/": "tenants and HPC",
     "integration/test_hpc.py": "tenants and HPC",
     "integration/test_hpc_faults.py": "tenants and HPC",
@@ -40,7 +39,14 @@ TOGETHER = {
 }
 """Tests that use the same member, HPC account, engine or namespace run one after the other; any other file goes by itself."""
 
-FIRST = ("tenants and HPC", "integration/test_study.py", "Pulumi", "queue and engine", "roles", "integration/test_htc.py")
+FIRST = (
+    "tenants and HPC",
+    "integration/test_study.py",
+    "Pulumi",
+    "queue and engine",
+    "integration/test_roles.py",
+    "integration/test_htc.py",
+)
 """Who starts before others: the longest, and what works while one of them brings the site up."""
 
 

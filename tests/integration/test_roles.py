@@ -60,17 +60,15 @@ def of(roles, playbook):
     return [f"roles/{role}/molecule/default/{playbook}.yml" for role in roles]
 
 
+def ansible(environment, inventory, *arguments, timeout):
+    """How ansible-playbook ended, and what it said."""
+    command = ["ansible-playbook", "-i", str(inventory), *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+
+
 def play(environment, *playbooks, inventory=INVENTORY, variables=MIRRORS):
     """What Ansible said, playbook by playbook in one run."""
-    done = subprocess.run(
-        ["ansible-playbook", "-i", str(inventory), "-e", json.dumps(variables), *playbooks],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=800,
-        check=False,
-    )
+    done = ansible(environment, inventory, "-e", json.dumps(variables), *playbooks, timeout=800)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -141,8 +139,7 @@ def create_cluster(machines, tmp_path):
     (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory))
 
     def refusal():
-        command = ["ansible-playbook", "-i", str(tmp_path / "inventory.yml"), "playbooks/create-cluster.yml"]
-        done = subprocess.run(command, cwd=ROOT, env=machines, capture_output=True, text=True, timeout=400, check=False)
+        done = ansible(machines, tmp_path / "inventory.yml", "playbooks/create-cluster.yml", timeout=400)
         assert done.returncode != 0
         assert not (tmp_path / "kubeconfig").exists()
         return " ".join(done.stdout.split())
