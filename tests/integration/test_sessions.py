@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from files import holding
 from hpc_machine import until
 
 from primage.clients.cluster import Ref
@@ -19,7 +20,7 @@ from primage.errors import PrimageError
 from primage.kubernetes.waiting import pods_of
 from primage.local.images import storage
 from primage.operations.sessions import session_of
-from primage.paths import state_dir
+from primage.paths import log_dir, state_dir
 from primage.process import capture
 from primage.projects.project import parse_stack_name
 
@@ -169,7 +170,7 @@ def test_it_is_not_on_the_network(cluster, notebook, web):
 
 def test_no_state_holds_a_token(notebook):
     token = token_of(notebook.url(1)).encode()
-    assert not [path for path in state_dir().rglob("*") if path.is_file() and token in path.read_bytes()]
+    assert not [*holding(token, state_dir()), *holding(token, log_dir())]
     pod = json.dumps(pods_of(notebook.cluster, notebook.job))
     assert token.decode() not in pod
 
