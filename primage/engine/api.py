@@ -134,6 +134,10 @@ class Options:
 class Engine(Protocol):
     """Makes a stack what its program declares."""
 
+    @property
+    def at_a_time(self) -> int:
+        """How many stacks one process may have it work on side by side."""
+
     def preview(self, name: StackName, options: Options) -> Result:
         """What `up` would change; nothing is changed."""
 

@@ -18,8 +18,8 @@ from primage.engine.embedded.engine import EmbeddedEngine, read_outputs_for
 from primage.engine.embedded.monitor import run_program
 from primage.engine.embedded.state import StackState, Status
 from primage.engine.moved import aside
-from primage.engine.pulumi_cli.command import NoSuchStack, Workspace, workspace
-from primage.engine.pulumi_cli.engine import PulumiEngine, run
+from primage.engine.pulumi_cli.command import Workspace, workspace
+from primage.engine.pulumi_cli.engine import PulumiEngine, noted, require_site, run
 from primage.engine.recorder import Recorder
 from primage.errors import ExitCode, PrimageError
 from primage.projects.overrides import effective_config
@@ -62,7 +62,7 @@ def move_to_pulumi(name: StackName, options: Options) -> Moved:
         try:
             _import(here, name, filled(empty, recorder.resources))
             options.listener(Event(str(name), "imported"))
-            _require_same(PulumiEngine().preview_in(here, name, options)[0], name)
+            _require_same(PulumiEngine().preview_in(here, name, options), name)
         except BaseException:
             _import(here, name, empty)
             if not exists:
@@ -90,30 +90,14 @@ def _require_finished(name: StackName, state: StackState) -> None:
 
 def _require_empty(here: Workspace, name: StackName) -> bool:
     """Refuse a stack of which Pulumi's backend has resources, and an app whose site it does not have; whether it has the stack."""
-    try:
-        known = json.loads(run(here, name, "stack", "export"))["deployment"].get("resources") or []
-        exists = True
-    except NoSuchStack:
-        known, exists = [], False
-    if known:
+    before = noted(here, name)
+    if known := (before or {}).get("resources"):
         raise PrimageError(
             f"Pulumi's backend has a stack {name.stack} of this project already, with {len(known)} resources",
             todo=f"destroy it there (`primage destroy {name} --engine pulumi`), or `pulumi login` to another backend",
         )
-    if name.app:
-        _require_site(StackName(name.site), name)
-    return exists
-
-
-def _require_site(site: StackName, name: StackName) -> None:
-    with workspace(site) as there:
-        try:
-            run(there, site, "stack", "output", "--json")
-        except NoSuchStack as error:
-            raise PrimageError(
-                f"{name} reads what its site offers from the site's stack, and site {site} is not moved yet",
-                todo=f"run `primage move {site} --to pulumi` first",
-            ) from error
+    require_site(name)
+    return before is not None
 
 
 def _record(name: StackName, project: Project, options: Options, state: StackState, engine: EmbeddedEngine) -> Recorder:

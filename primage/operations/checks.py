@@ -6,11 +6,13 @@ Each check is independent; all of them run, and each says what it saw.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from primage import names
@@ -61,26 +63,42 @@ def run_checks(site: str, engine: Engine, on_check: Callable[[Check], None]) -> 
     """All checks of a site, in the order a person would look; `on_check` is told of each as it ends.
 
     Args:
-        engine: brings up the small jobs that are tried.
+        engine: brings up the small jobs that are tried, as many side by side as it can.
     """
     handle = site_handle(site)
     done = []
-    for name, check in _checks(handle.outputs, handle.cluster, engine):
-        started = time.monotonic()
-        try:
-            ok, detail = check()
-        except (PrimageError, Refused) as error:
-            ok, detail = False, str(error)
-        done.append(Check(name, ok, detail, round(time.monotonic() - started, 2)))
-        on_check(done[-1])
+    looks, jobs = _looks(handle.outputs, handle.cluster), _jobs(handle.outputs, engine)
+    for check in chain(map(_try, looks), side_by_side(jobs, engine.at_a_time)):
+        done.append(check)
+        on_check(check)
     return done
 
 
 Outcome = tuple[bool, str]
-Trial = Callable[[], Outcome]
+Trial = tuple[str, Callable[[], Outcome]]
+"""A check's name, and what tries it."""
 
 
-def _checks(outputs: SiteOutputs, cluster: Cluster, engine: Engine) -> Iterator[tuple[str, Trial]]:
+def _try(trial: Trial) -> Check:
+    name, check = trial
+    started = time.monotonic()
+    try:
+        ok, detail = check()
+    except (PrimageError, Refused) as error:
+        ok, detail = False, str(error)
+    return Check(name, ok, detail, round(time.monotonic() - started, 2))
+
+
+def side_by_side(trials: Iterable[Trial], at_a_time: int) -> Iterator[Check]:
+    """Each trial's check, in their order; one that is interrupted starts no further trial."""
+    if at_a_time == 1:
+        yield from map(_try, trials)
+        return
+    with ThreadPoolExecutor(at_a_time) as pool:
+        yield from pool.map(_try, trials)
+
+
+def _looks(outputs: SiteOutputs, cluster: Cluster) -> Iterator[Trial]:
     yield "api", partial(_api, cluster)
     yield "certificate", partial(_certificate, cluster)
     yield "nodes", partial(_nodes, cluster)
@@ -89,16 +107,20 @@ def _checks(outputs: SiteOutputs, cluster: Cluster, engine: Engine) -> Iterator[
         yield f"namespace {vo}", partial(_namespace, cluster, served.namespace)
         yield f"volumes {vo}", partial(_volumes, cluster, served.namespace)
         yield f"privileged pods refused {vo}", partial(_privileged, cluster, served.namespace)
-    first = next(iter(outputs.vos))
-    yield f"batch job {first}", partial(_batch, engine, first, outputs.site)
-    yield f"queue {first}", partial(_queue, engine, first, outputs.site)
     for served in outputs.vos.values():
         for member, place in served.users.items():
             yield f"namespace {member}", partial(_namespace, cluster, place.namespace)
             yield f"volumes {member}", partial(_volumes, cluster, place.namespace)
+
+
+def _jobs(outputs: SiteOutputs, engine: Engine) -> Iterator[Trial]:
+    first = next(iter(outputs.vos))
+    yield f"batch job {first}", partial(_batch, engine, first, outputs.site)
+    yield f"queue {first}", partial(_queue, engine, first, outputs.site)
     for vo, served in outputs.vos.items():
-        for backend in served.backends:
-            yield f"HPC job {backend} {vo}", partial(_hpc, engine, vo, outputs.site, backend)
+        for number, backend in enumerate(served.backends, 1):
+            run = StackName(site=outputs.site, app="hpc", vo=vo, run=f"check-{number}")
+            yield f"HPC job {backend} {vo}", partial(_hpc, engine, run, backend)
 
 
 def _api(cluster: Cluster) -> Outcome:
@@ -201,7 +223,7 @@ def _queue(engine: Engine, vo: str, site: str) -> Outcome:
         return standing["done"] == 3 and standing["finished"], f"{standing['done']} of 3 arguments done ({result.seconds:.1f} s)"
 
 
-def _hpc(engine: Engine, vo: str, site: str, backend: str) -> Outcome:
+def _hpc(engine: Engine, run: StackName, backend: str) -> Outcome:
     """A job on the HPC machine whose result comes back to HOME; by nobody in particular, not by root."""
     job = {
         "name": "check",
@@ -212,5 +234,5 @@ def _hpc(engine: Engine, vo: str, site: str, backend: str) -> Outcome:
         "deadline_seconds": 120,
         "monitoring_period": 2,
     }
-    with _run(engine, StackName(site=site, app="hpc", vo=vo, run="check"), "job", job) as result:
+    with _run(engine, run, "job", job) as result:
         return True, f"ran on {backend} and saw DATALAKE ({result.seconds:.1f} s)"

@@ -232,6 +232,6 @@ def test_an_app_whose_site_is_not_moved_is_refused(cluster, pulumi, tmp_path):
     EmbeddedEngine().up(BATCH, Options())
     script = [{"verb": ["stack", "export"], **MISSING}, {"verb": ["stack", "output"], **MISSING}]
     (tmp_path / "script.json").write_text(json.dumps(script))
-    with pytest.raises(PrimageError, match="site local is not moved yet") as caught:
+    with pytest.raises(PrimageError, match="Pulumi's backend does not have site local") as caught:
         move_to_pulumi(BATCH, Options())
     assert "primage move local --to pulumi" in caught.value.todo

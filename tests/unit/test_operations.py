@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from functools import cache
+import threading
+from functools import cache, partial
 
 import pytest
 from memory_cluster import MemoryCluster
@@ -15,7 +16,7 @@ from primage.engine.embedded.renderer import render
 from primage.engine.ownership import SITE_KINDS, STATE_TYPE
 from primage.errors import PrimageError
 from primage.names import ANNOTATION_OPENS
-from primage.operations.checks import run_checks
+from primage.operations.checks import run_checks, side_by_side
 from primage.operations.logs import jobs_of, read
 from primage.operations.queues import StackQueue
 from primage.operations.sessions import session_of
@@ -52,6 +53,7 @@ class Elsewhere:
 
     def __init__(self):
         self.ups = []
+        self.at_a_time = 1
 
     def up(self, name, options):
         self.ups.append(name)
@@ -383,3 +385,22 @@ def test_checks_use_the_engine_they_are_given_and_leave_nothing(cluster, engine,
     assert not checks["queue vo.primage.eu"].ok, "its server does not run here"
     assert {str(name) for name in engine.ups[1:]} >= {"batch/vo.primage.eu.local--check", "htc/vo.primage.eu.local--check"}
     assert set(cluster.objects) == before
+
+
+@pytest.mark.parametrize("at_a_time", [1, 3])
+def test_as_many_jobs_are_tried_side_by_side_as_the_engine_can(at_a_time):
+    together, guard, most = set(), threading.Lock(), []
+    met = threading.Barrier(at_a_time)
+
+    def trial(number):
+        with guard:
+            together.add(number)
+            most.append(len(together))
+        met.wait(10)  # all of them at once, or this fails
+        with guard:
+            together.remove(number)
+        return True, ""
+
+    trials = [(str(number), partial(trial, number)) for number in range(6)]
+    assert [check.name for check in side_by_side(trials, at_a_time)] == [name for name, _ in trials]
+    assert max(most) == at_a_time

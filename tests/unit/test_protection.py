@@ -1,6 +1,7 @@
 """What settings protect, through either engine, on plain data."""
 
 import io
+import json
 
 import pytest
 
@@ -82,18 +83,26 @@ def pulumi(monkeypatch, *steps):
     done = []
 
     def follow(_self, *arguments, on_event, on_tick):
-        done.append(" ".join(part for part in arguments[:2] if part in {"preview", "up", "destroy", "--preview-only"}))
+        done.append(" ".join(part for part in arguments[:2] if part in {"preview", "up", "destroy"}))
         for op, kind, name in steps:
             state = {"inputs": {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}}
             step = {"op": op, "urn": URN.format(kind, name), "type": f"kubernetes:core/v1:{kind}", "old": state, "new": None}
             on_event({"resourcePreEvent": {"metadata": step}})
 
+    noted = [
+        {
+            "urn": URN.format(kind, name),
+            "type": f"kubernetes:core/v1:{kind}",
+            "inputs": {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}},
+        }
+        for _, kind, name in steps
+    ]
     monkeypatch.setattr(Workspace, "follow", follow)
-    monkeypatch.setattr(Workspace, "run", lambda *_, **__: '{"deployment": {}}')
+    monkeypatch.setattr(Workspace, "run", lambda *_, **__: json.dumps({"deployment": {"resources": noted}}))
     return PulumiEngine(), done
 
 
-@pytest.mark.parametrize(("verb", "looked"), [("up", "preview"), ("destroy", "destroy --preview-only")])
+@pytest.mark.parametrize(("verb", "looked"), [("up", ["preview"]), ("destroy", [])])
 @pytest.mark.parametrize(
     "steps",
     [
@@ -109,16 +118,26 @@ def test_pulumis_engine_is_not_started_where_it_would_delete_what_is_protected(s
     done.clear()
     with pytest.raises(PrimageError, match="is protected"):
         getattr(engine, verb)(StackName("local"), Options())
-    assert done == [looked]
+    assert done == looked
 
 
-@pytest.mark.parametrize(("verb", "looked"), [("up", "preview"), ("destroy", "destroy --preview-only")])
+@pytest.mark.parametrize(("verb", "looked"), [("up", ["preview"]), ("destroy", [])])
 def test_pulumis_engine_does_what_is_not_protected(site, monkeypatch, verb, looked):
     site("config: {'primage:site': {protect: false}}")
     engine, done = pulumi(monkeypatch, ("delete", "Namespace", "vo"))
     (change,) = getattr(engine, verb)(StackName("local"), Options()).changes
     assert (change.label, change.action, change.refused) == ("Namespace vo", Action.DELETE, "")
-    assert done == [looked, verb]
+    assert done == [*looked, verb]
+
+
+def test_pulumis_engine_destroys_nothing_that_its_own_state_protects(site, monkeypatch):
+    site("config: {'primage:site': {protect: false}}")
+    engine, done = pulumi(monkeypatch)
+    resource = {"urn": URN.format("ConfigMap", "c"), "type": "kubernetes:core/v1:ConfigMap", "protect": True}
+    monkeypatch.setattr(Workspace, "run", lambda *_, **__: json.dumps({"deployment": {"resources": [resource]}}))
+    with pytest.raises(PrimageError, match="ConfigMap c is protected"):
+        engine.destroy(StackName("local"), Options())
+    assert done == []
 
 
 def test_a_preview_says_per_object_what_up_will_refuse(monkeypatch):

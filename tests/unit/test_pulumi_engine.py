@@ -98,7 +98,7 @@ def test_a_preview_of_a_stack_that_is_not_there_makes_none_but_on_a_backend_of_i
 
 def test_an_app_is_not_previewed_where_pulumi_does_not_have_its_site(pulumi):
     pulumi({"verb": ["preview"], **MISSING}, {"verb": ["stack", "export"], **MISSING})
-    with pytest.raises(PrimageError, match="site local was not brought up by Pulumi's engine") as caught:
+    with pytest.raises(PrimageError, match="Pulumi's backend does not have site local") as caught:
         PulumiEngine().preview(BATCH, Options())
     assert "primage move local --to pulumi" in caught.value.todo
 
@@ -132,9 +132,26 @@ def test_what_a_killed_run_made_and_did_not_note_goes_with_the_stack(pulumi, mon
 
 
 def test_a_destroy_of_a_stack_that_is_not_there_does_nothing(pulumi):
-    calls = pulumi({"verb": ["destroy"], **MISSING})
+    calls = pulumi({"verb": ["stack", "export"], **MISSING})
     assert PulumiEngine().destroy(BATCH, Options()).changes == ()
-    assert verbs(calls()) == ["destroy"]
+    assert verbs(calls()) == ["stack export"]
+
+
+def test_a_stack_is_made_by_up_alone_and_goes_again_when_it_cannot_be_previewed(pulumi):
+    site, stack = {"verb": ["stack", "output"], "out": "{}"}, {"verb": ["stack"], "always": True}
+    calls = pulumi(
+        {"verb": ["stack", "export"], **MISSING}, site, stack, {"verb": ["preview"], "status": 255, "error": "error: no"}
+    )
+    with pytest.raises(PrimageError, match="error: no"):
+        PulumiEngine().up(BATCH, Options())
+    assert verbs(calls()) == ["stack export", "stack output", "stack init", "preview", "stack rm"]
+
+
+def test_an_app_is_not_brought_up_where_pulumi_does_not_have_its_site(pulumi):
+    calls = pulumi({"verb": ["stack", "export"], **MISSING}, {"verb": ["stack", "output"], **MISSING})
+    with pytest.raises(PrimageError, match="Pulumi's backend does not have site local"):
+        PulumiEngine().up(BATCH, Options())
+    assert verbs(calls()) == ["stack export", "stack output"]
 
 
 def test_settings_of_the_command_line_go_to_pulumi_and_not_into_the_checkout(pulumi, repository):
@@ -303,7 +320,7 @@ def test_a_lock_that_may_be_held_is_left_and_said_what_to_do_about(pulumi, holde
     with pytest.raises(PrimageError, match=f"another run holds stack local: root on {host}, process {pid}") as caught:
         PulumiEngine().up(SITE, Options())
     assert "cancel --stack local" in caught.value.todo
-    assert verbs(calls()) == ["preview", "stack export", "up"]
+    assert verbs(calls()) == ["stack export", "preview", "up"]
 
 
 def test_the_lock_of_a_run_that_was_killed_here_is_taken_away(pulumi):
@@ -317,5 +334,5 @@ def test_the_lock_of_a_run_that_was_killed_here_is_taken_away(pulumi):
         {"verb": ["stack", "output"], "out": "{}"},
     )
     assert PulumiEngine().up(SITE, Options(listener=seen.append)).counts() == {"create": 1}
-    assert verbs(calls()) == ["preview", "stack export", "up", "cancel", "up", "stack output"]
+    assert verbs(calls()) == ["stack export", "preview", "up", "cancel", "up", "stack output"]
     assert "was killed" in seen[0].detail

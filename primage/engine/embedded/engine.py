@@ -27,6 +27,9 @@ from primage.projects.project import StackName
 class EmbeddedEngine:
     """See docs/explanation/engines.md. One instance may serve many operations; connections are kept."""
 
+    at_a_time = 1
+    """Programs run in this process, with Pulumi's settings of the whole process."""
+
     def __init__(self) -> None:
         self._clusters = Clusters()
 

@@ -17,7 +17,8 @@ from primage.clients.cluster import Cluster, Ref
 from primage.engine import moved, protection
 from primage.engine.api import Event, Options, Result, silent
 from primage.engine.pulumi_cli.command import CommandFailed, NoSuchStack, Workspace, elsewhere, workspace
-from primage.engine.pulumi_cli.leftovers import remove, unnoted
+from primage.engine.pulumi_cli.deployment import Deployment, leaving, unnoted
+from primage.engine.pulumi_cli.leftovers import remove
 from primage.engine.pulumi_cli.watch import Watch
 from primage.errors import ExitCode, PrimageError
 from primage.projects.connection import site_connection
@@ -34,36 +35,44 @@ class PulumiEngine:
     not ready while Pulumi waits for it.
     """
 
+    at_a_time = 4
+    """Each has processes of its own, which take a processor and a few hundred MiB for a few seconds."""
+
     def preview(self, name: StackName, options: Options) -> Result:
         """`pulumi preview`, with what `up` refuses said of each resource."""
         with workspace(name, options.overrides) as here:
-            return self.preview_in(here, name, options)[0]
+            return self.preview_in(here, name, options)
 
     def up(self, name: StackName, options: Options) -> Result:
         """`pulumi up`, after a preview of it that deletes nothing that the settings protect."""
         started = time.monotonic()
         with workspace(name, options.overrides) as here:
-            planned, exists = self.preview_in(here, name, replace(options, listener=silent))
-            protection.require_allowed(planned.changes, where=str(name))
-            left = unnoted(here) if exists else {}
-            if not exists:
+            before = noted(here, name)
+            if before is None:
+                require_site(name)
                 run(here, name, "stack", "init", "--no-select")
+            try:
+                planned = self._follow(here, name, replace(options, listener=silent), "preview")
+                protection.require_allowed(planned.changes, where=str(name))
+            except BaseException:
+                if before is None:
+                    run(here, name, "stack", "rm", "--yes")
+                raise
             done = self._follow(here, name, options, "up", "--yes", "--skip-preview")
-            self._clear_up(name, left, {change.urn for change in done.changes}, options)
+            self._clear_up(name, unnoted(before or {}), {change.urn for change in done.changes}, options)
             return replace(done, outputs=_outputs(here, name), seconds=time.monotonic() - started)
 
     def destroy(self, name: StackName, options: Options) -> Result:
-        """`pulumi destroy`, likewise; a run's stack goes too. Quiet where there is none."""
+        """`pulumi destroy`, where nothing of the stack is protected; a run's stack goes too. Quiet where there is none."""
         started = time.monotonic()
         with workspace(name) as here:
-            try:
-                planned = self._follow(here, name, replace(options, listener=silent), "destroy", "--preview-only")
-            except NoSuchStack:
+            before = noted(here, name)
+            if before is None:
                 return Result(str(name), (), seconds=time.monotonic() - started)
-            protection.require_allowed(planned.changes, where=str(name))
-            left = unnoted(here)
+            kinds = protection.protected_kinds(project_of(name), name, options.overrides)
+            protection.require_allowed(leaving(before, kinds), where=str(name))
             done = self._follow(here, name, options, "destroy", "--yes", "--skip-preview")
-            self._clear_up(name, left, (), options)
+            self._clear_up(name, unnoted(before), (), options)
             if name.run:
                 run(here, name, "stack", "rm", "--yes")
             moved.forget(name)
@@ -78,17 +87,17 @@ class PulumiEngine:
         if left:
             remove(name, left, declared, _cluster(name), options)
 
-    def preview_in(self, here: Workspace, name: StackName, options: Options) -> tuple[Result, bool]:
-        """A preview, and whether the stack exists: one that does not is previewed on a backend that is thrown away."""
+    def preview_in(self, here: Workspace, name: StackName, options: Options) -> Result:
+        """A preview; of a stack that does not exist on a backend that is thrown away."""
         try:
-            return self._follow(here, name, options, "preview"), True
+            return self._follow(here, name, options, "preview")
         except NoSuchStack:
             with tempfile.TemporaryDirectory(prefix="primage-pulumi-") as folder:
                 there = elsewhere(here, Path(folder))
                 if name.app:
-                    _copy_site(StackName(name.site), Path(folder))
+                    _copy_site(name, Path(folder))
                 run(there, name, "stack", "init", "--no-select")
-                return self._follow(there, name, options, "preview"), False
+                return self._follow(there, name, options, "preview")
 
     def _follow(self, here: Workspace, name: StackName, options: Options, *arguments: str) -> Result:
         """One operation to its end.
@@ -136,6 +145,15 @@ def run(here: Workspace, name: StackName, *arguments: str) -> str:
         raise told(name, failed) from failed
 
 
+def noted(here: Workspace, name: StackName) -> Deployment | None:
+    """What Pulumi has noted of the stack; None where there is no such stack."""
+    try:
+        found: Deployment = json.loads(run(here, name, "stack", "export"))["deployment"]
+    except NoSuchStack:
+        return None
+    return found
+
+
 def _outputs(here: Workspace, name: StackName) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(run(here, name, "stack", "output", "--json"))
@@ -144,22 +162,40 @@ def _outputs(here: Workspace, name: StackName) -> dict[str, Any]:
     return found
 
 
-def _copy_site(site: StackName, backend: Path) -> None:
+def require_site(name: StackName) -> None:
+    """Refuse an app whose site Pulumi's backend does not have.
+
+    Raises:
+        PrimageError: it does not.
+    """
+    if name.app:
+        _of_site(name, "stack", "output", "--json")
+
+
+def _copy_site(name: StackName, backend: Path) -> None:
     """An app's program reads its site's outputs: the site's stack goes along to the backend of a preview."""
+    exported, site = _of_site(name, "stack", "export"), StackName(name.site)
     with workspace(site) as here:
-        try:
-            exported = run(here, site, "stack", "export")
-        except NoSuchStack as error:
-            raise PrimageError(
-                f"site {site} was not brought up by Pulumi's engine, which reads there what the site offers",
-                todo=f"run `primage move {site} --to pulumi`, or bring this stack up by the site's own engine (--engine embedded)",
-            ) from error
         there = elsewhere(here, backend)
         file = here.folder / "site.json"
         file.touch(mode=0o600)
         file.write_text(exported)
         run(there, site, "stack", "init", "--no-select")
         run(there, site, "stack", "import", "--file", str(file))
+
+
+def _of_site(name: StackName, *arguments: str) -> str:
+    """What Pulumi says of the stack of an app's site."""
+    site = StackName(name.site)
+    with workspace(site) as here:
+        try:
+            return run(here, site, *arguments)
+        except NoSuchStack as error:
+            raise PrimageError(
+                f"Pulumi's backend does not have site {site}, where {name} would read what the site offers",
+                todo=f"run `primage move {site} --to pulumi` first; a stack that the site's own engine is to bring up needs "
+                "--engine embedded",
+            ) from error
 
 
 def _release_dead_locks(here: Workspace, failed: CommandFailed, options: Options) -> bool:

@@ -6,39 +6,13 @@ Pulumi makes such an object again in the next `up`, which takes it over, as it a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
-from typing import Any
 
 from primage.clients.cluster import Cluster, Ref
-from primage.components.dynamic_providers import PREFIX, PROVIDERS
 from primage.engine.api import Event, Options
 from primage.engine.ownership import Owner
-from primage.engine.pulumi_cli.command import NoSuchStack, Workspace
 from primage.kubernetes.waiting import wait_gone
 from primage.projects.project import StackName, project_of
-
-
-def unnoted(here: Workspace) -> dict[str, Ref]:
-    """By URN, the objects that a killed run may have made."""
-    try:
-        deployment = json.loads(here.run("stack", "export"))["deployment"]
-    except NoSuchStack:
-        return {}
-    begun = [op["resource"] for op in deployment.get("pending_operations") or [] if op["type"] == "creating"]
-    found = {resource["urn"]: _address(resource) for resource in begun}
-    return {urn: ref for urn, ref in found.items() if ref}
-
-
-def _address(resource: dict[str, Any]) -> Ref | None:
-    inputs = resource.get("inputs") or {}
-    type_ = str(resource["type"])
-    try:
-        if type_.startswith(PREFIX):
-            return PROVIDERS[type_]().address(inputs) if type_ in PROVIDERS else None
-        return Ref.of(inputs) if type_.startswith("kubernetes:") else None
-    except (KeyError, TypeError):
-        return None
 
 
 def remove(name: StackName, left: dict[str, Ref], declared: Collection[str], cluster: Cluster, options: Options) -> None:

@@ -170,6 +170,14 @@ class Watch:
         )
 
 
+def deletion(resource: dict[str, Any]) -> Change | None:
+    """The deletion of a resource that is noted in a stack; None for what is no object and no dynamic provider's."""
+    if not resource["type"].startswith(_OURS):
+        return None
+    step = {"op": "delete", "urn": resource["urn"], "type": resource["type"], "old": resource}
+    return _change(step, _label(step))
+
+
 def _reason(cluster: Cluster, ref: Ref, *, removed: bool) -> tuple[str, Verdict | None]:
     """Why an object is not ready, or not gone; empty when it is, or when nothing is known. Of one that is not to go, its state."""
     live = cluster.get(ref)
