@@ -42,6 +42,7 @@ TOGETHER = {
 FIRST = (
     "tenants and HPC",
     "integration/test_study.py",
+    "e2e/test_study_run.py",
     "Pulumi",
     "queue and engine",
     "integration/test_roles.py",

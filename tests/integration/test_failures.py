@@ -150,7 +150,7 @@ def test_a_full_disk_touches_nothing(program, cluster, tmp_path, monkeypatch):
         subprocess.run(["umount", str(home)], check=True)
 
 
-@pytest.mark.alone  # it counts on a part of the quota being used by the VO's connector
+@pytest.mark.quiet  # it counts on a part of the quota being used by the VO's connector
 def test_a_quota_that_can_never_suffice_and_one_that_is_used_up_are_told(site):
     from primage.operations.why import explain_object
     from primage.projects.project import parse_stack_name

@@ -1,14 +1,15 @@
 """Operations from another operator's machine, on what was brought up from this one."""
 
 import pytest
-from second_checkout import EVERYTHING, HTC, STACKS, SecondCheckout
+from second_checkout import EVERYTHING, SecondCheckout, Stacks
 
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
 from primage.projects.project import parse_stack_name
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.quiet
+STACKS = Stacks("elsewhere")
 
 
 @pytest.fixture(scope="module")
@@ -16,20 +17,20 @@ def said(site):
     """By stack, what `up` said of it; all stand until the tests are over."""
     engine, found = EmbeddedEngine(), {}
     try:
-        for stack, settings in STACKS.items():
+        for stack, settings in STACKS.settings.items():
             try:
                 engine.up(parse_stack_name(stack), Options(overrides=settings))
             except PrimageError as error:
                 found[stack] = str(error)
         yield found
     finally:
-        for stack in STACKS:
+        for stack in STACKS.settings:
             engine.destroy(parse_stack_name(stack), Options())
 
 
 @pytest.fixture(scope="module")
 def there(said, kubeconfig, tmp_path_factory):
-    return SecondCheckout.make(tmp_path_factory.mktemp("second"), kubeconfig)
+    return SecondCheckout.make(tmp_path_factory.mktemp("second"), kubeconfig, STACKS)
 
 
 @pytest.mark.parametrize("require", EVERYTHING, ids=lambda require: require.__name__)
@@ -38,5 +39,5 @@ def test_a_second_checkout_with_an_empty_home_sees_all(there, require):
 
 
 def test_up_itself_names_the_argument_and_the_command_that_shows_more(said):
-    assert "argument 'carina': " in said[HTC]
-    assert f"`primage queue dead {HTC}`" in said[HTC]
+    assert "argument 'carina': " in said[STACKS.htc]
+    assert f"`primage queue dead {STACKS.htc}`" in said[STACKS.htc]
