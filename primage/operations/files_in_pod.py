@@ -11,6 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 CHUNK = 1 << 20
+ROOT = "/volumes"
+"""Where the pod has the tenant's volumes, each in a folder of its name."""
+
+
+def shown(path: str) -> str:
+    """A path as the tenant names it: `private/results.csv`."""
+    return path.removeprefix(f"{ROOT}/")
 
 
 def digest(path: Path, size: int) -> str:
@@ -32,7 +39,7 @@ def list_files(root: str) -> None:
     """Each regular file: its path below `root` (empty where `root` is a file), its size, its SHA-256."""
     top = Path(root)
     if not top.exists():
-        sys.exit(f"there is no {root}")
+        sys.exit(f"there is no {shown(root)}")
     files = [top] if top.is_file() else [p for p in sorted(top.rglob("*")) if p.is_file() and not p.is_symlink()]
     for path in files:
         size = path.stat().st_size
@@ -77,7 +84,7 @@ def write(target: str, part: str, offset: str, size: str, sha256: str) -> None:
         os.fsync(stream.fileno())
     if digest(whole, int(size)) != sha256:
         whole.unlink()
-        sys.exit(f"{target} did not arrive whole; copy it again")
+        sys.exit(f"{shown(target)} did not arrive whole; copy it again")
     whole.replace(target)
     tell(what="done")
 
@@ -87,4 +94,4 @@ if __name__ == "__main__":
     try:
         actions[sys.argv[1]](*sys.argv[2:])
     except OSError as error:
-        sys.exit(f"{error.filename}: {error.strerror}")
+        sys.exit(f"{shown(str(error.filename))}: {error.strerror}")

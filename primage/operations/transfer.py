@@ -25,6 +25,7 @@ from primage.clients.exec_stream import exchange
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.waiting import wait_gone, wait_ready
 from primage.names import CLAIM_DATALAKE, CLAIM_HOME_PRIVATE, CLAIM_HOME_SHARED
+from primage.operations.files_in_pod import ROOT
 from primage.operations.helper_pod import helper_pod
 from primage.operations.site import Place, site_handle
 from primage.projects.project import StackName, parse_stack_name
@@ -58,7 +59,7 @@ class Address:
     @property
     def in_pod(self) -> str:
         """Where the pod has it."""
-        return str(PurePosixPath("/volumes") / self.volume / self.path)
+        return str(PurePosixPath(ROOT) / self.volume / self.path)
 
     def __str__(self) -> str:
         return f"{self.stack.stack}:{self.volume}/{self.path}"
@@ -167,7 +168,7 @@ def upload(source: Path, target: Address, report: Report) -> list[Copied]:
 
 def _send(volumes: Volumes, source: Path, target: PurePosixPath, report: Report) -> Copied:
     size, whole = source.stat().st_size, _digest(source)
-    shown = str(target.relative_to("/volumes"))
+    shown = str(target.relative_to(ROOT))
     part = str(target.with_name(f".{target.name}.part"))
     there = {item["what"]: item for item in volumes.lines(f"looking at {shown}", "look", str(target), part)}
     if there.get("target", {}).get("sha256") == whole:
@@ -271,7 +272,7 @@ def _pod(place: Place, image: str) -> Object:
         place,
         {"name": "files", "image": image},
         memory="64Mi",
-        mounts=[{"name": name, "mountPath": f"/volumes/{name}", "readOnly": name == "datalake"} for name in VOLUMES],
+        mounts=[{"name": name, "mountPath": f"{ROOT}/{name}", "readOnly": name == "datalake"} for name in VOLUMES],
         volumes=[
             {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": name == "datalake"}}
             for name, claim in VOLUMES.items()

@@ -65,4 +65,4 @@ def test_what_cannot_be_copied_is_said(folder, tmp_path):
     assert "read-only" in refused["error"]["what"]
     missing = cp(f"{PLACE}/nothing-here", str(tmp_path / "x"))
     assert missing["code"] == 1
-    assert "there is no" in missing["error"]["what"]
+    assert "there is no private/copied/nothing-here" in missing["error"]["what"]

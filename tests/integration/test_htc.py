@@ -216,11 +216,15 @@ def test_nobody_gets_in_without_the_password_and_nothing_is_said_in_the_clear(en
         assert lines[len(lines) // 2] not in state
 
 
-def test_a_second_up_changes_nothing(engine):
-    options = settings(["a"], "true")
+def test_a_second_up_changes_nothing_and_one_with_more_arguments_does_those(engine):
+    script = 'echo "$1" >> "$HOME/htc-rounds"'
+    options = settings(["a", "b"], script)
     engine.up(STACK, options)
     assert engine.preview(STACK, options).changed() == []
     assert engine.up(STACK, options).changed() == []
+    engine.up(STACK, settings(["b", "c", "d"], script))
+    assert sorted(batch_says(engine, 'cat "$HOME/htc-rounds"; rm "$HOME/htc-rounds"').split()) == ["a", "b", "c", "d"]
+    assert (StackQueue(STACK).standing()["done"], StackQueue(STACK).standing()["finished"]) == (4, True)
 
 
 def test_a_consumer_image_that_is_absent_is_said_at_once(engine):

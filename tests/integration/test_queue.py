@@ -295,6 +295,27 @@ def test_a_closed_queue_takes_nothing_new(queue):
         queue.push([b"b"])
 
 
+def test_another_round_opens_a_closed_queue_and_ends_when_it_is_closed_itself(queue):
+    def take(of):
+        return of.take("c", 5, Patience(30, 5), look_for_silent=False)
+
+    queue.push([b"a"])
+    queue.close()
+    queue.finish(take(queue)[0])
+    later = Queue(queue.address, round_="later")
+    assert take(queue) == ([], True)
+    assert take(later) == ([], False), "the end of an earlier round is none of this one"
+    assert later.push([b"a", b"b"]) == 1
+    leases, finished = take(later)
+    assert ([lease.argument for lease in leases], finished) == ([b"b"], False)
+    later.finish(leases)
+    later.close()
+    assert take(later) == ([], True)
+    assert (later.standing().done, later.standing().finished) == (2, True)
+    with pytest.raises(QueueError, match="closed"):
+        later.push([b"c"])
+
+
 def test_who_was_too_slow_does_not_count_twice(queue):
     queue.push([b"a"])
     patience = Patience(0.05, 5)

@@ -8,7 +8,16 @@ from primage.contract.outputs import Quantity, Settings
 from primage.contract.spelling import JobName
 
 PLATFORM_ENVIRONMENT = frozenset(
-    {"HOME", "MOUNT_POINT", "ONECLIENT_ACCESS_TOKEN", "ONECLIENT_PROVIDER_HOST", "PRIMAGE_QUEUE", "PRIMAGE_QUEUE_CREDENTIALS"}
+    {
+        "HOME",
+        "MOUNT_POINT",
+        "ONECLIENT_ACCESS_TOKEN",
+        "ONECLIENT_PROVIDER_HOST",
+        "PRIMAGE_QUEUE",
+        "PRIMAGE_QUEUE_CREDENTIALS",
+        "PRIMAGE_QUEUE_ROUND",
+        "PRIMAGE_QUEUE_START_S",
+    }
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import pulumi
@@ -11,7 +13,7 @@ from primage import names
 from primage.components.app import AppStack
 from primage.components.jobs.batch_job import NODE_DRAINED, pod_spec
 from primage.components.jobs.batch_settings import BatchJobSettings
-from primage.components.queues.htc_settings import HtcSettings
+from primage.components.queues.htc_settings import HtcSettings, ProducerSettings
 from primage.components.queues.queue import TOOL, Queue
 from primage.components.queues.queue_scaler import QueueScaler
 
@@ -50,9 +52,10 @@ class HtcApplication(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self)
         self._queue = Queue(self.queue_name, settings.queue_memory, app, settings.priority, inside)
         after = pulumi.ResourceOptions(parent=self, depends_on=[self._queue.pod_exists])
-        producer = self._queue.attach(pod_spec(_producer(settings), app))
+        round_ = _round(settings.producer)
+        producer = self._queue.attach(pod_spec(_producer(settings), app), round_=round_)
         self.producer_name = self._job("producer", producer, after, _PRODUCER)
-        consumer = self._queue.attach(pod_spec(_consumer(settings), app), bring_tool=settings.consumer.bring_queue)
+        consumer = self._queue.attach(pod_spec(_consumer(settings), app), round_=round_, bring_tool=settings.consumer.bring_queue)
         if settings.scaling:
             QueueScaler(self._queue, f"{self.queue_name}-consumers", settings.scaling, app, inside)
             # Who has nothing in hand is not ready: Kubernetes takes those first when there are too many.
@@ -106,6 +109,12 @@ def _on_exit(action: str, status: int) -> dict[str, Any]:
 
 
 _PRODUCER = {"backoffLimit": 2, "podFailurePolicy": {"rules": [NODE_DRAINED, _on_exit("FailJob", NOTHING_THERE)]}}
+
+
+def _round(producer: ProducerSettings) -> str:
+    """Another one for other arguments: both jobs are then replaced, and do what was not done before."""
+    says = [producer.arguments, producer.files, producer.command]
+    return hashlib.blake2b(json.dumps(says).encode(), digest_size=8).hexdigest()
 
 
 def _producer(settings: HtcSettings) -> BatchJobSettings:

@@ -157,14 +157,17 @@ class Queue(pulumi.ComponentResource):
             "PRIMAGE_QUEUE_CREDENTIALS": CREDENTIALS,
         }
 
-    def attach(self, pod: dict[str, Any], *, bring_tool: bool = False) -> dict[str, Any]:
+    def attach(self, pod: dict[str, Any], *, round_: str = "", bring_tool: bool = False) -> dict[str, Any]:
         """The pod with what its first container needs to use the queue.
 
         Args:
+            round_: of a producer and its consumers: what no earlier ones had, so that the end of those is not taken for theirs.
             bring_tool: also put primage-queue into it, for images that do not have it.
         """
         container = pod["containers"][0]
         environment = {**self._environment(self.host), "PRIMAGE_QUEUE_START_S": str(START_S)}
+        if round_:
+            environment["PRIMAGE_QUEUE_ROUND"] = round_
         container["env"] += [{"name": key, "value": value} for key, value in environment.items()]
         container["volumeMounts"].append({"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True})
         items = [{"key": "password", "path": "password"}, {"key": "ca.crt", "path": "ca.crt"}]

@@ -22,6 +22,8 @@ from htc_queue.domain import Lease, Letter, Patience, QueueError, Standing, dige
 ADDRESS = "PRIMAGE_QUEUE"
 CREDENTIALS = "PRIMAGE_QUEUE_CREDENTIALS"
 START = "PRIMAGE_QUEUE_START_S"
+ROUND = "PRIMAGE_QUEUE_ROUND"
+ONLY_ROUND = "1"
 USER = "queue"
 ANSWER_S = 15.0
 WAIT_S = 180.0
@@ -85,10 +87,17 @@ class Queue:
         credentials: folder with `password` and `ca.crt`; None without login and TLS.
         hasty_s: for a call that is worth nothing later: no second try, and no longer than this for an answer.
         wait_s: how long a server that cannot be reached is waited for; WAIT_S by default.
+        round_: which one this is of the times that a producer, each with other arguments, fills the queue and closes it.
     """
 
     def __init__(
-        self, address: str, credentials: Path | None = None, *, hasty_s: float | None = None, wait_s: float | None = None
+        self,
+        address: str,
+        credentials: Path | None = None,
+        *,
+        hasty_s: float | None = None,
+        wait_s: float | None = None,
+        round_: str = ONLY_ROUND,
     ) -> None:
         options: dict[str, Any] = {} if address.startswith("unix:") else {"socket_keepalive": True}
         if credentials:
@@ -97,6 +106,7 @@ class Queue:
                 options |= {"ssl_ca_certs": str(credentials / "ca.crt"), "ssl_check_hostname": True}
         self.address = address
         self._credentials = credentials
+        self._round = round_
         self._redis = Redis.from_url(
             address,
             socket_timeout=hasty_s or ANSWER_S,
@@ -110,7 +120,7 @@ class Queue:
 
     def hasty(self, answer_s: float) -> Queue:
         """The same queue by another connection, for what must be known at once or not at all."""
-        return Queue(self.address, self._credentials, hasty_s=answer_s)
+        return Queue(self.address, self._credentials, hasty_s=answer_s, round_=self._round)
 
     def open(self) -> Queue:
         """Make the queue where it is not there yet; returns itself."""
@@ -137,7 +147,7 @@ class Queue:
     def _push(self, batch: list[bytes]) -> int:
         pairs = [part for argument in batch for part in (digest(argument), argument)]
         try:
-            return int(self._scripts["push"](keys=["arguments", "counters", "seen"], args=pairs))
+            return int(self._scripts["push"](keys=["arguments", "counters", "seen"], args=[self._round, *pairs]))
         except ResponseError as error:
             if "CLOSED" in str(error):
                 raise QueueError("the queue is closed, and this has arguments that were never pushed; make a new one") from error
@@ -146,8 +156,8 @@ class Queue:
             raise
 
     def close(self) -> None:
-        """Say that nothing more will be pushed: consumers end when nothing is left."""
-        self._redis.hset("counters", "closed", "1")
+        """Say that nothing more will be pushed in this round: its consumers end when nothing is left."""
+        self._redis.hset("counters", "closed", self._round)
 
     def take(self, consumer: str, wanted: int, patience: Patience, *, look_for_silent: bool) -> tuple[list[Lease], bool]:
         """Up to `wanted` arguments, and whether the queue is finished; returns at once.
@@ -156,7 +166,7 @@ class Queue:
         """
         *taken, finished = self._scripts["take"](
             keys=["arguments", "counters", "dead", "failures"],
-            args=[consumer, wanted, int(patience.visibility_s * 1000), patience.tries, int(look_for_silent)],
+            args=[consumer, wanted, int(patience.visibility_s * 1000), patience.tries, int(look_for_silent), self._round],
         )
         leases = [Lease(id_.decode(), argument, int(tries), int(index)) for id_, argument, tries, index in taken]
         return leases, bool(finished)
@@ -218,6 +228,7 @@ def connect() -> Queue:
     """The queue the environment names (PRIMAGE_QUEUE, PRIMAGE_QUEUE_CREDENTIALS).
 
     One that is only being started is waited for as long as PRIMAGE_QUEUE_START_S says, by default as long as any other.
+    PRIMAGE_QUEUE_ROUND is the round that this process belongs to.
 
     Raises:
         QueueError: it names none, refuses the login, or does not answer for minutes.
@@ -229,7 +240,7 @@ def connect() -> Queue:
     credentials, start_s = Path(folder) if folder else None, float(os.environ.get(START) or WAIT_S)
     try:
         Queue(address, credentials, wait_s=start_s).open()
-        return Queue(address, credentials)
+        return Queue(address, credentials, round_=os.environ.get(ROUND) or ONLY_ROUND)
     except RedisError as error:
         raise explain(address, error) from error
 

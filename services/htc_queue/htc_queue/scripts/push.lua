@@ -1,14 +1,17 @@
 -- Add arguments that were never pushed before, so that a producer killed half-way can simply be run again.
--- KEYS arguments, counters, seen   ARGV pairs of digest, argument   returns how many were new
+-- KEYS arguments, counters, seen   ARGV round, then pairs of digest, argument   returns how many were new
 local fresh = {}
-for i = 1, #ARGV, 2 do
+for i = 2, #ARGV, 2 do
   if redis.call('SISMEMBER', KEYS[3], ARGV[i]) == 0 and not fresh[ARGV[i]] then
     fresh[ARGV[i]] = true
     fresh[#fresh + 1] = i
   end
 end
-if #fresh > 0 and redis.call('HGET', KEYS[2], 'closed') then
-  return redis.error_reply('CLOSED')
+if #fresh > 0 then
+  if redis.call('HGET', KEYS[2], 'closed') == ARGV[1] then
+    return redis.error_reply('CLOSED')
+  end
+  redis.call('HDEL', KEYS[2], 'closed')  -- of an earlier round
 end
 local index = number(redis.call('HGET', KEYS[2], 'pushed'))
 for place, i in ipairs(fresh) do

@@ -1,7 +1,8 @@
 -- Hand out arguments: first those whose consumer went silent or whose next try is due, then new ones.
 -- KEYS arguments, counters, dead letters, failures
--- ARGV consumer, how many, visibility in ms, most tries, whether to look for silent consumers
+-- ARGV consumer, how many, visibility in ms, most tries, whether to look for silent consumers, round
 -- returns {id, argument, try, index} each; the last element is 1 when everything pushed has ended and the queue is closed
+-- in this round
 local consumer, wanted, visibility, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local taken = {}
 local MOST_LOOKS = 1000
@@ -45,5 +46,5 @@ if #taken < wanted then
   end
 end
 -- What has ended has left the stream: its length says whether anything is left, whatever the counters say.
-taken[#taken + 1] = (redis.call('HGET', KEYS[2], 'closed') and redis.call('XLEN', KEYS[1]) == 0) and 1 or 0
+taken[#taken + 1] = (redis.call('HGET', KEYS[2], 'closed') == ARGV[6] and redis.call('XLEN', KEYS[1]) == 0) and 1 or 0
 return taken
