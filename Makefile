@@ -34,9 +34,9 @@ test: $(VENV)/dev ## Run every test; starts the local site if it is not up, and 
 	@# no site; at last the end of the site. A failure in one does not hide those in the next.
 	@# (A shell has what it runs beside others ignore Ctrl-C.)
 	failed=; export PRIMAGE_TEST_RUN=$$(date +%s%N); said=$$(mktemp); \
-	$(BIN)/pytest -n 4 --dist loadscope -m "not (quiet or alone or apart)" tests/integration || failed=1; \
+	$(BIN)/pytest -n 4 --dist loadscope -m "not (quiet or alone)" tests/integration || failed=1; \
 	$(BIN)/pytest -n 3 --dist loadscope -m quiet tests/integration tests/e2e/test_study_run.py || failed=1; \
-	env --default-signal=INT $(BIN)/pytest -m "apart or not site" tests/unit tests/templates tests/policy tests/integration > "$$said" 2>&1 & \
+	env --default-signal=INT $(BIN)/pytest tests/unit tests/templates tests/policy > "$$said" 2>&1 & \
 	beside=$$!; trap 'kill $$beside 2> /dev/null || true' EXIT; \
 	$(BIN)/pytest -m alone tests/integration tests/e2e/test_site.py || failed=1; \
 	wait $$beside || failed=1; cat "$$said"; rm "$$said"; \

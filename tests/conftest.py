@@ -35,12 +35,14 @@ TOGETHER = {
     "integration/test_slurmrestd.py": "tenants and HPC",
     "integration/test_members.py": "tenants and HPC",
     "integration/test_second_site.py": "tenants and HPC",
+    "integration/engines/test_site_program.py": "a site apart",
     "integration/engines/": "Pulumi",
 }
 """Tests that use the same member, HPC account, engine or namespace run one after the other; any other file goes by itself."""
 
 FIRST = (
     "tenants and HPC",
+    "a site apart",
     "integration/test_study.py",
     "e2e/test_study_run.py",
     "Pulumi",

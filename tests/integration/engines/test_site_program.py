@@ -14,8 +14,6 @@ from primage.local.toolchain.build import KUBERNETES_TOOLS
 from primage.names import CONFIG_MAP
 from primage.projects.project import StackName
 
-pytestmark = pytest.mark.apart
-
 SITE = "local"
 ELSEWHERE = ("--config", "site.mount_point=/elsewhere")
 SPACE = "vo-dot-primage-dot-eu"
