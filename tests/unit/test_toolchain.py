@@ -1,4 +1,7 @@
 import os
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from primage.local.images.catalogue import Image, kubernetes_images
@@ -31,6 +34,32 @@ def test_a_script_of_a_module_is_taken_beside_the_binaries(tmp_path, monkeypatch
     tools = replace(build.PULUMI_TOOLS, tools=(), scripts=(build.ModuleFile("script", "m", "bin/script"),))
     folder = tools.build(tmp_path / "log", lambda *_: None)
     assert os.access(folder / "script", os.X_OK)
+
+
+def test_a_set_is_made_once_whoever_else_wants_it_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIMAGE_CACHE", str(tmp_path / "cache"))
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\n")
+    tools = replace(build.PULUMI_TOOLS, tools=(), scripts=(build.ModuleFile("script", "m", "script"),))
+    waits, installed = threading.Event(), []
+
+    def install(source, target):
+        assert waits.wait(30), "the second one does not wait for the first"
+        installed.append(target)
+        shutil.copy(source, target)
+
+    monkeypatch.setattr(build.ToolSet, "_module_folder", lambda *_: tmp_path)
+    monkeypatch.setattr(build, "_install", install)
+    tools.directory.mkdir(parents=True)
+
+    def follow(_fraction, what):
+        assert "another process makes Pulumi" in what
+        waits.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(tools.build, tmp_path / "log", follow) for _ in range(2)]
+        assert [each.result(60) for each in made] == [tools.directory] * 2
+    assert installed == [tools.directory / "script"]
 
 
 def test_a_tool_on_path_in_another_version_is_not_taken(tmp_path, monkeypatch):

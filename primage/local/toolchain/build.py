@@ -7,10 +7,12 @@ shares most of its packages. kubeadm and kubelet found on PATH in the right vers
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,8 +104,30 @@ class ToolSet:
             PrimageError: a release file is not the pinned one; Go is missing or too old, a source cannot be fetched, or the
                 compiler fails.
         """
+        if not self.missing() and not self._absent():
+            return self.directory
+        with self._turn(on_progress):
+            return self._make(log, on_progress, on_choice)
+
+    def _absent(self) -> list[ModuleFile]:
+        return [script for script in self.scripts if not (self.directory / script.name).is_file()]
+
+    @contextmanager
+    def _turn(self, on_progress: Callable[[float, str], None]) -> Iterator[None]:
+        """One process at a time makes a set: whoever comes later finds it made, in place of making it again beside the first."""
+        path = self.directory.with_name(f"{self.directory.name}.lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_progress(0.0, f"another process makes {self.title}'s tools; waiting for it")
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    def _make(self, log: Path, on_progress: Callable[[float, str], None], on_choice: Callable[[str], None]) -> Path:
         missing = self._take_releases(on_progress, on_choice)
-        absent = [script for script in self.scripts if not (self.directory / script.name).is_file()]
+        absent = self._absent()
         if (missing or absent) and shutil.which("go") is None:
             raise PrimageError(
                 f"Go is not on PATH, and {self.title}'s tools are not built yet",
