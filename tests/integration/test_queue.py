@@ -77,14 +77,31 @@ def tool(*arguments, stdin=None, check=True):
     return done
 
 
+CONSUMERS = []
+"""Those of the test that runs."""
+
+
 def consumer(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "htc_queue", "run", *PATIENCE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    command = [sys.executable, "-m", "htc_queue", "run", *PATIENCE, *arguments]
+    CONSUMERS.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+    return CONSUMERS[-1]
+
+
+@pytest.fixture(autouse=True)
+def _no_consumer_stays():
+    """Those of a test that failed would take the arguments of the next one."""
+    yield
+    while CONSUMERS:
+        left = CONSUMERS.pop()
+        left.kill()
+        left.wait(timeout=30)
 
 
 def alive(process):
-    return Path(f"/proc/{process}").exists() and "Z" not in Path(f"/proc/{process}/stat").read_text().split()[2]
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().split()[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def until(condition, seconds=60):
