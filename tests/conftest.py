@@ -6,12 +6,12 @@ import fcntl
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from turns import stands
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -29,23 +29,23 @@ TOGETHER = {
     "integration/test_queue.py": "queue and engine",
     "integration/test_engine.py": "queue and engine",
     "integration/test_failures.py": "queue and engine",
-    "integration/hostile/": "tenants and HPC",
-    "integration/test_hpc.py": "tenants and HPC",
-    "integration/test_hpc_faults.py": "tenants and HPC",
-    "integration/test_slurmrestd.py": "tenants and HPC",
-    "integration/test_members.py": "tenants and HPC",
-    "integration/test_second_site.py": "tenants and HPC",
+    "integration/hostile/": "tenants",
+    "integration/test_members.py": "tenants",
+    "integration/test_hpc.py": "HPC",
+    "integration/test_hpc_faults.py": "HPC",
+    "integration/test_slurmrestd.py": "HPC",
     "integration/engines/test_site_program.py": "a site apart",
     "integration/engines/": "Pulumi",
 }
 """Tests that use the same member, HPC account, engine or namespace run one after the other; any other file goes by itself."""
 
 FIRST = (
-    "tenants and HPC",
+    "tenants",
     "a site apart",
     "integration/test_study.py",
     "e2e/test_study_run.py",
     "Pulumi",
+    "HPC",
     "queue and engine",
     "integration/test_roles.py",
     "integration/test_htc.py",
@@ -142,8 +142,7 @@ def site_is_up(pytestconfig: pytest.Config, host_before: dict[str, list[str]] | 
 @pytest.fixture(scope="session")
 def site(site_is_up: Callable[[], None], testrun_uid: str) -> LocalSite:
     """The local site, up; of processes that test side by side, or one after the other in `make test`, one brings it up."""
-    found = LocalSite(ROOT)
-    done = Path(tempfile.gettempdir()) / f"primage-tests-{os.environ.get('PRIMAGE_TEST_RUN', testrun_uid)}"
+    found, done = LocalSite(ROOT), stands(testrun_uid)
     with done.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():

@@ -1,8 +1,9 @@
-"""Turns of tests in processes of their own: what one site can do once at a time, such as trying it with `primage check`."""
+"""What tests in processes of their own tell each other: whose turn it is, and that the site stands."""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,15 @@ from pathlib import Path
 
 @contextmanager
 def turn(name: str) -> Iterator[None]:
-    """Wait for one's turn, and have it for as long as the block takes; a process that ends gives it up."""
+    """Wait for one's turn at what the site can do once at a time, and have it for as long as the block takes.
+
+    A process that ends gives it up.
+    """
     with (Path(tempfile.gettempdir()) / f"primage-tests-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def stands(run: str) -> Path:
+    """The file that says, once it is there, that this run of the tests has brought the site up."""
+    return Path(tempfile.gettempdir()) / f"primage-tests-{os.environ.get('PRIMAGE_TEST_RUN', run)}"

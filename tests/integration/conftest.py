@@ -6,10 +6,11 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from turns import stands, turn
 
 from primage.clients.cluster import Cluster, Ref
 from primage.engine.api import Options
@@ -25,6 +26,29 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what needs the site."""
     item.add_marker(pytest.mark.site)
     item.add_marker(pytest.mark.timeout(1200))
+
+
+POLITE = 10
+"""How nice, in the operating system's sense, is what does not need the site."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Function) -> Generator[None, object, object]:
+    """What needs no site leaves the processors to the process that brings it up: all others wait for that one."""
+    if "site" in item.fixturenames or stands(os.environ.get("PYTEST_XDIST_TESTRUNUID", "")).exists():
+        return (yield)
+    os.setpriority(os.PRIO_PROCESS, 0, POLITE)
+    try:
+        return (yield)
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[None]:
+    """Slurm for the tests of one file: some fill it, restart it, or take its disk away."""
+    with turn("slurm"):
+        yield
 
 
 @pytest.fixture(scope="session")

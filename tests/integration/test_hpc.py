@@ -19,6 +19,8 @@ from primage.operations.site import usual_site
 from primage.paths import log_dir, state_dir
 from primage.projects.project import StackName, parse_stack_name
 
+pytestmark = pytest.mark.usefixtures("slurm")
+
 VO = "vo-dot-primage-dot-eu"
 STACK = parse_stack_name("hpc/vo.primage.eu.local--test")
 JOB = Ref("batch/v1", "Job", "hello-test", VO)

@@ -11,6 +11,8 @@ from hpc_machine import OTHER_HOME, OTHER_VO, Connector, Jobs, on_hpc, reboot_hp
 
 from primage.clients.cluster import Ref
 
+pytestmark = pytest.mark.usefixtures("slurm")
+
 ACCOUNT = "vo20002"
 SECRET = Ref("v1", "Secret", "backend-hpc", OTHER_VO)
 DEPLOYMENT = Ref("apps/v1", "Deployment", "hpc-connector", OTHER_VO)

@@ -11,6 +11,8 @@ from hpc_machine import OTHER_HOME, OTHER_VO, Jobs, on_hpc, slurm_jobs, until
 from primage.clients.cluster import Ref
 from primage.kubernetes.waiting import events_of
 
+pytestmark = pytest.mark.usefixtures("slurm")
+
 ACCOUNT = "vo20002"
 SECRET = Ref("v1", "Secret", "backend-hpc-rest", OTHER_VO)
 LIMIT = "/etc/ssh/sshd_config.d/only-files.conf"

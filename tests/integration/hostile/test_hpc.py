@@ -7,6 +7,8 @@ import pytest
 from hostile import kubectl
 from hpc_machine import on_hpc, slurm_jobs, until
 
+pytestmark = pytest.mark.usefixtures("slurm")
+
 ACCOUNT, SPACE = "u40001", "member1-at-primage-dot-eu"
 """Of the member whose token it is."""
 HEALTHY = "echo fine"
