@@ -1,4 +1,5 @@
 import base64
+import fcntl
 import gzip
 import json
 import os
@@ -118,6 +119,31 @@ def test_a_failed_write_leaves_the_old_state(tmp_path, monkeypatch):
 
 def test_two_processes_do_not_change_one_stack(tmp_path):
     one, other = FileStore(tmp_path / "s.json", SITE), FileStore(tmp_path / "s.json", SITE)
+    with one.lock(), pytest.raises(PrimageError, match="another process"), other.lock():
+        raise AssertionError("both hold the lock")
+
+
+def test_nothing_stays_of_a_stack_that_was_refused_or_removed(tmp_path):
+    store = FileStore(tmp_path / "s.json", SITE)
+    with pytest.raises(PrimageError, match="no such site"), store.lock():
+        raise PrimageError("no such site")
+    assert list(tmp_path.iterdir()) == []
+    with store.lock():
+        store.save(StackState("s"))
+    assert {path.name for path in tmp_path.iterdir()} == {"s.json", "s.lock"}
+
+
+def test_a_lock_that_its_last_holder_removes_at_that_moment_is_held_all_the_same(tmp_path, monkeypatch):
+    one, other, path = FileStore(tmp_path / "s.json", SITE), FileStore(tmp_path / "s.json", SITE), tmp_path / "s.lock"
+    really, removed = fcntl.flock, []
+
+    def flock(stream, how):
+        if not removed:
+            path.unlink()
+            removed.append(path)
+        really(stream, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
     with one.lock(), pytest.raises(PrimageError, match="another process"), other.lock():
         raise AssertionError("both hold the lock")
 

@@ -14,7 +14,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.engine.embedded.document import FILE, RUN, Form
@@ -101,18 +101,44 @@ class FileStore:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the stack for this process; the system lets go when it ends, however it ends."""
+        """Hold the stack for this process; the system lets go when it ends, however it ends. Nothing stays where no state does."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self.path.with_suffix(".lock").open("w", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+        path = self.path.with_suffix(".lock")
+        with _held(path) as stream:
+            if stream is None:
                 raise PrimageError(
                     f"another process is changing stack {self._stack}",
                     where=self.where,
                     todo="wait for it to end, then try again",
-                ) from error
-            yield
+                )
+            try:
+                yield
+            finally:
+                if not self.path.exists():
+                    path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[TextIO | None]:
+    """The file at `path`, locked; None where another process has it."""
+    while True:
+        with path.open("w", encoding="utf-8") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield None
+                return
+            # Who had it before may have removed it in between: then a third process would lock another file.
+            if _is_at(path, stream):
+                yield stream
+                return
+
+
+def _is_at(path: Path, stream: TextIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 class SecretStore:
