@@ -33,6 +33,14 @@ def label(longest: int) -> AfterValidator:
     return like(rf"(?=.{{1,{longest}}}$){_LABEL}", words)
 
 
+def _without_dots(text: str) -> str:
+    if {".", ".."} & set(text.split("/")):
+        raise ValueError(f"must be written without . and .. (given: {text[:_LONGEST_SHOWN]!r})")
+    return text
+
+
+WITHOUT_DOTS = AfterValidator(_without_dots)
+"""Of a path: it stays below where it begins."""
 JobName = Annotated[str, label(42)]
 ShortName = Annotated[str, label(32)]
 """Of what gets longer names of its own: a queue, a session."""
@@ -41,10 +49,13 @@ VoName = Annotated[str, like(_DOMAIN, "lowercase letters, digits, hyphens and do
 Identity = Annotated[
     str, like(rf"[a-z0-9]([a-z0-9._+-]*[a-z0-9])?@{_DOMAIN}", "name@domain in lowercase letters, such as ada@example.org")
 ]
-FolderName = Annotated[str, like(r"[A-Za-z0-9._-]+", "one folder's name: letters, digits, dots, hyphens and underscores")]
+FolderName = Annotated[
+    str, like(r"[A-Za-z0-9._-]+", "one folder's name: letters, digits, dots, hyphens and underscores"), WITHOUT_DOTS
+]
 AbsolutePath = Annotated[
     str,
     like(r"(/[A-Za-z0-9._-]+)+", "a whole path of plain names, such as /mnt/home, with no / at the end"),
+    WITHOUT_DOTS,
 ]
 FilesPattern = Annotated[
     str,

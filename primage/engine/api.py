@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -124,11 +125,13 @@ class Options:
         overrides: settings in place of those in the stack's file, by dotted path (`job.image`).
         listener: told of progress on each resource, from many threads.
         timeout_s: how long one object may take to get ready where nothing else says.
+        given_up: set by who no longer wants it: the operation ends with an error as soon as it can.
     """
 
     overrides: Mapping[str, Any] = field(default_factory=dict)
     listener: Listener = silent
     timeout_s: float = 600.0
+    given_up: threading.Event = field(default_factory=threading.Event)
 
 
 class Engine(Protocol):

@@ -19,7 +19,7 @@ from primage.engine.embedded.monitor import run_program
 from primage.engine.embedded.state import StackState, Status
 from primage.engine.moved import aside
 from primage.engine.pulumi_cli.command import Workspace, workspace
-from primage.engine.pulumi_cli.engine import PulumiEngine, noted, require_site, run
+from primage.engine.pulumi_cli.engine import PulumiEngine, noted, require_site, run, stack_of
 from primage.engine.recorder import Recorder
 from primage.errors import ExitCode, PrimageError
 from primage.projects.overrides import effective_config
@@ -56,18 +56,15 @@ def move_to_pulumi(name: StackName, options: Options) -> Moved:
         exists = _require_empty(here, name)
         recorder = _record(name, project, options, state, engine)
         options.listener(Event(str(name), "recorded", f"{len(recorder.resources)} resources"))
-        if not exists:
-            run(here, name, "stack", "init", "--no-select")
-        empty = run(here, name, "stack", "export")
-        try:
-            _import(here, name, filled(empty, recorder.resources))
-            options.listener(Event(str(name), "imported"))
-            _require_same(PulumiEngine().preview_in(here, name, options), name)
-        except BaseException:
-            _import(here, name, empty)
-            if not exists:
-                run(here, name, "stack", "rm", "--yes")
-            raise
+        with stack_of(here, name, exists=exists):
+            empty = run(here, name, "stack", "export")
+            try:
+                _import(here, name, filled(empty, recorder.resources))
+                options.listener(Event(str(name), "imported"))
+                _require_same(PulumiEngine().preview_in(here, name, options), name)
+            except BaseException:
+                _import(here, name, empty)
+                raise
         path = aside(name)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)

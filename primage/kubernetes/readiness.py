@@ -320,7 +320,7 @@ def explain_pods(pods: Iterable[Object], nodes: Iterable[Object], system: Iterab
         nodes: looked at where a pod is `unschedulable`.
         system: the pods of the cluster itself; those that stay with their node leave the less to others.
     """
-    own = [pod for pod in system if {"Node", "DaemonSet"} & {o.get("kind") for o in pod["metadata"].get("ownerReferences") or []}]
+    own = [pod for pod in system if _stays(pod)]
     machines = [_Machine(node, [pod for pod in own if pod["spec"].get("nodeName") == node["metadata"]["name"]]) for node in nodes]
     found: Verdict | None = None
     for pod in pods:
@@ -329,6 +329,13 @@ def explain_pods(pods: Iterable[Object], nodes: Iterable[Object], system: Iterab
             return reason
         found = found or reason
     return found
+
+
+def _stays(pod: Object) -> bool:
+    """Whether a pod belongs to its node, and will be there as long as that."""
+    owners = {owner.get("kind") for owner in pod["metadata"].get("ownerReferences") or []}
+    ends = pod["metadata"].get("deletionTimestamp") or pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+    return bool({"Node", "DaemonSet"} & owners) and not ends
 
 
 def _containers(pod: Object) -> Verdict | None:
@@ -423,5 +430,5 @@ def _largest(machine: _Machine | None, resource: str) -> str:
     if machine is None:
         return "0"
     has, taken = str(machine.node["status"]["allocatable"].get(resource, "0")), machine.taken(resource)
-    shown = f"{taken:f}" if resource == "cpu" else f"{taken / 2**20:.0f}Mi"
+    shown = f"{taken / 2**20:.0f}Mi" if resource in {"memory", "ephemeral-storage"} else f"{taken:f}"
     return f"{has}, of which its own pods take {shown}" if taken else has

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
+from threading import Event
 from typing import Any
 
 from primage import names
@@ -27,6 +28,8 @@ from primage.operations.site import site_handle
 from primage.projects.project import StackName
 
 CERTIFICATE_DAYS = 30
+JOB_S = 150.0
+"""How long one object of a job that is tried may take to get ready, or to go."""
 BASE_IMAGE = "primage/base:1"
 BATCH_SCRIPT = """\
 set -eu
@@ -67,8 +70,9 @@ def run_checks(site: str, engine: Engine, on_check: Callable[[Check], None]) -> 
     """
     handle = site_handle(site)
     done = []
-    looks, jobs = _looks(handle.outputs, handle.cluster), _jobs(handle.outputs, engine)
-    for check in chain(map(_try, looks), side_by_side(jobs, engine.at_a_time)):
+    runs = _Runs(engine)
+    looks, jobs = _looks(handle.outputs, handle.cluster), _jobs(handle.outputs, runs)
+    for check in chain(map(_try, looks), side_by_side(jobs, engine.at_a_time, runs.given_up)):
         done.append(check)
         on_check(check)
     return done
@@ -89,13 +93,21 @@ def _try(trial: Trial) -> Check:
     return Check(name, ok, detail, round(time.monotonic() - started, 2))
 
 
-def side_by_side(trials: Iterable[Trial], at_a_time: int) -> Iterator[Check]:
-    """Each trial's check, in their order; one that is interrupted starts no further trial."""
+def side_by_side(trials: Iterable[Trial], at_a_time: int, given_up: Event) -> Iterator[Check]:
+    """Each trial's check, in their order.
+
+    Args:
+        given_up: set when this is interrupted. No further trial is begun then, and those that run end and clear up.
+    """
     if at_a_time == 1:
         yield from map(_try, trials)
         return
     with ThreadPoolExecutor(at_a_time) as pool:
-        yield from pool.map(_try, trials)
+        try:
+            yield from pool.map(_try, trials)
+        except BaseException:
+            given_up.set()
+            raise
 
 
 def _looks(outputs: SiteOutputs, cluster: Cluster) -> Iterator[Trial]:
@@ -113,14 +125,32 @@ def _looks(outputs: SiteOutputs, cluster: Cluster) -> Iterator[Trial]:
             yield f"volumes {member}", partial(_volumes, cluster, place.namespace)
 
 
-def _jobs(outputs: SiteOutputs, engine: Engine) -> Iterator[Trial]:
+@dataclass(frozen=True)
+class _Runs:
+    """Runs of apps, as long as nobody gives the checks up."""
+
+    engine: Engine
+    given_up: Event = field(default_factory=Event)
+
+    @contextmanager
+    def run(self, name: StackName, key: str, settings: dict[str, Any]) -> Iterator[Result]:
+        """One, up from nothing; gone again afterwards, also when it was given up."""
+        options = Options(overrides={key: settings}, timeout_s=JOB_S, given_up=self.given_up)
+        self.engine.destroy(name, options)
+        try:
+            yield self.engine.up(name, options)
+        finally:
+            self.engine.destroy(name, Options(timeout_s=JOB_S))
+
+
+def _jobs(outputs: SiteOutputs, runs: _Runs) -> Iterator[Trial]:
     first = next(iter(outputs.vos))
-    yield f"batch job {first}", partial(_batch, engine, first, outputs.site)
-    yield f"queue {first}", partial(_queue, engine, first, outputs.site)
+    yield f"batch job {first}", partial(_batch, runs, first, outputs.site)
+    yield f"queue {first}", partial(_queue, runs, first, outputs.site)
     for vo, served in outputs.vos.items():
         for number, backend in enumerate(served.backends, 1):
             run = StackName(site=outputs.site, app="hpc", vo=vo, run=f"check-{number}")
-            yield f"HPC job {backend} {vo}", partial(_hpc, engine, run, backend)
+            yield f"HPC job {backend} {vo}", partial(_hpc, runs, run, backend)
 
 
 def _api(cluster: Cluster) -> Outcome:
@@ -182,18 +212,7 @@ def _privileged(cluster: Cluster, namespace: str) -> Outcome:
     return False, "a privileged pod would be let in"
 
 
-@contextmanager
-def _run(engine: Engine, name: StackName, key: str, settings: dict[str, Any]) -> Iterator[Result]:
-    """A run of an app, up from nothing; gone again afterwards."""
-    options = Options(overrides={key: settings}, timeout_s=150)
-    engine.destroy(name, options)
-    try:
-        yield engine.up(name, options)
-    finally:
-        engine.destroy(name, options)
-
-
-def _batch(engine: Engine, vo: str, site: str) -> Outcome:
+def _batch(runs: _Runs, vo: str, site: str) -> Outcome:
     job = {
         "name": "check",
         "image": BASE_IMAGE,
@@ -204,11 +223,11 @@ def _batch(engine: Engine, vo: str, site: str) -> Outcome:
         "backoff_limit": 0,
         "deadline_seconds": 120,
     }
-    with _run(engine, StackName(site=site, app="batch", vo=vo, run="check"), "job", job) as result:
+    with runs.run(StackName(site=site, app="batch", vo=vo, run="check"), "job", job) as result:
         return True, f"wrote to HOME, could not write to DATALAKE ({result.seconds:.1f} s)"
 
 
-def _queue(engine: Engine, vo: str, site: str) -> Outcome:
+def _queue(runs: _Runs, vo: str, site: str) -> Outcome:
     """A producer, a queue and a consumer, as app `htc` has them."""
     stack = StackName(site=site, app="htc", vo=vo, run="check")
     application = {
@@ -218,12 +237,12 @@ def _queue(engine: Engine, vo: str, site: str) -> Outcome:
         "consumer": {"image": QUEUE_IMAGE, "bring_queue": False, "command": ["test", "-n"], "cpu": "250m", "memory": "64Mi"},
         "deadline_seconds": 120,
     }
-    with _run(engine, stack, "htc", application) as result:
+    with runs.run(stack, "htc", application) as result:
         standing = StackQueue(stack).standing()
         return standing["done"] == 3 and standing["finished"], f"{standing['done']} of 3 arguments done ({result.seconds:.1f} s)"
 
 
-def _hpc(engine: Engine, run: StackName, backend: str) -> Outcome:
+def _hpc(runs: _Runs, run: StackName, backend: str) -> Outcome:
     """A job on the HPC machine whose result comes back to HOME; by nobody in particular, not by root."""
     job = {
         "name": "check",
@@ -234,5 +253,5 @@ def _hpc(engine: Engine, run: StackName, backend: str) -> Outcome:
         "deadline_seconds": 120,
         "monitoring_period": 2,
     }
-    with _run(engine, run, "job", job) as result:
+    with runs.run(run, "job", job) as result:
         return True, f"ran on {backend} and saw DATALAKE ({result.seconds:.1f} s)"

@@ -423,6 +423,20 @@ def test_entries_that_others_hold_for_ever_hide_none_whose_consumer_died(queue):
     assert taken[0].id == lost[0].id
 
 
+def test_a_redis_whose_memory_is_full_takes_nothing_more(queue):
+    for closed in (False, True):
+        if closed:
+            queue.close()
+        later = Queue(queue.address, round_="later")
+        queue._redis.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(QueueError, match="full"):
+                later.push([b"more"])
+        finally:
+            queue._redis.config_set("maxmemory", 0)
+        assert (queue.standing().pushed, queue.standing().closed) == (0, closed)
+
+
 def test_a_redis_whose_memory_is_full_lets_consumers_go_on(queue):
     """Whoever has the password can fill it; what is in it is dealt with all the same, also what fails."""
     queue.push([b"good", b"bad"])

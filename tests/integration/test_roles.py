@@ -88,6 +88,7 @@ def test_the_site_has_what_each_role_promises(environment):
     variables = {**ON_THE_SITE, "ansible_playbook_python": sys.executable}
     said = play(environment, *of(ROLES, "verify"), inventory=ROOT / "playbooks/inventories/local.yml", variables=variables)
     assert said.count("PLAY [") == len(ROLES)
+    assert "no hosts matched" not in said
 
 
 # As short as it can be for kubelet in a machine that is a container; all else is kubeadm's own.

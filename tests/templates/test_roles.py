@@ -147,7 +147,12 @@ GOOD = {
         ({"version": "v1.36", "kubeadm": "v1.36"}, "write a full version"),
         ({"missing_tools": ["kubeadm", "kubelet"], "kubeadm": ""}, "/tools, does not have kubeadm, kubelet on this computer"),
         ({"kubeadm": "v1.36.2"}, "has kubeadm v1.36.2; kubernetes_version is v1.36.3"),
-        ({"kubeadm": ""}, "has kubeadm that does not run"),
+        ({"kubeadm": ""}, None),  # of another architecture than this computer's
+        (
+            {"service_subnet": "192.0.2.0/24"},
+            "services, 192.0.2.0/24, holds addresses of machines: front (192.0.2.11)",
+        ),
+        ({"variables": {"pod_subnet": "2001::/16"}}, "write a network's first address and a prefix"),
         ({"tools": "", "kubeadm": ""}, None),
         ({"variables": {"site": "My Site"}}, "write the site's name"),
         ({"variables": {"site": "", "pod_subnet": None}}, "does not set site, pod_subnet"),

@@ -402,5 +402,21 @@ def test_as_many_jobs_are_tried_side_by_side_as_the_engine_can(at_a_time):
         return True, ""
 
     trials = [(str(number), partial(trial, number)) for number in range(6)]
-    assert [check.name for check in side_by_side(trials, at_a_time)] == [name for name, _ in trials]
+    assert [check.name for check in side_by_side(trials, at_a_time, threading.Event())] == [name for name, _ in trials]
     assert max(most) == at_a_time
+
+
+def test_checks_that_are_interrupted_end_what_runs_and_begin_nothing_more():
+    given_up, begun = threading.Event(), []
+
+    def trial(number):
+        begun.append(number)
+        if number:
+            assert given_up.wait(30), "nobody tells it"
+        return True, ""
+
+    checks = side_by_side([(str(number), partial(trial, number)) for number in range(20)], 2, given_up)
+    assert next(checks).name == "0"
+    with pytest.raises(KeyboardInterrupt):
+        checks.throw(KeyboardInterrupt)
+    assert len(begun) <= 4

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -283,6 +284,26 @@ def test_a_pulumi_that_says_nothing_is_not_waited_for_without_end(pulumi, monkey
     pulumi({"verb": ["preview"], "hang": True})
     with pytest.raises(PrimageError, match="Pulumi has said nothing for 1 s"):
         PulumiEngine().preview(SITE, Options())
+
+
+def test_an_operation_that_is_given_up_has_pulumi_stop(pulumi, tmp_path):
+    given_up = threading.Event()
+    pulumi(NOTHING_LEFT, {"verb": ["preview"]}, {"verb": ["up"], "events": [began()], "hang": True})
+    with pytest.raises(PrimageError, match="given up"):
+        PulumiEngine().up(SITE, Options(listener=lambda _: given_up.set(), given_up=given_up))
+    assert (tmp_path / "interrupted").exists()
+
+
+def test_the_empty_stack_of_a_failed_preview_that_cannot_be_removed_hides_no_cause(pulumi):
+    pulumi(
+        {"verb": ["stack", "export"], **MISSING},
+        {"verb": ["stack", "init"]},
+        {"verb": ["preview"], "status": 255, "error": "error: the cause"},
+        {"verb": ["stack", "rm"], "status": 255, "error": "error: locked"},
+    )
+    with pytest.raises(PrimageError, match="the cause") as caught:
+        PulumiEngine().up(SITE, Options())
+    assert "stays in Pulumi's backend" in caught.value.__notes__[0]
 
 
 def test_a_pulumi_that_does_not_stop_is_killed(pulumi, monkeypatch, tmp_path):

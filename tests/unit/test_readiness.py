@@ -84,7 +84,9 @@ def test_what_its_nodes_own_pods_leave_no_room_for_can_never_run():
     told = explain_pods([pod(cpu="2")], [NODE], [on("n", "DaemonSet")])
     assert told.state is State.FAILED
     assert told.detail == "it asks for 2 of cpu, and the largest node has 2, of which its own pods take 0.350"
-    for elsewhere in (on("m", "DaemonSet"), on("n", "ReplicaSet")):
+    gone, ended = on("n", "DaemonSet"), on("n", "DaemonSet")
+    gone["metadata"]["deletionTimestamp"], ended["status"] = "2026-01-01T00:00:00Z", {"phase": "Failed"}
+    for elsewhere in (on("m", "DaemonSet"), on("n", "ReplicaSet"), gone, ended):
         assert explain_pods([pod(cpu="2")], [NODE], [elsewhere]).state is State.WAITING
     assert explain_pods([pod(cpu="1.65")], [NODE], [on("n", "Node")]).state is State.WAITING
 

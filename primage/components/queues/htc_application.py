@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 import pulumi
@@ -112,9 +111,8 @@ _PRODUCER = {"backoffLimit": 2, "podFailurePolicy": {"rules": [NODE_DRAINED, _on
 
 
 def _round(producer: ProducerSettings) -> str:
-    """Another one for other arguments: both jobs are then replaced, and do what was not done before."""
-    says = [producer.arguments, producer.files, producer.command]
-    return hashlib.blake2b(json.dumps(says).encode(), digest_size=8).hexdigest()
+    """Another one for other settings of the producer: both jobs are then replaced, and do what was not done before."""
+    return hashlib.blake2b(producer.model_dump_json().encode(), digest_size=8).hexdigest()
 
 
 def _producer(settings: HtcSettings) -> BatchJobSettings:

@@ -21,6 +21,9 @@ class ProducerSettings(Settings):
     command: tuple[str, ...] = Field(
         default=(), description="Program that writes one argument per line to standard output; its image needs primage-queue."
     )
+    round: int = Field(
+        default=1, ge=1, description="Raise it to run the producer once more, for files that have come since, or other output."
+    )
     image: str = Field(default=QUEUE_IMAGE, min_length=1, description="Image of the producer.")
     cpu: Quantity = Field(default="500m", description="Processor cores.")
     memory: Quantity = Field(default="128Mi", description="Main memory.")

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from primage.components.jobs.batch_settings import ContainerSettings
 from primage.contract.outputs import Quantity
-from primage.contract.spelling import ShortName, like
+from primage.contract.spelling import WITHOUT_DOTS, ShortName, like
 
 FOLDER = r"(HOME/(private|shared)|DATALAKE)(/[A-Za-z0-9 ._-]+)*"
 
 
-def _inside(folder: str) -> str:
-    if {".", ".."} & set(folder.split("/")):
-        raise ValueError("folder: write it without . and ..")
-    return folder
-
-
-Folder = Annotated[str, like(FOLDER, "HOME/private, HOME/shared, DATALAKE, or a folder below one"), AfterValidator(_inside)]
+Folder = Annotated[str, like(FOLDER, "HOME/private, HOME/shared, DATALAKE, or a folder below one"), WITHOUT_DOTS]
 """A folder among those a job has."""
 
 

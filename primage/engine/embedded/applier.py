@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from primage.clients.cluster import Cluster, Object
+from primage.clients.cluster import Cluster, Object, Refused
 from primage.engine.api import Action, Change, Event, Options
 from primage.engine.embedded import dynamic
 from primage.engine.embedded.clusters import Clusters
@@ -64,7 +64,7 @@ class Applier:
         self.ledger.note_object(declared, Status.APPLYING)
         try:
             made, timing = self._make(declared, change.action)
-        except PrimageError:
+        except (PrimageError, Refused):
             self.ledger.note_object(declared, Status.FAILED)
             self._say(declared, "failed")
             raise

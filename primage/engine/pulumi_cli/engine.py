@@ -7,7 +7,8 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -50,14 +51,9 @@ class PulumiEngine:
             before = noted(here, name)
             if before is None:
                 require_site(name)
-                run(here, name, "stack", "init", "--no-select")
-            try:
+            with stack_of(here, name, exists=before is not None):
                 planned = self._follow(here, name, replace(options, listener=silent), "preview")
                 protection.require_allowed(planned.changes, where=str(name))
-            except BaseException:
-                if before is None:
-                    run(here, name, "stack", "rm", "--yes")
-                raise
             done = self._follow(here, name, options, "up", "--yes", "--skip-preview")
             self._clear_up(name, unnoted(before or {}), {change.urn for change in done.changes}, options)
             return replace(done, outputs=_outputs(here, name), seconds=time.monotonic() - started)
@@ -162,6 +158,23 @@ def _outputs(here: Workspace, name: StackName) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def stack_of(here: Workspace, name: StackName, *, exists: bool) -> Iterator[None]:
+    """A stack, made where there is none; what was made goes again, empty, if the block fails."""
+    if exists:
+        yield
+        return
+    run(here, name, "stack", "init", "--no-select")
+    try:
+        yield
+    except BaseException as error:
+        try:
+            run(here, name, "stack", "rm", "--yes")
+        except PrimageError as left:
+            error.add_note(f"The empty stack {name.stack} stays in Pulumi's backend: {left.what}")
+        raise
+
+
 def require_site(name: StackName) -> None:
     """Refuse an app whose site Pulumi's backend does not have.
 
@@ -192,9 +205,9 @@ def _of_site(name: StackName, *arguments: str) -> str:
             return run(here, site, *arguments)
         except NoSuchStack as error:
             raise PrimageError(
-                f"Pulumi's backend does not have site {site}, where {name} would read what the site offers",
-                todo=f"run `primage move {site} --to pulumi` first; a stack that the site's own engine is to bring up needs "
-                "--engine embedded",
+                f"Pulumi's backend does not have site {site}, where {name} reads what the site offers",
+                todo=f"`pulumi login` to the backend that has it, or bring the site up (`primage up {site} --engine pulumi`); if "
+                f"the embedded engine has it, move it (`primage move {site} --to pulumi`)",
             ) from error
 
 

@@ -94,6 +94,8 @@ class Watch:
 
     def tick(self) -> PrimageError | None:
         """Tell why things wait, now and then; the error to give up with where one has waited too long."""
+        if self._options.given_up.is_set():
+            return PrimageError("it was given up", todo="run the same command again")
         now = time.monotonic()
         if self._really and self._pending and now - self._looked >= LOOK_S:
             self._looked = now

@@ -72,11 +72,14 @@ def _variables(variables: Mapping[str, Any], version: str) -> Iterator[str]:
 
 
 def _networks(pods: str | None, services: str, addresses: Mapping[str, str]) -> Iterator[str]:
+    among = _within(addresses, services)
+    if among:
+        yield f"The network of services, {services}, holds addresses of machines: {among}. Give the machines others."
     if not pods:
         return
     try:
         ours = ipaddress.ip_network(pods)
-        whole = "/" in pods and WIDEST <= ours.prefixlen <= NARROWEST
+        whole = ours.version == 4 and "/" in pods and WIDEST <= ours.prefixlen <= NARROWEST
     except ValueError:
         whole = False
     if not whole:
@@ -87,9 +90,8 @@ def _networks(pods: str | None, services: str, addresses: Mapping[str, str]) -> 
         return
     if ours.overlaps(ipaddress.ip_network(services)):
         yield f"pod_subnet {pods} overlaps the network of services, {services}. Choose another for pods."
-    within = [f"{host} ({address})" for host, address in sorted(addresses.items()) if _is_within(address, ours)]
-    if within:
-        yield f"pod_subnet {pods} holds addresses of machines: {', '.join(within)}. Choose one that nothing else uses."
+    if within := _within(addresses, pods):
+        yield f"pod_subnet {pods} holds addresses of machines: {within}. Choose one that nothing else uses."
 
 
 def _tools(folder: str, missing: Sequence[str], kubeadm: str, version: str) -> Iterator[str]:
@@ -100,11 +102,15 @@ def _tools(folder: str, missing: Sequence[str], kubeadm: str, version: str) -> I
             f"tools_directory, {folder}, does not have {', '.join(missing)} on this computer. Download them for {version}, or "
             "build them with `primage site local up`."
         )
-    if "kubeadm" not in missing and kubeadm != version:
-        yield (
-            f"tools_directory, {folder}, has kubeadm {kubeadm or 'that does not run'}; kubernetes_version is {version}. Make "
-            "them the same."
-        )
+    # On another system or architecture than the machines' it does not run, and says nothing.
+    if kubeadm and kubeadm != version:
+        yield f"tools_directory, {folder}, has kubeadm {kubeadm}; kubernetes_version is {version}. Make them the same."
+
+
+def _within(addresses: Mapping[str, str], network: str) -> str:
+    """The machines whose addresses are of a network, as one lists them."""
+    whole = ipaddress.ip_network(network)
+    return ", ".join(f"{host} ({address})" for host, address in sorted(addresses.items()) if _is_within(address, whole))
 
 
 def _is_within(address: str, network: Any) -> bool:

@@ -1,5 +1,6 @@
 """The site program through both engines, from nothing: on a control plane of its own, so that the local site stands."""
 
+import json
 import subprocess
 
 import pytest
@@ -34,37 +35,45 @@ def empty_site(pulumi_environment, tmp_path_factory):
         yield Primage(here), Cluster(kubeconfig)
 
 
+@pytest.fixture
+def images(tmp_path):
+    """References of its own: those of the local site change when its images are pushed, which may be at this moment."""
+    path = tmp_path / "images.json"
+    path.write_text(json.dumps({"primage/base:1": f"registry.example.org/primage/base@sha256:{64 * '0'}"}))
+    return ("--config", f"site.images.references={path}")
+
+
 def committed():
     return subprocess.run(["git", "status", "--porcelain", "--", "*.yaml"], capture_output=True, text=True, check=True).stdout
 
 
-def test_both_engines_make_the_same_site_and_one_takes_over_the_others(empty_site, kinds):
+def test_both_engines_make_the_same_site_and_one_takes_over_the_others(empty_site, kinds, images):
     primage, cluster = empty_site
     before = committed()
 
     def objects():
         return owned(cluster, SITE, kinds)
 
-    assert primage("preview", SITE, "--engine", "pulumi")["counts"].keys() == {"create"}
+    assert primage("preview", SITE, "--engine", "pulumi", *images)["counts"].keys() == {"create"}
     assert primage("outputs", SITE, "--engine", "pulumi") == {}
-    primage("up", SITE, "--engine", "pulumi")
+    primage("up", SITE, "--engine", "pulumi", *images)
     pulumis = objects()
-    assert primage("preview", SITE, "--engine", "pulumi")["changes"] == []
+    assert primage("preview", SITE, "--engine", "pulumi", *images)["changes"] == []
     primage("destroy", SITE, "--engine", "pulumi")
     assert objects() == {}
 
-    made = primage("up", SITE, "--engine", "embedded")
+    made = primage("up", SITE, "--engine", "embedded", *images)
     ours = objects()
     assert made["counts"] == {"create": len(ours)}
     require_same("site", ours, pulumis)
 
-    moved = primage("move", SITE, "--to", "pulumi")
+    moved = primage("move", SITE, "--to", "pulumi", *images)
     assert moved["objects"] == len(ours)
     assert objects() == ours, "a move touches nothing"
-    assert primage("preview", SITE, "--engine", "pulumi")["counts"] == {"same": len(ours)}
+    assert primage("preview", SITE, "--engine", "pulumi", *images)["counts"] == {"same": len(ours)}
     assert primage("outputs", SITE, "--engine", "pulumi") == made["outputs"]
 
-    changed = primage("up", SITE, "--engine", "pulumi", *ELSEWHERE)
+    changed = primage("up", SITE, "--engine", "pulumi", *images, *ELSEWHERE)
     assert {change["action"] for change in changed["changes"]} == {"update"}
     config = cluster.get(Ref("v1", "ConfigMap", CONFIG_MAP, SPACE))
     assert config["data"]["primage.storage"] == "/elsewhere"

@@ -150,7 +150,10 @@ class Queue:
             return int(self._scripts["push"](keys=["arguments", "counters", "seen"], args=[self._round, *pairs]))
         except ResponseError as error:
             if "CLOSED" in str(error):
-                raise QueueError("the queue is closed, and this has arguments that were never pushed; make a new one") from error
+                raise QueueError(
+                    "the queue is closed, and this has arguments that were never pushed; raise producer.round in the "
+                    f"application's settings, or give producer and consumers another {ROUND}"
+                ) from error
             if "OOM" in str(error):
                 raise QueueError("the queue is full: its Redis has no memory left; push paths instead of data") from error
             raise

@@ -7,11 +7,8 @@ for i = 2, #ARGV, 2 do
     fresh[#fresh + 1] = i
   end
 end
-if #fresh > 0 then
-  if redis.call('HGET', KEYS[2], 'closed') == ARGV[1] then
-    return redis.error_reply('CLOSED')
-  end
-  redis.call('HDEL', KEYS[2], 'closed')  -- of an earlier round
+if #fresh > 0 and redis.call('HGET', KEYS[2], 'closed') == ARGV[1] then
+  return redis.error_reply('CLOSED')
 end
 local index = number(redis.call('HGET', KEYS[2], 'pushed'))
 for place, i in ipairs(fresh) do
@@ -19,4 +16,8 @@ for place, i in ipairs(fresh) do
   redis.call('XADD', KEYS[1], '*', 'argument', ARGV[i + 1], 'index', index + place - 1)
 end
 bump(KEYS[2], 'pushed', #fresh)
+if #fresh > 0 then
+  -- Closed in an earlier round. Not before: Redis looks at its memory's limit at the first write alone, and this one needs none.
+  redis.call('HDEL', KEYS[2], 'closed')
+end
 return #fresh
