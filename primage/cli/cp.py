@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from primage.cli.output import Json, console, count, print_json
+
+if TYPE_CHECKING:
+    from primage.operations.transfer import Copied
 
 
 def cp(
@@ -45,9 +48,15 @@ def cp(
 
         copied = upload(Path(source), there, report) if there else download(here, Path(target), report) if here else []
     if json:
-        print_json({"files": [{"path": file.path, "bytes": file.size, "already": file.already} for file in copied]})
+        print_json({"files": [_as_json(file) for file in copied]})
         return
     new = [file for file in copied if not file.already]
     same = len(copied) - len(new)
-    written = f"{count(len(new), 'file')} copied ({sum(file.size for file in new)} bytes)"
+    begun = sum(file.begun for file in new)
+    before = f", {begun} of them by an earlier copy" if begun else ""
+    written = f"{count(len(new), 'file')} copied ({sum(file.size for file in new)} bytes{before})"
     console().print(written + (f", {same} already there" if same else ""))
+
+
+def _as_json(file: Copied) -> dict[str, object]:
+    return {"path": file.path, "bytes": file.size, "already": file.already, "begun": file.begun}

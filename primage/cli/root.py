@@ -48,6 +48,9 @@ app.add_typer(site.app, name="site")
 SELDOM = 100_000
 """New objects between two looks for garbage. Libraries make many that stay: at Python's 700, looking is a tenth of a command."""
 
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended, as shells have it."""
+
 
 def main() -> None:
     """Run the command line; every error ends as one paragraph and a documented exit code."""
@@ -61,9 +64,12 @@ def main() -> None:
             raise
         report_error(error, as_json="--json" in arguments)
         sys.exit(int(error.code))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:
+        # Typer ends with this status when it is interrupted, and says nothing.
+        if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
+            raise
         report_error(PrimageError("interrupted", todo="run the same command again: it continues where it stopped"), as_json=False)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if debug:
             raise

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from primage.cli.output import Json, console, line, print_json, print_result, progress
+from primage.cli.output import Json, console, count, line, print_json, print_result, progress
 from primage.engine.api import Listener, Options, silent
 from primage.engine.choose import EngineKind, choose_engine
 from primage.projects.overrides import parse_override
@@ -99,7 +99,7 @@ def render(
         path = out / "-".join(part for part in (ref.namespace, ref.kind.lower(), f"{ref.name}.yaml") if part)
         path.write_text(yaml.safe_dump(obj, sort_keys=True))
         written.append(str(path))
-    print_json({"files": written}) if json else console().print(f"Wrote {len(written)} manifests to {out}")
+    print_json({"files": written}) if json else console().print(f"Wrote {count(len(written), 'manifest')} to {out}")
 
 
 def outputs(

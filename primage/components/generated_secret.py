@@ -13,7 +13,7 @@ from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, 
 from primage import names
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.components.dynamic_providers import UNNAMED
-from primage.errors import PrimageError
+from primage.errors import ExitCode, PrimageError
 
 MANAGER = names.CREDENTIALS_MANAGER
 
@@ -53,6 +53,8 @@ class GeneratedSecretProvider(ResourceProvider):
             if known and (found := _reach(news).get(self.address(news))):
                 _require_own(found, self.address(news), news["labels"])
         except PrimageError as error:
+            if error.code is ExitCode.UNREACHABLE:
+                raise
             return CheckResult(news, [CheckFailure("secret", str(error))])
         return CheckResult(news, [])
 

@@ -131,7 +131,7 @@ class Options:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     listener: Listener = silent
     timeout_s: float = 600.0
-    given_up: threading.Event = field(default_factory=threading.Event)
+    given_up: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
 class Engine(Protocol):

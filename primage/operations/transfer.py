@@ -86,11 +86,18 @@ def parse_address(text: str) -> Address | None:
 
 @dataclass(frozen=True)
 class Copied:
-    """What became of one file: its path, its size, and whether it was there already."""
+    """What became of one file.
+
+    Attributes:
+        size: in bytes.
+        already: whether it was there, the same.
+        begun: bytes of it that an earlier copy had brought.
+    """
 
     path: str
     size: int
     already: bool
+    begun: int = 0
 
 
 @dataclass(frozen=True)
@@ -191,7 +198,7 @@ def _send(volumes: Volumes, source: Path, target: PurePosixPath, report: Report)
     command = ("write", str(target), part, str(offset), str(size), whole)
     b"".join(volumes.ask(f"writing {shown}", *command, given=pieces()))
     report(shown, size, size)
-    return Copied(shown, size, already=False)
+    return Copied(shown, size, already=False, begun=offset)
 
 
 def download(source: Address, target: Path, report: Report) -> list[Copied]:
@@ -234,7 +241,7 @@ def _receive(volumes: Volumes, source: Address, file: _Remote, target: Path, rep
     part = target.with_name(f".{target.name}.part")
     if part.is_symlink():
         part.unlink()
-    offset = part.stat().st_size if part.is_file() and part.stat().st_size <= file.size else 0
+    begun = offset = part.stat().st_size if part.is_file() and part.stat().st_size <= file.size else 0
     remote = str(PurePosixPath(source.in_pod) / file.path) if file.path else source.in_pod
     with part.open("r+b" if offset else "wb") as stream:
         stream.seek(offset)
@@ -248,7 +255,7 @@ def _receive(volumes: Volumes, source: Address, file: _Remote, target: Path, rep
         part.unlink()
         raise PrimageError(f"{file.path or source} did not arrive whole, or changed meanwhile", todo="run the same command again")
     part.replace(target)
-    return Copied(str(target), file.size, already=False)
+    return Copied(str(target), file.size, already=False, begun=begun)
 
 
 def _digest(path: Path, size: int | None = None) -> str:

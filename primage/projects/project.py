@@ -156,7 +156,7 @@ def stack_config(project: Project, name: StackName) -> dict[str, Any]:
         raise PrimageError(
             f"stack {name} has no configuration",
             where=str(path),
-            todo=f"write that file; one of its neighbours can serve as a template ({known})",
+            todo=f"use one that has a file ({known}); make a site's with `primage site new`, and write an app's",
             code=ExitCode.INVALID,
         )
     document = read_yaml(path)

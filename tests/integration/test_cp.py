@@ -52,11 +52,13 @@ def test_a_copy_that_was_cut_off_goes_on(folder, tmp_path):
     part.write_bytes(whole[:1_000_000])
     os.chown(part, 10001, 20001)
     inode = part.stat().st_ino
-    assert cp(str(folder / "one.bin"), f"{PLACE}/one.bin")["code"] == 0
+    there = cp(str(folder / "one.bin"), f"{PLACE}/one.bin")
+    assert [(file["bytes"], file["begun"]) for file in there["files"]] == [(3_000_000, 1_000_000)]
     kept = PRIVATE / "copied" / "one.bin"
     assert (kept.read_bytes(), kept.stat().st_ino) == (whole, inode), "it went on in the part that was there"
     (tmp_path / ".mine.part").write_bytes(whole[:2_000_000])
-    assert cp(f"{PLACE}/one.bin", str(tmp_path / "mine"))["code"] == 0
+    back = cp(f"{PLACE}/one.bin", str(tmp_path / "mine"))
+    assert [file["begun"] for file in back["files"]] == [2_000_000]
     assert hashlib.sha256((tmp_path / "mine").read_bytes()).digest() == hashlib.sha256(whole).digest()
 
 

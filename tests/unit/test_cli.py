@@ -8,6 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from primage.cli import root
 from primage.cli.root import app
 from primage.errors import ExitCode, PrimageError
 
@@ -75,6 +76,18 @@ def test_an_error_as_json():
     error = json.loads(done.stdout)["error"]
     assert error["exit_code"] == done.returncode == ExitCode.INVALID
     assert error["where"].endswith("Pulumi.nowhere.yaml")
+
+
+@pytest.mark.parametrize("ended", [KeyboardInterrupt(), SystemExit(root.INTERRUPTED)], ids=["python", "typer"])
+def test_what_is_interrupted_says_how_to_go_on(ended, monkeypatch, capsys):
+    def interrupted(**_):
+        raise ended
+
+    monkeypatch.setattr(root, "app", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        root.main()
+    assert caught.value.code == root.INTERRUPTED
+    assert "Error: interrupted. Next: run the same command again" in " ".join(capsys.readouterr().err.split())
 
 
 def test_debug_shows_the_traceback():

@@ -18,7 +18,7 @@ from primage.engine.embedded.declaration import digest
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.state import StackState
 from primage.engine.embedded.stores import FileStore
-from primage.errors import PrimageError
+from primage.errors import ExitCode, PrimageError
 from primage.paths import state_dir
 from primage.projects.project import StackName, parse_stack_name
 
@@ -272,6 +272,19 @@ def test_credentials_take_over_nobodys_secret(cluster, site):
         EmbeddedEngine().up(HTC, Options())
     assert "another name" in str(caught.value)
     assert [*cluster.objects] == [ref], "refused before anything was made"
+
+
+def test_a_cluster_that_does_not_answer_is_no_mistake_in_credentials(monkeypatch):
+    """Who waits for a cluster, or calls one, tells by the exit code whether to try again."""
+
+    def away(_):
+        raise PrimageError("the cluster does not answer", code=ExitCode.UNREACHABLE)
+
+    monkeypatch.setattr(generated_secret, "_reach", away)
+    inputs = {"kubeconfig": "k", "context": "c", "namespace": SPACE, "secret": "words-old-queue", "labels": {}}
+    with pytest.raises(PrimageError) as caught:
+        PROVIDERS[QUEUE_CREDENTIALS]().check({}, inputs)
+    assert caught.value.code is ExitCode.UNREACHABLE
 
 
 def test_credentials_of_a_run_that_was_killed_are_taken_over(cluster, site):

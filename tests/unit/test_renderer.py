@@ -127,7 +127,8 @@ def test_all_failures_are_said_together():
     assert not failures
     for words in ("one thing", "another thing"):
         failures.note(PrimageError(words, code=ExitCode.UNSUPPORTED))
-    assert failures.together().what == "one thing.\nanother thing."
+    failures.note(PrimageError("one thing", code=ExitCode.UNSUPPORTED))
+    assert failures.together().what == "one thing.\nanother thing.", "what several resources met alike is said once"
     assert failures.together().code is ExitCode.UNSUPPORTED
 
 

@@ -27,5 +27,5 @@ class Failures:
 
     def together(self) -> PrimageError:
         """One error that says all of them."""
-        first, *others = self._errors
-        return PrimageError("\n".join(str(error) for error in self._errors), code=first.code) if others else first
+        first, *others = {str(error): error for error in self._errors}.values()
+        return PrimageError("\n".join(map(str, (first, *others))), code=first.code) if others else first

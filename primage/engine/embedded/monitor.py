@@ -13,6 +13,7 @@ import logging
 import runpy
 import sys
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +172,14 @@ def _forget_modules(folder: Path, known: set[str]) -> None:
             del sys.modules[name]
 
 
+def _that_knows(token: str, servicers: Iterable[Any]) -> Any:
+    """The one of the program's servicers that has a transform: none, where the program failed and took them along."""
+    for servicer in servicers:
+        if token in servicer._callbacks:
+            return servicer
+    raise PrimageError("the program ended before all that it declares was declared whole")
+
+
 def _monitor_class() -> Any:
     """The monitor, made late because importing Pulumi takes most of a second."""
     from google.protobuf import empty_pb2
@@ -181,7 +190,7 @@ def _monitor_class() -> Any:
     def transformed(request: Any, callbacks: list[Any]) -> Any:
         """The request after each transform, run on the program's own event loop."""
         for callback in callbacks:
-            servicer = next(s for s in _CallbackServicer._servicers if callback.token in s._callbacks)
+            servicer = _that_knows(callback.token, _CallbackServicer._servicers)
             options = resource_pb2.TransformResourceOptions(
                 depends_on=list(request.dependencies), protect=request.protect, provider=request.provider
             )
