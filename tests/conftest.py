@@ -1,21 +1,17 @@
-"""What every tier shares: where the repository is."""
+"""What every tier shares: the repository, the local site, and which tests run after which."""
 
 from __future__ import annotations
 
 import fcntl
-import os
-import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from host import Host, front
 from hypothesis import HealthCheck, settings
 from turns import stands
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from primage.local.images import storage
 from primage.local.site import LocalSite
 
 # Machines are slow and shared: how long an example takes says nothing about the code.
@@ -93,66 +89,30 @@ def _in_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-def host() -> dict[str, list[str]]:
-    """Interfaces, routes, firewall rules (without counters) and mounts of this host."""
-
-    def lines(*command: str) -> list[str]:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        return sorted(line.split(" [")[0].strip() for line in done.stdout.splitlines() if not line.startswith("#"))
-
-    return {
-        "links": [line.split(": ")[1] for line in lines("ip", "-o", "link")],
-        "routes": lines("ip", "route"),
-        "rules": [line for line in lines("iptables-save") if line.startswith("-A")],
-        "mounts": lines("mount"),
-    }
-
-
-def front() -> str:
-    """The identity of the local site's first machine; empty when there is none."""
-    if shutil.which("podman") is None:
-        return ""
-    command = ["podman", "inspect", "--format", "{{.Id}}", "primage-local-front"]
-    environment = {**os.environ, **storage.environment()}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment).stdout.strip()
-
-
 HOST_BEFORE = "primage/host-before"
 """In pytest's cache: the host before an earlier run stood the site up, and that site's first machine."""
 
 
 @pytest.fixture(scope="session")
-def host_before(pytestconfig: pytest.Config) -> dict[str, list[str]] | None:
-    """The host before the tests, this run's or an earlier one's, stood the site up; None where somebody else did."""
-    if shutil.which("ip") is None:
-        subprocess.run(["apt-get", "install", "-qq", "--yes", "iproute2"], capture_output=True, timeout=300, check=True)
-    found = host()
-    if not any("10.89.77." in route for route in found["routes"]):
+def host_before(pytestconfig: pytest.Config) -> Host | None:
+    """The host before the tests, this run's or an earlier one's, brought the site up; None where somebody else did."""
+    found = Host.now()
+    if not found.has_site:
         return found
     seen = pytestconfig.cache.get(HOST_BEFORE, {})
-    return seen["host"] if seen and seen["front"] == front() else None
+    return Host(**seen["host"]) if seen and seen["front"] == front() else None
 
 
 @pytest.fixture(scope="session")
-def site_is_up(pytestconfig: pytest.Config, host_before: dict[str, list[str]] | None) -> Callable[[], None]:
-    """Notes the host as it was, once the site stands."""
-    return lambda: pytestconfig.cache.set(HOST_BEFORE, {"host": host_before, "front": front()}) if host_before else None
-
-
-@pytest.fixture(scope="session")
-def site(site_is_up: Callable[[], None], testrun_uid: str) -> LocalSite:
+def site(request: pytest.FixtureRequest, pytestconfig: pytest.Config, testrun_uid: str) -> LocalSite:
     """The local site, up; of processes that test side by side, or one after the other in `make test`, one brings it up."""
     found, done = LocalSite(ROOT), stands(testrun_uid)
     with done.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
+            before: Host | None = request.getfixturevalue("host_before")
             found.up()
-            site_is_up()
+            if before:
+                pytestconfig.cache.set(HOST_BEFORE, {"host": before.kept(), "front": front()})
             done.touch()
     return found
-
-
-@pytest.fixture(scope="session")
-def host_now() -> Callable[[], dict[str, list[str]]]:
-    """Looks at the host when it is called."""
-    return host

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from host import Host
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(600)]
 
@@ -46,7 +47,7 @@ OTHERS = (
 OURS = ("primage", "NETAVARK", "netavark", "podman", "cni0", "10.89.77.")
 
 
-def test_down_leaves_the_host_as_it_was(host_before, host_now):
+def test_down_leaves_the_host_as_it_was(host_before):
     up = subprocess.run(
         [sys.executable, "-m", "primage", "site", "local", "status", "--json"], capture_output=True, text=True, check=True
     )
@@ -77,7 +78,7 @@ def test_down_leaves_the_host_as_it_was(host_before, host_now):
         (HOME / name).unlink()
     shutil.rmtree(HOME / "upv")
     if host_before is not None:  # a site that stood before the tests hides how the host was without one
-        assert host_now() == host_before
+        assert Host.now() == host_before
 
 
 def test_down_again_is_quiet_and_takes_empty_folders_along():

@@ -6,6 +6,9 @@ import json
 import shutil
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +16,7 @@ from primage.clients.registry import Manifest, Registry
 from primage.components.queues.queue_credentials import make_credentials
 from primage.contract.images import Images, UnknownImageError, in_pods, parse_references
 from primage.errors import PrimageError
-from primage.local.images import push, storage
+from primage.local.images import push, storage, wheels
 from primage.local.images.catalogue import (
     BASE,
     HPC_CONNECTOR,
@@ -24,6 +27,7 @@ from primage.local.images.catalogue import (
     app_images,
     connector_images,
 )
+from primage.local.turn import turn
 from primage.projects.images import images_of
 
 DIGEST = "sha256:" + "a1" * 32
@@ -241,3 +245,22 @@ def test_the_layers_below_are_not_pushed_by_themselves(repository):
     below, connector = connector_images(repository, lambda requirements: requirements.parent)
     assert (below.name, below.on_nodes) == (HPC_CONNECTOR_LIBRARIES, False)
     assert (connector.base, connector.on_nodes) == (below.name, True)
+
+
+def test_libraries_are_unpacked_once_whoever_else_wants_them_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIMAGE_CACHE", str(tmp_path / "cache"))
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("a==1\n")
+    waits, installed = threading.Event(), []
+
+    def install(command, **_):
+        assert waits.wait(30), "the second one does not wait for the first"
+        part = Path(command[command.index("--target") + 1])
+        part.mkdir()
+        installed.append(part)
+
+    monkeypatch.setattr(wheels, "run_logged", install)
+    monkeypatch.setattr(wheels, "turn", partial(turn, waiting=waits.set))
+    with ThreadPoolExecutor(2) as pool:
+        unpacked = [pool.submit(wheels.unpack_wheels, requirements, tmp_path / "log") for _ in range(2)]
+        assert len({each.result(60) for each in unpacked}) == len(installed) == 1

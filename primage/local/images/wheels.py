@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from primage.local.turn import turn
 from primage.paths import cache_dir
 from primage.process import run_logged
 
@@ -29,11 +30,16 @@ def unpack_wheels(requirements: Path, log: Path) -> Path:
     """
     key = hashlib.sha256(requirements.read_bytes() + CUT.encode()).hexdigest()[:12]
     target = wheels_dir() / f"{requirements.parent.name}-{key}"
-    if target.is_dir():
-        return target
+    if not target.is_dir():
+        with turn(target):
+            if not target.is_dir():
+                _unpack(requirements, target, log)
+    return target
+
+
+def _unpack(requirements: Path, target: Path, log: Path) -> None:
     part = target.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
-    part.parent.mkdir(parents=True, exist_ok=True)
     run_logged(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action", "ignore"),
@@ -51,4 +57,3 @@ def unpack_wheels(requirements: Path, log: Path) -> Path:
             if library.stat().st_size > STRIPPED_BYTES:
                 run_logged(["strip", "--strip-unneeded", str(library)], log=log, timeout_s=TIMEOUT_S)
     part.rename(target)
-    return target

@@ -7,18 +7,18 @@ shares most of its packages. kubeadm and kubelet found on PATH in the right vers
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from primage.errors import ExitCode, PrimageError
 from primage.local.toolchain import official
 from primage.local.toolchain.versions import KUBE_ROUTER, KUBERNETES, PULUMI, PULUMI_KUBERNETES
+from primage.local.turn import turn
 from primage.paths import cache_dir
 from primage.process import capture, run_logged
 
@@ -106,24 +106,12 @@ class ToolSet:
         """
         if not self.missing() and not self._absent():
             return self.directory
-        with self._turn(on_progress):
+        waiting = partial(on_progress, 0.0, f"another process makes {self.title}'s tools; waiting for it")
+        with turn(self.directory, waiting):
             return self._make(log, on_progress, on_choice)
 
     def _absent(self) -> list[ModuleFile]:
         return [script for script in self.scripts if not (self.directory / script.name).is_file()]
-
-    @contextmanager
-    def _turn(self, on_progress: Callable[[float, str], None]) -> Iterator[None]:
-        """One process at a time makes a set: whoever comes later finds it made, in place of making it again beside the first."""
-        path = self.directory.with_name(f"{self.directory.name}.lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_progress(0.0, f"another process makes {self.title}'s tools; waiting for it")
-                fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
 
     def _make(self, log: Path, on_progress: Callable[[float, str], None], on_choice: Callable[[str], None]) -> Path:
         missing = self._take_releases(on_progress, on_choice)
