@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from primage.clients.unreachable import in_words
 from primage.errors import ExitCode, PrimageError
 
 Object = dict[str, Any]
@@ -248,7 +249,7 @@ class Cluster:
                 todo="see what runs in that pod",
             ) from error
         except (WebSocketException, OSError) as error:
-            raise self._away(f"{type(error).__name__} while running a command in {pod}") from error
+            raise self._away(f"{in_words(error)} while running a command in {pod}") from error
         finally:
             socket.shutdown()
         code = _exit_status(said[3])
@@ -281,7 +282,7 @@ class Cluster:
         try:
             return ws_client.create_websocket(self._settings, url, headers)
         except (WebSocketException, OSError) as error:
-            raise self._away(f"{type(error).__name__} while {doing}") from error
+            raise self._away(f"{in_words(error)} while {doing}") from error
 
     def logs(self, namespace: str, pod: str, *, tail: int = 20, container: str = "") -> str:
         """The last lines a pod's container wrote; empty when it never started."""
@@ -363,7 +364,7 @@ class Cluster:
                 self._require_ready(headers)
                 response = send()
         except (urllib3.exceptions.HTTPError, ApiException) as error:
-            raise self._away(type(error).__name__) from error
+            raise self._away(in_words(error)) from error
         if response.status >= 400:
             raise _refusal(response)
         return response

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from primage.clients.unreachable import in_words
 from primage.errors import ExitCode, PrimageError
 
 STDIN, STDOUT, STDERR, STATUS = 0, 1, 2, 3
@@ -41,7 +42,7 @@ def exchange(socket: Any, given: Iterable[bytes], what: str) -> Iterator[bytes]:
                 return
     except (WebSocketException, OSError, ValueError) as error:
         raise PrimageError(
-            f"the connection broke while {what} ({type(error).__name__})",
+            f"the connection broke while {what} ({in_words(error)})",
             todo="run the same command again: it continues where it stopped",
             code=ExitCode.UNREACHABLE,
         ) from error

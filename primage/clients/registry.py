@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+from primage.clients.unreachable import in_words
 from primage.errors import ExitCode, PrimageError
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -67,8 +68,10 @@ class Registry:
             if answer.status != HTTPStatus.OK:
                 raise self._failure(f"it answers with HTTP {answer.status}")
             return Manifest(f"sha256:{hashlib.sha256(said).hexdigest()}", str(json.loads(said)["config"]["digest"]))
-        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
-            raise self._failure(f"{type(error).__name__}: {error}") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise self._failure(in_words(error)) from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._failure("its answer is not a registry's") from error
 
     def _credentials(self) -> str:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 
+from primage.clients.unreachable import in_words
 from primage.errors import ExitCode, PrimageError
 
 
@@ -19,6 +20,6 @@ def status_of(url: str, *, timeout_s: float) -> int:
         connection.request("GET", f"/{path}")
         return connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        raise PrimageError(f"no answer ({type(error).__name__})", code=ExitCode.UNREACHABLE) from error
+        raise PrimageError(f"no answer: {in_words(error)}", code=ExitCode.UNREACHABLE) from error
     finally:
         connection.close()

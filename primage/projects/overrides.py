@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from primage.errors import ExitCode, PrimageError
-from primage.projects.loader import load_yaml
-from primage.projects.project import Project, StackName, stack_config
+from primage.paths import repository_root
+from primage.projects.loader import load_yaml, read_yaml
+from primage.projects.project import Project, StackName, load_project, stack_config
 
 
 def effective_config(project: Project, name: StackName, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,10 +58,11 @@ def _is_cipher(value: Any) -> bool:
 
 def _require_valid(project: Project, name: StackName, config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
     """Refuse what `primage validate` refuses, before a program runs; say of each field whether it is the file's."""
-    from primage.projects.validation import setting_problems  # with pydantic, which `primage --help` does without
+    # With pydantic, which `primage --help` does without.
+    from primage.projects.validation import reference_problems, setting_problems
 
     given = tuple(f"{project.name}:{dotted}" for dotted in overrides)
-    problems = list(setting_problems(project, config))
+    problems = [*setting_problems(project, config), *reference_problems(name, config, _site_of(name))]
     if not problems:
         return
     wrong = [f"{field}: {message}" for field, message in problems]
@@ -72,6 +74,16 @@ def _require_valid(project: Project, name: StackName, config: Mapping[str, Any],
         todo="correct these fields",
         code=ExitCode.INVALID,
     )
+
+
+def _site_of(app: StackName) -> Any:
+    """The settings of an app's site, as its file has them; None where there is none, or for a site itself."""
+    if not app.app:
+        return None
+    path = (project := load_project(repository_root())).config_file(app.site)
+    document = read_yaml(path) if path.is_file() else None
+    config = document.get("config") if isinstance(document, dict) else None
+    return config.get(f"{project.name}:site") if isinstance(config, dict) else None
 
 
 def parse_override(text: str) -> tuple[str, Any]:

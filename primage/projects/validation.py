@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 from primage.errors import PrimageError
 from primage.names import SITE_PROJECT, namespace_for
 from primage.projects.loader import read_yaml
-from primage.projects.project import Project, all_projects, parse_stack_name
+from primage.projects.project import Project, StackName, all_projects, parse_stack_name
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,32 @@ def _references(
         yield Problem(
             where, "", f"is for member {name.user}, whom Pulumi.{name.site}.yaml does not list under VO {name.vo}'s users"
         )
-    classes = [c.get("name") for c in site.get("priority_classes", []) if isinstance(c, dict)] if isinstance(site, dict) else []
-    for key, value in (config or {}).items():
-        priority = value.get("priority") if isinstance(value, dict) else None
+    for field, message in reference_problems(name, config or {}, site):
+        yield Problem(where, field, message)
+
+
+def reference_problems(stack: StackName, config: Mapping[str, Any], site: Any) -> Iterator[tuple[str, str]]:
+    """What an app's `config:` names that its site (the value of `primage:site`) has not: field and message."""
+    if not isinstance(site, dict):
+        return
+    hpc = site.get("hpc")
+    backends = _mappings(hpc.get("backends")) if isinstance(hpc, dict) else []
+    mine = sorted(str(item.get("name")) for item in backends if stack.vo in (item.get("vos") or []))
+    classes = {item.get("name") for item in _mappings(site.get("priority_classes"))}
+    for key, settings in config.items():
+        priority, host = (settings.get("priority"), settings.get("host")) if isinstance(settings, dict) else (None, None)
         if priority and priority not in classes:
-            yield Problem(where, f"{key}.priority", f"{priority} is not a priority class of site {name.site}")
+            yield f"{key}.priority", f"{priority} is not a priority class of site {stack.site}"
+        if stack.app == "hpc" and host and host not in mine:
+            yield (
+                f"{key}.host",
+                f"{host} is not an HPC backend of VO {stack.vo} on {stack.site}; there is {', '.join(mine) or 'none'}",
+            )
+
+
+def _mappings(found: Any) -> list[dict[str, Any]]:
+    """The entries of a list in a site's file that can be read as such."""
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def _members(site: dict[str, Any], vo: str) -> list[str]:
@@ -175,8 +196,21 @@ _WORDS = {
     "int_from_float": "must be a whole number",
     "float_parsing": "must be a number",
     "bool_parsing": "must be true or false",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must have {min_length} or more characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have at most {max_length} entries",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "list_type": "must be a list, such as [one, two]",
+    "union_tag_invalid": "must be one of {expected_tags}",
 }
-"""Pydantic's kinds of complaint in the words of the files they are about."""
+"""Pydantic's kinds of complaint in the words of the files they are about, with the bounds that it names."""
 
 
 def _details(error: ValidationError, root: str, whole: Any) -> Iterator[tuple[str, str]]:
@@ -187,7 +221,7 @@ def _details(error: ValidationError, root: str, whole: Any) -> Iterator[tuple[st
         # A list whose only entry is wrong is also "too short" to pydantic; the entry's own problem says it all.
         if item["type"] == "too_short" and any(len(place) > depth and place[:depth] == item["loc"] for place in places):
             continue
-        message = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
+        message = _WORDS.get(item["type"], "").format_map(item.get("ctx", {})) or item["msg"].removeprefix("Value error, ")
         given = item.get("input")
         if isinstance(given, str | int | float | bool) and item["type"] not in {"missing", "value_error", "extra_forbidden"}:
             message += f" (given: {given!r})"

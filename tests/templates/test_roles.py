@@ -93,14 +93,15 @@ def test_every_mistake_of_an_inventory_is_told_before_a_machine_is_touched(tmp_p
         ("(?m)^ *kubeconfig_file: .*$", ""),
         ("worker-1: ", "Worker_1: "),
         ("192.0.2.13", "192.0.2.12"),
-        ("(?m)^    kubernetes_version: .*$", "    kubernetes_version: v1.36.2"),
+        ("(?m)^    kubernetes_version: .*$", "    kubernetes_version: v1.36.2\n    registres: []"),
     )
     assert status != 0
     for words in (
         "does not set kubeconfig_file",
         "Worker_1 cannot be a node name",
         "Worker_1 and worker-2 have the same ansible_host, 192.0.2.12",
-        "has kubeadm v1.36.3; kubernetes_version is v1.36.2",
+        "has kubeadm v1.36.3, kubectl v1.36.3, kubelet v1.36.3; kubernetes_version is v1.36.2",
+        "sets registres, which nothing reads. Write registries",
         "Nothing has been touched",
     ):
         assert words in said, words
@@ -116,7 +117,7 @@ def test_tools_that_are_not_there_are_named(tmp_path):
 def test_an_inventory_without_the_group_cluster_is_told_what_is_missing(tmp_path):
     status, said = check_inventory(tmp_path, ("    cluster:", "    others:"))
     assert status != 0
-    assert "The group cluster must hold the groups" in said
+    assert "The inventory has no group cluster" in said
 
 
 GOOD = {
@@ -129,7 +130,13 @@ GOOD = {
     "service_subnet": "10.96.0.0/16",
     "tools": "/tools",
     "missing_tools": [],
-    "kubeadm": "v1.36.3",
+    "tool_versions": {
+        "kubeadm": "v1.36.3",
+        "kubectl": "Client Version: v1.36.3\nKustomize Version: v5.7.1",
+        "kubelet": "Kubernetes v1.36.3",
+    },
+    "optional": ["registries", "network_kind"],
+    "given": ["site", "pod_subnet", "network_image", "ansible_host", "groups", "inventory_hostname"],
 }
 
 
@@ -141,19 +148,24 @@ GOOD = {
         ({"control_plane": ["front", "second"], "cluster": ["front", "second", "worker-1"]}, "has 2 hosts and must have one"),
         ({"workers": ["front"], "cluster": ["front"]}, "front is in control_plane and in workers"),
         ({"cluster": ["front"]}, "The difference is worker-1"),
+        ({"cluster": []}, "has no group cluster"),
+        ({"given": [*GOOD["variables"], "registres"]}, "sets registres, which nothing reads. Write registries"),
+        ({"given": [*GOOD["variables"], "registries", "registres", "network_policy"]}, None),
         ({"addresses": {"front": "a.example", "worker-1": "a.example"}}, "front and worker-1 have the same ansible_host"),
         ({"addresses": {"front": "", "worker-1": ""}}, None),
-        ({"version": "1.36.3", "kubeadm": "1.36.3"}, "write a full version"),
-        ({"version": "v1.36", "kubeadm": "v1.36"}, "write a full version"),
-        ({"missing_tools": ["kubeadm", "kubelet"], "kubeadm": ""}, "/tools, does not have kubeadm, kubelet on this computer"),
-        ({"kubeadm": "v1.36.2"}, "has kubeadm v1.36.2; kubernetes_version is v1.36.3"),
-        ({"kubeadm": ""}, None),  # of another architecture than this computer's
+        ({"version": "1.36.3", "tool_versions": {}}, "write a full version"),
+        ({"version": "v1.36", "tool_versions": {}}, "write a full version"),
+        ({"missing_tools": ["kubeadm", "kubelet"], "tool_versions": {}}, "/tools, does not have kubeadm, kubelet on this computer"),
+        ({"tool_versions": {"kubeadm": "v1.36.2"}}, "has kubeadm v1.36.2; kubernetes_version is v1.36.3"),
+        ({"tool_versions": {"kubectl": "Client Version: v1.35.0\nKustomize Version: v5.7.1"}}, "has kubectl v1.35.0;"),
+        ({"tool_versions": {"kubelet": "Kubernetes v1.35.0"}}, "has kubelet v1.35.0;"),
+        ({"tool_versions": {"kubeadm": ""}}, None),  # of another architecture than this computer's
         (
             {"service_subnet": "192.0.2.0/24"},
             "services, 192.0.2.0/24, holds addresses of machines: front (192.0.2.11)",
         ),
         ({"variables": {"pod_subnet": "2001::/16"}}, "write a network's first address and a prefix"),
-        ({"tools": "", "kubeadm": ""}, None),
+        ({"tools": "", "tool_versions": {}}, None),
         ({"variables": {"site": "My Site"}}, "write the site's name"),
         ({"variables": {"site": "", "pod_subnet": None}}, "does not set site, pod_subnet"),
         ({"variables": {"pod_subnet": "10.244.0.0"}}, "write a network's first address and a prefix"),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from primage.components.jobs.hpc_settings import HpcJobSettings
@@ -50,6 +52,13 @@ def test_a_number_on_the_command_line_is_a_quantity(repository):
 def test_what_is_wrong_on_the_command_line_is_not_blamed_on_the_file(repository):
     with pytest.raises(PrimageError, match=r"job\.args: must be a list, such as") as refused:
         effective_config(load_project(repository / "apps/batch"), NAME, dict([parse_override("job.args=ls")]))
+    assert refused.value.where == "the command line (--config)"
+
+
+@pytest.mark.parametrize(("app", "given"), [("hpc", "job.host=mars"), ("batch", "job.priority=urgent")])
+def test_what_the_site_does_not_have_is_refused_before_anything_is_sent(repository, app, given):
+    with pytest.raises(PrimageError, match=rf"{given.partition('=')[0].replace('.', '[.]')}: \w+ is not a") as refused:
+        effective_config(load_project(repository / "apps" / app), replace(NAME, app=app), dict([parse_override(given)]))
     assert refused.value.where == "the command line (--config)"
 
 

@@ -78,6 +78,14 @@ def test_an_apps_priority_is_one_of_its_site(lone_repository, repository):
     assert problem.field == "primage-batch:job.priority"
 
 
+def test_an_hpc_jobs_centre_is_one_of_its_site(lone_repository, repository):
+    shutil.copy(repository / "Pulumi.local.yaml", lone_repository)
+    text = (repository / "apps/hpc/Pulumi.vo.primage.eu.local.yaml").read_text()
+    (lone_repository / "apps/hpc/Pulumi.vo.primage.eu.local.yaml").write_text(text.replace("host: hpc", "host: mars"))
+    (problem,) = validate_repository(lone_repository)[1]
+    assert (problem.field, "there is hpc" in problem.message) == ("primage-hpc:job.host", True)
+
+
 def test_no_setting_is_explained_by_a_regular_expression(repository):
     """A pattern of pydantic's own would be shown to whoever spelled something differently: primage.contract.spelling has words."""
 

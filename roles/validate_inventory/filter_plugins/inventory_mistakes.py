@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from collections import defaultdict
@@ -12,6 +13,8 @@ EXAMPLE = "playbooks/inventories/example.yml"
 NODE_PREFIX = 24
 """Every node gets a network of this size of the pods' (kube-controller-manager's --node-cidr-mask-size)."""
 WIDEST, NARROWEST = 8, NODE_PREFIX - 1
+MISSPELT = 0.85
+"""How alike two names are (difflib's ratio) of which one is taken for the other, misspelt."""
 
 
 def inventory_mistakes(inventory: Mapping[str, Any]) -> list[str]:
@@ -19,20 +22,27 @@ def inventory_mistakes(inventory: Mapping[str, Any]) -> list[str]:
 
     Args:
         inventory: the groups `control_plane`, `workers` and `cluster` as lists of hosts; `variables` as the plays need them, empty
-            where the inventory does not set one; `addresses` from host to address; `version`; `service_subnet`; `tools`, a
-            folder, `missing_tools`, those it does not have, and `kubeadm`, what the one it has says of its version.
+            where the inventory does not set one; `optional`, names of those it may set, and `given`, names of all it sets;
+            `addresses` from host to address; `version`; `service_subnet`; `tools`, a folder, `missing_tools`, those it does not
+            have, and `tool_versions`, what those it has say of their version.
     """
     return [
         *_groups(inventory["control_plane"], inventory["workers"], inventory["cluster"]),
         *_hosts([*inventory["control_plane"], *inventory["workers"]], inventory["addresses"]),
         *_variables(inventory["variables"], inventory["version"]),
+        *_misspelt(inventory["variables"], inventory["optional"], inventory["given"]),
         *_networks(inventory["variables"].get("pod_subnet"), inventory["service_subnet"], inventory["addresses"]),
-        *_tools(inventory["tools"], inventory["missing_tools"], inventory["kubeadm"], inventory["version"]),
+        *_tools(inventory["tools"], inventory["missing_tools"], inventory["tool_versions"], inventory["version"]),
     ]
 
 
 def _groups(control_plane: Sequence[str], workers: Sequence[str], cluster: Sequence[str]) -> Iterator[str]:
-    if difference := sorted({*control_plane, *workers} ^ {*cluster}):
+    if not cluster:
+        yield (
+            "The inventory has no group cluster, which the plays run on. Make control_plane and workers its children, as in "
+            f"{EXAMPLE}."
+        )
+    elif difference := sorted({*control_plane, *workers} ^ {*cluster}):
         yield (
             f"The group cluster must hold the groups control_plane and workers, and nothing else. The difference is "
             f"{', '.join(difference)}. Make both its children, as in {EXAMPLE}."
@@ -71,6 +81,15 @@ def _variables(variables: Mapping[str, Any], version: str) -> Iterator[str]:
         )
 
 
+def _misspelt(variables: Mapping[str, Any], optional: Sequence[str], given: Sequence[str]) -> Iterator[str]:
+    """A name that no play knows, close to one that the inventory does not set: it would be ignored without a word."""
+    known = {*variables, *optional}
+    unset = sorted(name for name in known if name not in given)
+    for name in sorted({*given} - known):
+        for meant in difflib.get_close_matches(name, unset, 1, MISSPELT):
+            yield f"The inventory sets {name}, which nothing reads. Write {meant}, if that is meant."
+
+
 def _networks(pods: str | None, services: str, addresses: Mapping[str, str]) -> Iterator[str]:
     among = _within(addresses, services)
     if among:
@@ -94,17 +113,21 @@ def _networks(pods: str | None, services: str, addresses: Mapping[str, str]) -> 
         yield f"pod_subnet {pods} holds addresses of machines: {within}. Choose one that nothing else uses."
 
 
-def _tools(folder: str, missing: Sequence[str], kubeadm: str, version: str) -> Iterator[str]:
+def _tools(folder: str, missing: Sequence[str], versions: Mapping[str, str], version: str) -> Iterator[str]:
     if not folder:
         return
     if missing:
         yield (
-            f"tools_directory, {folder}, does not have {', '.join(missing)} on this computer. Download them for {version}, or "
-            "build them with `primage site local up`."
+            f"tools_directory, {folder}, does not have {', '.join(missing)} on this computer. Download them for {version} from "
+            "https://dl.k8s.io, or build them with `primage site local up`."
         )
     # On another system or architecture than the machines' it does not run, and says nothing.
-    if kubeadm and kubeadm != version:
-        yield f"tools_directory, {folder}, has kubeadm {kubeadm}; kubernetes_version is {version}. Make them the same."
+    others = {
+        name: found[0] for name, said in versions.items() if (found := re.findall(r"v[0-9][^\s]*", said)) and found[0] != version
+    }
+    if others:
+        has = ", ".join(f"{name} {its}" for name, its in sorted(others.items()))
+        yield f"tools_directory, {folder}, has {has}; kubernetes_version is {version}. Make them the same."
 
 
 def _within(addresses: Mapping[str, str], network: str) -> str:
