@@ -389,7 +389,30 @@ def _without_node(pod: Object, machines: list[_Machine]) -> Verdict | None:
         return None
     if never := _fits_nowhere(pod, machines):
         return Verdict(State.FAILED, never, "ask for less, or have a machine with more added to the site")
-    return waiting(f"no node has room now: {said}")
+    return waiting(f"no node has room now: {_scheduler_in_words(said)}")
+
+
+_AVAILABLE = re.compile(
+    r"0/(?P<nodes>\d+) nodes are available: (?P<why>.*?)\.?( preemption:.*| no new claims to deallocate.*)?", re.DOTALL
+)
+_SCHEDULER = (
+    (re.compile(r"(\d+) Insufficient ([^\s,]+)"), r"\1 with too little \2 left"),
+    (re.compile(r"(\d+) node\(s\) had untolerated taint\(?s?\)? ?\{([^:}]*)[^}]*\}"), r"\1 kept free by the taint \2"),
+    (re.compile(r"(\d+) node\(s\) didn't match Pod's node affinity/selector"), r"\1 that it does not select"),
+    (re.compile(r"(\d+) node\(s\) were unschedulable"), r"\1 closed to new pods"),
+    (re.compile(r"(\d+) Too many pods"), r"\1 with as many pods as they may have"),
+)
+
+
+def _scheduler_in_words(said: str) -> str:
+    """The scheduler's message in a person's words, as far as they are known; what it tried besides is left out."""
+    found = _AVAILABLE.fullmatch(said.strip())
+    if not found:
+        return said
+    words = found["why"]
+    for pattern, instead in _SCHEDULER:
+        words = pattern.sub(instead, words)
+    return f"of {found['nodes']} nodes, {words}"
 
 
 def _fits_nowhere(pod: Object, machines: list[_Machine]) -> str:

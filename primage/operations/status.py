@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from primage.clients.cluster import Cluster, Object, Ref
-from primage.kubernetes.waiting import state_now
+from primage.kubernetes.readiness import State
+from primage.kubernetes.waiting import state_now, why
 from primage.operations.stack import StackHandle
 
 LEAVING = "leaving"
@@ -43,4 +44,6 @@ def _row(cluster: Cluster, obj: Object) -> Row:
         held = ", ".join(map(str, obj["metadata"].get("finalizers") or []))
         return Row(label, LEAVING, f"held by {held}" if held else "")
     said = state_now(cluster, obj)
+    if said.state is State.WAITING:
+        said = why(cluster, Ref.of(obj)) or said
     return Row(label, said.state.value, said.detail)

@@ -231,6 +231,8 @@ def test_why_of_consumers_whose_queue_cannot_start_tells_what_keeps_it(cluster, 
     cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "status": {"containerStatuses": [waiting]}})
     answers = {answer.object: answer for answer in explain(str(HTC))}
     assert answers.keys() == {str(server), str(CONSUMERS)}
+    shown = {row.object: (row.state, row.detail) for row in status_of(stack_handle(HTC))}
+    assert shown[str(server)] == ("failed", answers[str(server)].reason), "status says what why says"
     assert answers[str(CONSUMERS)].reason.startswith("its queue does not answer yet: image x:1 cannot be pulled")
     assert answers[str(CONSUMERS)].state == answers[str(server)].state == "failed"
 

@@ -72,6 +72,29 @@ def test_no_room_now_is_worth_waiting_for():
     assert explain_pods([pod(cpu="1")], [NODE]).state is State.WAITING
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 No preemption victims found.",
+            "of 2 nodes, 2 with too little cpu left",
+        ),
+        (
+            "0/3 nodes are available: 1 Insufficient memory, 1 node(s) had untolerated taint "
+            "{node-role.kubernetes.io/control-plane: }, 1 node(s) didn't match Pod's node affinity/selector. "
+            "no new claims to deallocate, preemption: none.",
+            "of 3 nodes, 1 with too little memory left, 1 kept free by the taint node-role.kubernetes.io/control-plane, "
+            "1 that it does not select",
+        ),
+        ("something else altogether", "something else altogether"),
+    ],
+)
+def test_what_the_scheduler_says_is_put_in_words(said, words):
+    waits = pod(cpu="1")
+    waits["status"]["conditions"][0]["message"] = said
+    assert explain_pods([waits], [NODE]).detail == f"no node has room now: {words}"
+
+
 def test_what_its_nodes_own_pods_leave_no_room_for_can_never_run():
     def on(node, owner, cpu="350m"):
         resources = {"requests": {"cpu": cpu, "memory": "70Mi"}}
