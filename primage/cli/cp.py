@@ -23,6 +23,9 @@ def cp(
     A place in HOME is `<vo>.<site>:private/PATH` or `<vo>.<site>:shared/PATH`, with `<member>_` before the VO for a member's files;
     in DATALAKE it is `<vo>.<site>:datalake/PATH`.
 
+    If TARGET is a folder, or ends with `/`, the copy goes into it under its own name; otherwise it becomes TARGET. A folder is
+    copied with the files below it; links, devices and empty folders are left out.
+
     Example: `primage cp patients.csv vo.primage.eu.local:private/`
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn

@@ -23,7 +23,10 @@ A federated cloud for medical imaging research, site by site.
 A STACK is a site (`local`), an app for a virtual organisation (VO) on a site (`batch/vo.primage.eu.local`), or one of several
 runs of it (`batch/vo.primage.eu.local--trial`).
 """,
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 invalid settings, 4 unreachable, 5 a check failed, 6 not possible here.",
+    epilog=(
+        "Exit codes: 0 done, 1 failed, 2 usage, 3 invalid settings, 4 unreachable, 5 a check failed, 6 not possible here. "
+        "With --debug an error shows where in the code it happened."
+    ),
 )
 app.command("validate")(validate.validate)
 app.command("preview")(stacks.preview)

@@ -98,7 +98,7 @@ class Cluster:
             raise PrimageError(
                 f"the kubeconfig cannot be used: {error}",
                 where="(given as text)" if "\n" in kubeconfig else kubeconfig or "KUBECONFIG",
-                todo="stand the site up (`make site` for the local one) or point the site's `kubeconfig` at the right file",
+                todo="name the right file in the site's setting `cluster.kubeconfig`; `make site` writes the local site's",
                 code=ExitCode.UNREACHABLE,
             ) from error
         settings.retries = 2

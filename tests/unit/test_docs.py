@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -20,3 +21,11 @@ def test_every_app_role_and_decision_is_listed(repository):
     for folder in ("tutorials", "how-to", "reference", "explanation", "runbooks"):
         for page in (repository / "docs" / folder).glob("*.md"):
             assert f"{folder}/{page.name}" in index, page
+
+
+def test_every_variable_that_a_command_reads_is_described(repository):
+    page = (repository / "docs/reference/environment-variables.md").read_text()
+    sources = "".join(path.read_text() for path in (repository / "primage").rglob("*.py"))
+    read = set(re.findall(r"environ(?:\.get\(|\[)\"(PRIMAGE_[A-Z]+)\"", sources))
+    assert {"PRIMAGE_HOME", "PRIMAGE_KUBECONFIG"} <= read
+    assert read <= set(re.findall(r"`(PRIMAGE_[A-Z]+)`", page))
