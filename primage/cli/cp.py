@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from primage.cli.output import Json, console, count, print_json
+from primage.cli.output import Json, console, count, line, print_json
 
 if TYPE_CHECKING:
     from primage.operations.transfer import Copied
@@ -40,13 +40,14 @@ def cp(
             todo="write e.g. `primage cp patients.csv vo.primage.eu.local:private/`",
             code=ExitCode.USAGE,
         )
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True, disable=json) as bar:
         tasks = {}
 
         def report(path: str, done: int, size: int) -> None:
             if path not in tasks:
-                tasks[path] = bar.add_task(path[-60:], total=size)
+                tasks[path] = bar.add_task(line(path)[-60:], total=size)
             bar.update(tasks[path], completed=done, visible=done < size)
 
         copied = upload(Path(source), there, report) if there else download(here, Path(target), report) if here else []

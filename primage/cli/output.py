@@ -76,7 +76,8 @@ def console(*, stderr: bool = False) -> Console:
     class Plain(Console):
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
             for segment in super().render(renderable, options):
-                yield segment if segment.control else Segment(plain(segment.text), segment.style)
+                style = segment.style.update_link(None) if segment.style and segment.style.link else segment.style
+                yield segment if segment.control else Segment(plain(segment.text), style)
 
     return Plain(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 

@@ -53,7 +53,7 @@ def _line(standing: dict[str, Any]) -> str:
 def _watch(queue: Any, standing: dict[str, Any]) -> None:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    with Progress(BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console()) as bar:
+    with Progress(BarColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=console()) as bar:
         task = bar.add_task("", total=None)
         while True:
             ended = standing["done"] + standing["dead"]

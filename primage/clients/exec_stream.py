@@ -15,6 +15,8 @@ from primage.errors import ExitCode, PrimageError
 STDIN, STDOUT, STDERR, STATUS = 0, 1, 2, 3
 SAID = 4000
 """Most characters of standard error that are kept for a message."""
+SILENCE_S = 600
+"""How long a command may take nothing and write nothing: whoever may enter the pod may have stopped it."""
 
 
 def exchange(socket: Any, given: Iterable[bytes], what: str) -> Iterator[bytes]:
@@ -28,6 +30,7 @@ def exchange(socket: Any, given: Iterable[bytes], what: str) -> Iterator[bytes]:
     from websocket import WebSocketException
 
     said = ""
+    socket.settimeout(SILENCE_S)
     try:
         for piece in given:
             socket.send_binary(bytes([STDIN]) + piece)

@@ -395,18 +395,21 @@ def _without_node(pod: Object, machines: list[_Machine]) -> Verdict | None:
 _AVAILABLE = re.compile(
     r"0/(?P<nodes>\d+) nodes are available: (?P<why>.*?)\.?( preemption:.*| no new claims to deallocate.*)?", re.DOTALL
 )
+MOST_SAID = 2000
+"""Characters of a scheduler's message that are read."""
 _SCHEDULER = (
-    (re.compile(r"(\d+) Insufficient ([^\s,]+)"), r"\1 with too little \2 left"),
-    (re.compile(r"(\d+) node\(s\) had untolerated taint\(?s?\)? ?\{([^:}]*)[^}]*\}"), r"\1 kept free by the taint \2"),
-    (re.compile(r"(\d+) node\(s\) didn't match Pod's node affinity/selector"), r"\1 that it does not select"),
-    (re.compile(r"(\d+) node\(s\) were unschedulable"), r"\1 closed to new pods"),
-    (re.compile(r"(\d+) Too many pods"), r"\1 with as many pods as they may have"),
+    (re.compile(r"\b(\d{1,6}) Insufficient ([^\s,]+)"), r"\1 with too little \2 left"),
+    (re.compile(r"\b(\d{1,6}) node\(s\) had untolerated taint\(?s?\)? ?\{([^:}]*)[^}]*\}"), r"\1 kept free by the taint \2"),
+    (re.compile(r"\b(\d{1,6}) node\(s\) didn't match Pod's node affinity/selector"), r"\1 that it does not select"),
+    (re.compile(r"\b(\d{1,6}) node\(s\) were unschedulable"), r"\1 closed to new pods"),
+    (re.compile(r"\b(\d{1,6}) Too many pods"), r"\1 with as many pods as they may have"),
 )
 
 
 def _scheduler_in_words(said: str) -> str:
     """The scheduler's message in a person's words, as far as they are known; what it tried besides is left out."""
-    found = _AVAILABLE.fullmatch(said.strip())
+    said = said[:MOST_SAID].strip()  # it quotes names that are anybody's
+    found = _AVAILABLE.fullmatch(said)
     if not found:
         return said
     words = found["why"]

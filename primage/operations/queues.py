@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
+from primage.kubernetes.readiness import State, health
 from primage.kubernetes.waiting import at_work, pods_of, why
 from primage.names import LABEL_QUEUE, queue_server
 from primage.operations.stack import stack_handle, the_one
@@ -74,6 +75,7 @@ class StackQueue:
         self._server = Ref.of(server)
         self._pod = Ref("v1", "Pod", f"{self._server.name}-0", self._server.namespace)
         self._consumers = Ref("batch/v1", "Job", f"{_queue_of(server)}-consumers", self._server.namespace)
+        self._producer = replace(self._consumers, name=f"{_queue_of(server)}-producer")
 
     def standing(self) -> dict[str, Any]:
         """How it stands: pushed, waiting, running, done, dead, closed, finished, rate (1/s), eta_s, consumers."""
@@ -81,7 +83,10 @@ class StackQueue:
         job = self._handle.get(self._consumers) or {}
         # Of its pods rather than of the Job, which notes their ends later.
         pods = sum(map(at_work, pods_of(self._cluster, self._consumers)))
-        return {**found, "parallelism": job.get("spec", {}).get("parallelism"), "pods": pods}
+        # Until this round's producer has ended, the queue is as the round before left it.
+        producer = self._handle.get(self._producer)
+        finished = found["finished"] and (producer is None or health(producer).state is not State.WAITING)
+        return {**found, "finished": finished, "parallelism": job.get("spec", {}).get("parallelism"), "pods": pods}
 
     def letters(self) -> list[dict[str, Any]]:
         """Arguments that failed for good: argument, error, tail, tries, at."""

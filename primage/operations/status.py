@@ -11,6 +11,8 @@ from primage.operations.stack import StackHandle
 
 LEAVING = "leaving"
 HIDDEN = "hidden"
+MOST_EXPLAINED = 20
+"""Objects that wait whose pods are asked why, as anybody may make many."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,13 @@ class Row:
 def status_of(stack: StackHandle) -> list[Row]:
     """Every object of the stack; none where it is not up."""
     found, hidden = stack.look()
-    return [*(_row(stack.cluster, obj) for obj in found), *(Row(kind, HIDDEN, "you may not list these") for kind in hidden)]
+    rows = [_row(stack.cluster, obj) for obj in found]
+    waiting = [place for place, row in enumerate(rows) if row.state == State.WAITING.value]
+    for place in waiting[:MOST_EXPLAINED]:
+        # What its pods say tells more than "waiting", and `primage why` says the same.
+        if told := why(stack.cluster, Ref.of(found[place])):
+            rows[place] = Row(rows[place].object, told.state.value, told.detail)
+    return [*rows, *(Row(kind, HIDDEN, "you may not list these") for kind in hidden)]
 
 
 def _row(cluster: Cluster, obj: Object) -> Row:
@@ -44,6 +52,4 @@ def _row(cluster: Cluster, obj: Object) -> Row:
         held = ", ".join(map(str, obj["metadata"].get("finalizers") or []))
         return Row(label, LEAVING, f"held by {held}" if held else "")
     said = state_now(cluster, obj)
-    if said.state is State.WAITING:
-        said = why(cluster, Ref.of(obj)) or said
     return Row(label, said.state.value, said.detail)

@@ -7,7 +7,6 @@ names no path outside the folder that is copied to.
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import signal
 import sys
@@ -18,7 +17,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.clients.exec_stream import exchange
@@ -29,12 +30,14 @@ from primage.operations.files_in_pod import ROOT
 from primage.operations.helper_pod import helper_pod
 from primage.operations.site import Place, site_handle
 from primage.projects.project import StackName, parse_stack_name
+from primage.projects.validation import sentences
 
 VOLUMES = {"private": CLAIM_HOME_PRIVATE, "shared": CLAIM_HOME_SHARED, "datalake": CLAIM_DATALAKE}
 IMAGE = "primage/base:1"
 START_S = 120
 MOST_SAID = 64 << 20
 """Of a pod's answer, which whoever may enter that pod can write: the names and digests of some 300,000 files."""
+MOST_ANSWERED = 1 << 16
 CHUNK = 1 << 18
 MOST_FILES = 100_000
 """In one copy; more are better packed into an archive first."""
@@ -100,6 +103,9 @@ class Copied:
     begun: int = 0
 
 
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
 @dataclass(frozen=True)
 class Volumes:
     """A tenant's volumes, as a pod of theirs has them mounted."""
@@ -111,8 +117,12 @@ class Volumes:
         """Run the script in the pod; `what` is for the message if it fails."""
         return exchange(self.cluster.attach(self.pod, ["python3", "-c", _script(), *command]), given or iter(()), what)
 
-    def lines(self, what: str, *command: str) -> list[dict[str, Any]]:
-        """The script's answer as documents."""
+    def answers(self, model: type[Answer], what: str, *command: str) -> list[Answer]:
+        """The script's answer: a document on each line that is not empty.
+
+        Raises:
+            PrimageError: it is too long, or not what the script would say.
+        """
         said = bytearray()
         for part in self.ask(what, *command):
             said += part
@@ -120,7 +130,19 @@ class Volumes:
                 raise PrimageError(
                     f"{what}: the answer is longer than {MOST_SAID >> 20} MiB", todo="name a folder with fewer files"
                 )
-        return [json.loads(line) for line in said.decode("utf-8", "strict").splitlines()]
+        try:
+            return [model.model_validate_json(line) for line in bytes(said).splitlines() if line]
+        except ValidationError as error:
+            wrong = sentences(error, "answer")[0]
+            raise PrimageError(f"{what}: the pod does not answer as its script does: {wrong[:300]}", where=str(self.pod)) from error
+
+    def send(self, what: str, *command: str, given: Iterator[bytes]) -> None:
+        """Give the script a file; what it answers besides failing is nothing to us."""
+        answered = 0
+        for part in self.ask(what, *command, given=given):
+            answered += len(part)
+            if answered > MOST_ANSWERED:
+                raise PrimageError(f"{what}: the pod does not stop answering", where=str(self.pod))
 
 
 @contextmanager
@@ -165,8 +187,8 @@ def upload(source: Path, target: Address, report: Report) -> list[Copied]:
         raise PrimageError(f"there is no {source}", todo="name a file or folder of this machine", code=ExitCode.USAGE)
     with volumes_of(target) as volumes:
         goal = PurePosixPath(target.in_pod)
-        found = volumes.lines(f"looking at {target}", "look", str(goal), str(goal))
-        if target.folder or any(item.get("folder") for item in found):
+        found = volumes.answers(_Looked, f"looking at {target}", "look", str(goal), str(goal))
+        if target.folder or any(item.folder for item in found):
             goal /= source.resolve().name
         files = [source] if source.is_file() else [p for p in sorted(source.rglob("*")) if p.is_file() and not p.is_symlink()]
         pairs = [(path, goal if path == source else goal / path.relative_to(source).as_posix()) for path in files]
@@ -177,14 +199,12 @@ def _send(volumes: Volumes, source: Path, target: PurePosixPath, report: Report)
     size, whole = source.stat().st_size, _digest(source)
     shown = str(target.relative_to(ROOT))
     part = str(target.with_name(f".{target.name}.part"))
-    there = {item["what"]: item for item in volumes.lines(f"looking at {shown}", "look", str(target), part)}
-    if there.get("target", {}).get("sha256") == whole:
+    there = {item.what: item for item in volumes.answers(_Looked, f"looking at {shown}", "look", str(target), part)}
+    if "target" in there and there["target"].sha256 == whole:
         report(shown, size, size)
         return Copied(shown, size, already=True)
-    begun = there.get("part", {})
-    offset = int(begun.get("size", 0))
-    if offset > size or _digest(source, offset) != begun.get("sha256"):
-        offset = 0
+    begun = there.get("part")
+    offset = begun.size if begun and begun.size <= size and _digest(source, begun.size) == begun.sha256 else 0
 
     def pieces() -> Iterator[bytes]:
         done = offset
@@ -196,7 +216,7 @@ def _send(volumes: Volumes, source: Path, target: PurePosixPath, report: Report)
                 report(shown, done, size)
 
     command = ("write", str(target), part, str(offset), str(size), whole)
-    b"".join(volumes.ask(f"writing {shown}", *command, given=pieces()))
+    volumes.send(f"writing {shown}", *command, given=pieces())
     report(shown, size, size)
     return Copied(shown, size, already=False, begun=offset)
 
@@ -208,32 +228,44 @@ def download(source: Address, target: Path, report: Report) -> list[Copied]:
         PrimageError: nothing is at `source`, or the copy fails.
     """
     with volumes_of(source) as volumes:
-        listed = volumes.lines(f"listing {source}", "list", source.in_pod)
+        found = volumes.answers(_Listed, f"listing {source}", "list", source.in_pod)
         goal = target / (PurePosixPath(source.in_pod).name) if target.is_dir() else target
-        found = [_Remote.of(item) for item in listed[: MOST_FILES + 1]]
         if len(found) > MOST_FILES:
             raise PrimageError(f"{source} holds more than {MOST_FILES} files", todo="pack them into an archive first")
         return [_receive(volumes, source, file, goal / file.path if file.path else goal, report) for file in found]
 
 
-@dataclass(frozen=True)
-class _Remote:
-    """A file as the pod describes it, checked: its path stays below the folder that is copied."""
+class _Said(BaseModel):
+    """What the pod answers, which whoever may enter it decides."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class _Looked(_Said):
+    """What is at a target, or at the beginning of it that an earlier copy left."""
+
+    what: Literal["target", "part"]
+    folder: bool = False
+    size: Annotated[int, Field(ge=0)] = 0
+    sha256: str = ""
+
+
+class _Listed(_Said):
+    """A file, whose path stays below the folder that is copied; empty where it is the file that is copied."""
 
     path: str
-    size: int
+    size: Annotated[int, Field(ge=0)]
     sha256: str
 
-    @staticmethod
-    def of(item: dict[str, Any]) -> _Remote:
-        path, size, sha256 = item.get("path"), item.get("size"), item.get("sha256")
-        fits = isinstance(path, str) and isinstance(size, int) and isinstance(sha256, str) and size >= 0
-        if not fits or PurePosixPath(str(path)).is_absolute() or ".." in PurePosixPath(str(path)).parts or "\0" in str(path):
-            raise PrimageError(f"a file's description from the pod cannot be used: {str(item)[:200]!r}")
-        return _Remote(str(path), int(str(size)), str(sha256))
+    @field_validator("path")
+    @classmethod
+    def _below(cls, path: str) -> str:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
+            raise ValueError("is not a path below the folder that is copied")
+        return path
 
 
-def _receive(volumes: Volumes, source: Address, file: _Remote, target: Path, report: Report) -> Copied:
+def _receive(volumes: Volumes, source: Address, file: _Listed, target: Path, report: Report) -> Copied:
     if target.is_file() and not target.is_symlink() and target.stat().st_size == file.size and _digest(target) == file.sha256:
         report(str(target), file.size, file.size)
         return Copied(str(target), file.size, already=True)

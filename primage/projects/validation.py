@@ -142,8 +142,8 @@ def reference_problems(stack: StackName, config: Mapping[str, Any], site: Any) -
         return
     hpc = site.get("hpc")
     backends = _mappings(hpc.get("backends")) if isinstance(hpc, dict) else []
-    mine = sorted(str(item.get("name")) for item in backends if stack.vo in (item.get("vos") or []))
-    classes = {item.get("name") for item in _mappings(site.get("priority_classes"))}
+    mine = sorted(str(item.get("name")) for item in backends if isinstance(item.get("vos"), list) and stack.vo in item["vos"])
+    classes = [item.get("name") for item in _mappings(site.get("priority_classes"))]
     for key, settings in config.items():
         priority, host = (settings.get("priority"), settings.get("host")) if isinstance(settings, dict) else (None, None)
         if priority and priority not in classes:

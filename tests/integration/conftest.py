@@ -30,12 +30,17 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 POLITE = 10
 """How nice, in the operating system's sense, is what does not need the site."""
+STAND_UP_S = 3600
+"""How long a site may take from empty caches, with Pulumi's engine built beside it. Each of its steps has a limit of its own."""
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Function) -> Generator[None, object, object]:
     """What needs no site leaves the processors to the process that brings it up: all others wait for that one."""
-    if "site" in item.fixturenames or stands(os.environ.get("PYTEST_XDIST_TESTRUNUID", "")).exists():
+    if stands(os.environ.get("PYTEST_XDIST_TESTRUNUID", "")).exists():
+        return (yield)
+    if "site" in item.fixturenames:
+        item.add_marker(pytest.mark.timeout(STAND_UP_S), append=False)
         return (yield)
     os.setpriority(os.PRIO_PROCESS, 0, POLITE)
     try:

@@ -270,6 +270,25 @@ def test_a_queue_is_found_and_scaled_whatever_it_was_named_on_the_command_line(c
     assert cluster.get(consumers)["spec"]["parallelism"] == 5
 
 
+@pytest.mark.parametrize(
+    ("producer", "finished"),
+    [({"active": 1}, False), ({"conditions": [{"type": "Complete", "status": "True"}]}, True), (None, True)],
+    ids=["at work", "has ended", "is gone"],
+)
+def test_a_queue_is_not_finished_before_this_rounds_producer_is(cluster, engine, producer, finished):
+    engine.up(HTC, Options())
+    job = Ref("batch/v1", "Job", "words-trial-producer", SPACE)
+    if producer is None:
+        del cluster.objects[job]
+    else:
+        cluster.objects[job]["status"] = producer
+    pod = {"name": "words-trial-queue-0", "namespace": SPACE}
+    cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": pod, "status": {"phase": "Running"}})
+    numbers = {"pushed": 3, "waiting": 0, "running": 0, "done": 3, "dead": 0, "rate": 0.0, "eta_s": None, "consumers": 0}
+    cluster.answer = json.dumps({**numbers, "closed": True, "finished": True})
+    assert StackQueue(HTC).standing()["finished"] is finished
+
+
 def test_a_stack_without_a_queue_has_none(cluster, engine):
     engine.up(BATCH, Options())
     cluster.put(labelled(BATCH, kind=("apps/v1", "StatefulSet"), name="mine", labels={"primage.eu/queue": "theirs"}))

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from primage.cli import output
+from primage.cli.cp import cp
 from primage.cli.root import app
 from primage.engine.api import Action, Change, FieldChange, Result
 from primage.errors import PrimageError
+from primage.operations import transfer
 
 MOVES = "\x1b[2J\x1b]52;c;aGk=\x07"
 MARKUP = "[/] [red] [link=https://elsewhere.eu] :bomb:"
@@ -42,6 +44,7 @@ def test_what_would_be_obeyed_is_seen():
 def test_a_console_takes_no_markup_and_no_orders(terminal, monkeypatch):
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     out = io.StringIO()
     monkeypatch.setattr("sys.stdout", out)
@@ -50,8 +53,10 @@ def test_a_console_takes_no_markup_and_no_orders(terminal, monkeypatch):
     table.add_row(MARKUP, MOVES)
     output.console().print(MARKUP, MOVES)
     output.console().print(table)
+    output.console().print(Text.from_markup("[link=https://elsewhere.eu]linked[/link]"))
     shown = out.getvalue()
     assert shown.count(MARKUP) == 2
+    assert "linked" in shown
     assert r"\x1b]52" in shown
     assert "\x07" not in shown
     assert "\x1b]" not in shown
@@ -112,6 +117,24 @@ def test_dead_letters_show_what_others_wrote(monkeypatch):
     text = shown("queue", "dead", "htc/vo.primage.eu.local")
     assert len(text.splitlines()) == 4
     assert text.count(MARKUP) == 2
+
+
+@pytest.mark.parametrize("name", ["out[/bold]x", "[link=https://elsewhere.eu]x[/link]", MOVES])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_copied_files_name_is_a_name(name, terminal, monkeypatch):
+    from rich.console import Console
+
+    def download(_source, _target, report):
+        report(name, 1, 2)
+        report(name, 2, 2)
+        return [transfer.Copied(name, 2, already=False)]
+
+    out = io.StringIO()
+    monkeypatch.setattr(Console, "is_terminal", property(lambda _: terminal))
+    monkeypatch.setattr("sys.stderr", out)
+    monkeypatch.setattr(transfer, "download", download)
+    cp("vo.primage.eu.local:private/x", ".")
+    assert "\x1b]" not in out.getvalue()
 
 
 @pytest.mark.parametrize("raw", [True, False])

@@ -87,6 +87,7 @@ def test_no_room_now_is_worth_waiting_for():
             "1 that it does not select",
         ),
         ("something else altogether", "something else altogether"),
+        ("0/1 nodes are available: 1 Insufficient " + "1" * 1_000_000, "of 1 nodes, 1 with too little " + "1" * 1960 + " left"),
     ],
 )
 def test_what_the_scheduler_says_is_put_in_words(said, words):

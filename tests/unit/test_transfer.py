@@ -3,9 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from primage.clients.cluster import Ref
 from primage.errors import PrimageError
-from primage.operations.transfer import _Remote, parse_address
+from primage.operations import transfer
+from primage.operations.transfer import Volumes, _Listed, _Looked, parse_address
 
 
 @pytest.mark.parametrize("text", ["results.csv", "/srv/a:b", "./a:b", "folder/file"])
@@ -39,9 +42,41 @@ def test_what_is_no_place_in_a_volume_is_refused(text):
 @given(st.dictionaries(st.sampled_from(["path", "size", "sha256", "more"]), st.one_of(st.text(), st.integers(), st.none())))
 def test_a_pod_names_no_path_outside_the_folder_that_is_copied(item):
     try:
-        found = _Remote.of(item)
-    except PrimageError:
+        found = _Listed.model_validate(item)
+    except ValidationError:
         return
     assert not found.path.startswith("/")
     assert ".." not in found.path.split("/")
     assert found.size >= 0
+
+
+def says(monkeypatch, *parts):
+    """Volumes whose pod answers so."""
+    volumes = Volumes(None, Ref("v1", "Pod", "cp-x", "n"))
+    monkeypatch.setattr(Volumes, "ask", lambda *_, **__: iter(parts))
+    return volumes
+
+
+def test_an_answer_comes_in_any_pieces_and_signs_of_life_are_none(monkeypatch):
+    volumes = says(monkeypatch, b'\n\n{"what": "part", "si', b'ze": 3, "sha256": "ab"}\n')
+    (found,) = volumes.answers(_Looked, "looking", "look")
+    assert (found.what, found.size, found.folder) == ("part", 3, False)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"[]", b"no", b'{"size": 1}', b'{"what": "part", "size": -5}', b'{"what": "part", "size": "5"}', b'{"what": "else"}', b"\xff"],
+)
+def test_what_the_script_would_not_say_is_no_defect(said, monkeypatch):
+    with pytest.raises(PrimageError, match="looking: the pod does not answer as its script does"):
+        says(monkeypatch, said).answers(_Looked, "looking", "look")
+
+
+def test_no_answer_fills_memory(monkeypatch):
+    endless = iter(lambda: b"x" * 65536, None)
+    with pytest.raises(PrimageError, match="does not stop answering"):
+        says(monkeypatch, *[b"x" * 65536] * 2).send("writing", "write", given=iter(()))
+    monkeypatch.setattr(Volumes, "ask", lambda *_, **__: endless)
+    monkeypatch.setattr(transfer, "MOST_SAID", 1 << 20)
+    with pytest.raises(PrimageError, match="longer than 1 MiB"):
+        Volumes(None, Ref("v1", "Pod", "cp-x", "n")).answers(_Looked, "looking", "look")

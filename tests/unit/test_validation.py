@@ -78,6 +78,20 @@ def test_an_apps_priority_is_one_of_its_site(lone_repository, repository):
     assert problem.field == "primage-batch:job.priority"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "config: {primage-batch:job: {name: a, image: 'primage/base:1', priority: [urgent]}}",
+        "config: {primage-batch:job: {name: a, image: 'primage/base:1', priority: {a: b}}}",
+        "config: {primage-batch:job: [a]}",
+    ],
+)
+def test_a_reference_of_another_type_is_a_problem_and_no_defect(lone_repository, repository, text):
+    shutil.copy(repository / "Pulumi.local.yaml", lone_repository)
+    (lone_repository / "apps/batch/Pulumi.vo.primage.eu.local.yaml").write_text(text)
+    assert validate_repository(lone_repository)[1]
+
+
 def test_an_hpc_jobs_centre_is_one_of_its_site(lone_repository, repository):
     shutil.copy(repository / "Pulumi.local.yaml", lone_repository)
     text = (repository / "apps/hpc/Pulumi.vo.primage.eu.local.yaml").read_text()

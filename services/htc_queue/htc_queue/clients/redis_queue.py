@@ -160,7 +160,8 @@ class Queue:
 
     def close(self) -> None:
         """Say that nothing more will be pushed in this round: its consumers end when nothing is left."""
-        self._redis.hset("counters", "closed", self._round)
+        # Not `closed`, which a copy of before there were rounds takes for its own end, whichever round it was in.
+        self._redis.hset("counters", "closed_round", self._round)
 
     def take(self, consumer: str, wanted: int, patience: Patience, *, look_for_silent: bool) -> tuple[list[Lease], bool]:
         """Up to `wanted` arguments, and whether the queue is finished; returns at once.

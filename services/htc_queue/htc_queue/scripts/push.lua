@@ -7,7 +7,7 @@ for i = 2, #ARGV, 2 do
     fresh[#fresh + 1] = i
   end
 end
-if #fresh > 0 and redis.call('HGET', KEYS[2], 'closed') == ARGV[1] then
+if #fresh > 0 and redis.call('HGET', KEYS[2], 'closed_round') == ARGV[1] then
   return redis.error_reply('CLOSED')
 end
 local index = number(redis.call('HGET', KEYS[2], 'pushed'))
@@ -18,6 +18,6 @@ end
 bump(KEYS[2], 'pushed', #fresh)
 if #fresh > 0 then
   -- Closed in an earlier round. Not before: Redis looks at its memory's limit at the first write alone, and this one needs none.
-  redis.call('HDEL', KEYS[2], 'closed')
+  redis.call('HDEL', KEYS[2], 'closed_round')
 end
 return #fresh

@@ -1,7 +1,7 @@
 -- How the queue stands, as numbers and nothing else.
 -- KEYS arguments, counters, rate
 -- returns left, pushed, done, dead, closed, running, consumers, ended lately, in how many seconds
-local counts = redis.call('HMGET', KEYS[2], 'pushed', 'done', 'dead', 'closed')
+local counts = redis.call('HMGET', KEYS[2], 'pushed', 'done', 'dead', 'closed_round')
 local running, consumers = 0, 0
 for _, consumer in ipairs(redis.call('XPENDING', KEYS[1], 'consumers')[4] or {}) do
   if consumer[1] ~= 'retry' then

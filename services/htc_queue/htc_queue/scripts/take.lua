@@ -46,5 +46,5 @@ if #taken < wanted then
   end
 end
 -- What has ended has left the stream: its length says whether anything is left, whatever the counters say.
-taken[#taken + 1] = (redis.call('HGET', KEYS[2], 'closed') == ARGV[6] and redis.call('XLEN', KEYS[1]) == 0) and 1 or 0
+taken[#taken + 1] = (redis.call('HGET', KEYS[2], 'closed_round') == ARGV[6] and redis.call('XLEN', KEYS[1]) == 0) and 1 or 0
 return taken
