@@ -41,7 +41,8 @@ class ConsumerSettings(ContainerSettings):
 
     image: str = Field(min_length=1, description="Container image; its python3 (3.11 or later) runs primage-queue.")
     bring_queue: bool = Field(
-        default=True, description="Put primage-queue into the container; false for an image that has it (a second faster)."
+        default=True,
+        description="Put primage-queue into the container; false for an image that has the site's own version (a second faster).",
     )
     command: tuple[str, ...] = Field(default=(), description="Program to run; {} stands for the argument, by default the last.")
     call: Function = Field(
