@@ -112,7 +112,6 @@ def test_output_is_in_home_while_the_job_runs_and_can_be_followed(engine):
 @pytest.mark.parametrize(
     ("script", "more", "words"),
     [
-        ("true", {"host": "nowhere"}, "no HPC backend 'nowhere'; it has hpc"),
         ("true", {"partition": "none"}, "invalid partition"),
         ("true", {"cpu": "5000"}, "node configuration is not available|More processors requested"),
         ("true", {"memory": "90Ti"}, "node configuration is not available|[Mm]emory"),
