@@ -148,14 +148,14 @@ class Queue:
         pairs = [part for argument in batch for part in (digest(argument), argument)]
         try:
             return int(self._scripts["push"](keys=["arguments", "counters", "seen"], args=[self._round, *pairs]))
+        except OutOfMemoryError as error:
+            raise QueueError("the queue is full: its Redis has no memory left; push paths instead of data") from error
         except ResponseError as error:
             if "CLOSED" in str(error):
                 raise QueueError(
                     "the queue is closed, and this has arguments that were never pushed; raise producer.round in the "
                     f"application's settings, or give producer and consumers another {ROUND}"
                 ) from error
-            if "OOM" in str(error):
-                raise QueueError("the queue is full: its Redis has no memory left; push paths instead of data") from error
             raise
 
     def close(self) -> None:
