@@ -32,6 +32,7 @@ TOGETHER = {
     "integration/test_slurmrestd.py": "HPC",
     "integration/engines/test_site_program.py": "a site apart",
     "integration/engines/": "Pulumi",
+    "integration/test_howtos.py::test_a_how_to_works_as_written[write-an-htc-application]": "how-to HTC",
 }
 """Tests that use the same member, HPC account, engine or namespace run one after the other; any other file goes by itself."""
 
@@ -45,14 +46,19 @@ FIRST = (
     "queue and engine",
     "integration/test_roles.py",
     "integration/test_htc.py",
+    "how-to HTC",
+    "integration/test_sessions.py",
+    "integration/test_howtos.py",
+    "integration/test_cp.py",
+    "integration/test_second_site.py",
 )
-"""Who starts before others: the longest, and what works while one of them brings the site up."""
+"""Who starts before others: what works while the site is brought up, then the longest, so that all end at about one time."""
 
 
 def together(nodeid: str) -> str:
     """The name of the tests that a test runs one after the other with: their group's, or their file's."""
-    name = nodeid.partition("::")[0].removeprefix("tests/")
-    return next((group for start, group in TOGETHER.items() if name.startswith(start)), name)
+    name = nodeid.removeprefix("tests/")
+    return next((group for start, group in TOGETHER.items() if name.startswith(start)), name.partition("::")[0])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,12 +10,16 @@ import pytest
 from documents import Reader, copy_checkout
 
 PRIVATE = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu")
-WRITTEN = ("patients.csv", "count.txt", "words", "oldest.txt")
-"""What the pages write into HOME."""
+WRITTEN = {
+    "run-a-batch-job": ("patients.csv", "count.txt"),
+    "write-an-htc-application": ("words", "strict"),
+    "run-an-hpc-job": ("patients.csv", "oldest.txt"),
+}
+"""What the pages write into HOME. Two of them may be followed at a time."""
 
 
-def forget():
-    for name in WRITTEN:
+def forget(page):
+    for name in WRITTEN.get(page, ()):
         path = PRIVATE / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -23,12 +27,12 @@ def forget():
 @pytest.fixture
 def page(site, repository, request):
     """A page's text; what it brought up is destroyed also where the page went wrong half-way."""
-    forget()
+    forget(request.param)
     text = (repository / f"docs/how-to/{request.param}.md").read_text()
     yield text
     for stack in sorted(set(re.findall(r"^ *\$ primage up (\S+/\S+)", text, re.MULTILINE))):
         subprocess.run([sys.executable, "-m", "primage", "destroy", stack], capture_output=True, timeout=300, check=True)
-    forget()
+    forget(request.param)
 
 
 @pytest.mark.parametrize(
