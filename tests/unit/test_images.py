@@ -144,7 +144,7 @@ def test_a_refused_login_is_said_without_the_password(registry, tmp_path):
 
 def test_a_registry_of_another_authority_is_not_believed(registry, tmp_path):
     (tmp_path / "ca.crt").write_text(make_credentials(["localhost"])["ca.crt"])
-    with pytest.raises(PrimageError, match="certificate verify failed"):
+    with pytest.raises(PrimageError, match="its certificate is not accepted"):
         registry.manifest("primage/base", "1")
 
 

@@ -56,8 +56,8 @@ def test_kinds_are_told_apart_by_their_name():
 @pytest.mark.parametrize(
     ("given", "place"),
     [
-        ({"backend": "floppy", "path": "/a", "capacity": "1"}, "site.home.backend: Input tag 'floppy'"),
-        ({"backend": "nfs", "server": "UP", "export": "/a", "capacity": "1"}, "site.home.server: String should match"),
+        ({"backend": "floppy", "path": "/a", "capacity": "1"}, "site.home.backend: must be one of 'posix', 'nfs'"),
+        ({"backend": "nfs", "server": "UP", "export": "/a", "capacity": "1"}, "site.home.server: must match the pattern"),
         ({"backend": "nfs", "server": "a", "capacity": "1"}, "site.home.export: is missing"),
         ({"backend": "posix", "path": "/a", "capacity": "1", "server": "a"}, "site.home.server: unknown key"),
         ({"backend": "posix", "path": "CHANGE-ME", "capacity": "1"}, "site.home: path still holds the placeholder"),

@@ -108,6 +108,7 @@ def queue(monkeypatch):
         found._cluster = found._handle.cluster
         found._pod = Ref("v1", "Pod", "words-queue-0", SPACE)
         found._consumers = Ref("batch/v1", "Job", "words-consumers", SPACE)
+        found._producer = Ref("batch/v1", "Job", "words-producer", SPACE)
         monkeypatch.setattr(found, "_run", lambda *_: answer)
         return found
 
