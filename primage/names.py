@@ -9,6 +9,7 @@ import hashlib
 import re
 
 SITE_PROJECT = "primage"
+HPC_APP = "hpc"
 """Pulumi project of the site program; its stacks are the sites."""
 ORGANIZATION = "organization"
 """Organisation of a self-managed Pulumi backend; always this constant there."""

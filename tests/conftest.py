@@ -116,6 +116,7 @@ def site(request: pytest.FixtureRequest, pytestconfig: pytest.Config, testrun_ui
     with done.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
+            # Not an argument: only the process that brings the site up may look at the host before it.
             before: Host | None = request.getfixturevalue("host_before")
             found.up()
             if before:

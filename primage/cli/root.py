@@ -52,7 +52,7 @@ SELDOM = 100_000
 """New objects between two looks for garbage. Libraries make many that stay: at Python's 700, looking is a tenth of a command."""
 
 INTERRUPTED = 130
-"""The exit code of a command that Ctrl-C ended, as shells have it."""
+"""The exit code of a command that Ctrl-C ended, as in shells."""
 
 
 def main() -> None:

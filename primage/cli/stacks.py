@@ -121,8 +121,8 @@ def outputs(
         found = choose_engine(engine).outputs(name)
     if json:
         print_json(found)
-    elif not found:
-        console(stderr=True).print(f"{name} has no outputs: it is not up. Next: `primage up {name}`")
+    elif not found and not offline:
+        console(stderr=True).print(f"{name} has no outputs on this machine. Run `primage up {name}` to have them.")
     else:
         import yaml
 

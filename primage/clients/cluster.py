@@ -273,7 +273,7 @@ class Cluster:
 
     def _websocket(self, pod: Ref, what: str, arguments: Query, doing: str) -> Any:
         from kubernetes.stream import ws_client
-        from websocket import WebSocketException
+        from websocket import WebSocketBadStatusException, WebSocketException
 
         headers: dict[str, str] = {"sec-websocket-protocol": "v4.channel.k8s.io"}
         path = f"{self._path(pod)}/{what}"
@@ -281,6 +281,11 @@ class Cluster:
         url = ws_client.get_websocket_url(f"{self.server}{path}", arguments)
         try:
             return ws_client.create_websocket(self._settings, url, headers)
+        except WebSocketBadStatusException as error:
+            raise PrimageError(
+                f"the API server refused {doing} (HTTP {error.status_code})",
+                todo="see whether the pod is still there, and whether you may enter it",
+            ) from error
         except (WebSocketException, OSError) as error:
             raise self._away(f"{in_words(error)} while {doing}") from error
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from primage.clients.unreachable import in_words
+from primage.clients.unreachable import BROKE, in_words
 from primage.errors import ExitCode, PrimageError
 
 STDIN, STDOUT, STDERR, STATUS = 0, 1, 2, 3
@@ -43,16 +43,18 @@ def exchange(socket: Any, given: Iterable[bytes], what: str) -> Iterator[bytes]:
             elif channel == STATUS:
                 _require_success(json.loads(data), said, what)
                 return
-    except (WebSocketException, OSError, ValueError) as error:
-        raise PrimageError(
-            f"the connection broke while {what} ({in_words(error)})",
-            todo="run the same command again: it continues where it stopped",
-            code=ExitCode.UNREACHABLE,
-        ) from error
+    except (WebSocketException, OSError) as error:
+        raise _cut_off(what, in_words(error)) from error
+    except ValueError as error:
+        raise _cut_off(what, "the answer is not Kubernetes' own") from error
     finally:
         socket.shutdown()
-    raise PrimageError(
-        f"the connection ended while {what}",
+    raise _cut_off(what, BROKE)
+
+
+def _cut_off(what: str, why: str) -> PrimageError:
+    return PrimageError(
+        f"{what} did not finish: {why}",
         todo="run the same command again: it continues where it stopped",
         code=ExitCode.UNREACHABLE,
     )

@@ -392,15 +392,16 @@ def _without_node(pod: Object, machines: list[_Machine]) -> Verdict | None:
     return waiting(f"no node has room now: {_scheduler_in_words(said)}")
 
 
-_AVAILABLE = re.compile(
+_VERDICT = re.compile(
     r"0/(?P<nodes>\d+) nodes are available: (?P<why>.*?)\.?( preemption:.*| no new claims to deallocate.*)?", re.DOTALL
 )
-MOST_SAID = 2000
-"""Characters of a scheduler's message that are read."""
-_SCHEDULER = (
+_MOST_READ = 2000
+"""Characters of a scheduler's message that are read: it quotes names that are anybody's."""
+_IN_WORDS = (
     (re.compile(r"\b(\d{1,6}) Insufficient ([^\s,]+)"), r"\1 with too little \2 left"),
-    (re.compile(r"\b(\d{1,6}) node\(s\) had untolerated taint\(?s?\)? ?\{([^:}]*)[^}]*\}"), r"\1 kept free by the taint \2"),
-    (re.compile(r"\b(\d{1,6}) node\(s\) didn't match Pod's node affinity/selector"), r"\1 that it does not select"),
+    (re.compile(r"\b(\d{1,6}) node\(s\) had untolerated taint \{([^:}]*)[^}]*\}"), r"\1 kept free by the taint \2"),
+    (re.compile(r"\b(\d{1,6}) node\(s\) had untolerated taint\(s\)"), r"\1 kept free by taints"),
+    (re.compile(r"\b(\d{1,6}) node\(s\) didn't match Pod's node affinity/selector"), r"\1 that the pod's node selector leaves out"),
     (re.compile(r"\b(\d{1,6}) node\(s\) were unschedulable"), r"\1 closed to new pods"),
     (re.compile(r"\b(\d{1,6}) Too many pods"), r"\1 with as many pods as they may have"),
 )
@@ -408,14 +409,14 @@ _SCHEDULER = (
 
 def _scheduler_in_words(said: str) -> str:
     """The scheduler's message in a person's words, as far as they are known; what it tried besides is left out."""
-    said = said[:MOST_SAID].strip()  # it quotes names that are anybody's
-    found = _AVAILABLE.fullmatch(said)
+    said = said[:_MOST_READ].strip()
+    found = _VERDICT.fullmatch(said)
     if not found:
         return said
-    words = found["why"]
-    for pattern, instead in _SCHEDULER:
+    words, nodes = found["why"], found["nodes"]
+    for pattern, instead in _IN_WORDS:
         words = pattern.sub(instead, words)
-    return f"of {found['nodes']} nodes, {words}"
+    return f"of {nodes} node{'' if nodes == '1' else 's'}, {words}"
 
 
 def _fits_nowhere(pod: Object, machines: list[_Machine]) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def turn(target: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """One's turn to make `target`: whoever comes later finds it made, in place of making it again beside the first.
+    """Wait until no other process makes `target`, then hold that right: a second process finds it made.
 
-    The system gives the turn up when the process ends.
+    The system releases it when the process ends.
 
     Args:
         target: the file or folder to be made; look again, inside, whether it is there.

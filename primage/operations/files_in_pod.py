@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 CHUNK = 1 << 20
-SIGN_OF_LIFE = 1 << 30
-"""After so many bytes that are only read, an empty line is written: who asked does not wait for ever in silence."""
+SIGN_OF_LIFE = 1 << 28
+"""Bytes of one file that are hashed between two empty lines, which tell the other side that this still runs."""
 ROOT = "/volumes"
 """Where the pod has the tenant's volumes, each in a folder of its name."""
 
@@ -35,8 +35,8 @@ def digest(path: Path, size: int) -> str:
 
 
 def tell(**what: object) -> None:
-    """One line for who asked."""
-    sys.stdout.write(json.dumps(what) + "\n")
+    """One line for who asked, at once: it is a sign of life too."""
+    print(json.dumps(what), flush=True)
 
 
 def list_files(root: str) -> None:

@@ -6,13 +6,14 @@ import re
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import State, health
 from primage.kubernetes.waiting import at_work, pods_of, why
 from primage.names import LABEL_QUEUE, queue_server
+from primage.operations.said import Said
 from primage.operations.stack import stack_handle, the_one
 from primage.projects.project import StackName
 from primage.projects.validation import sentences
@@ -25,13 +26,7 @@ Count = Annotated[int, Field(ge=0, le=10**15)]
 Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 
 
-class _Said(BaseModel):
-    """What a queue's pod answers, which whoever may enter the pod decides."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-
-class _Standing(_Said):
+class _Standing(Said):
     pushed: Count
     waiting: Count
     running: Count
@@ -44,7 +39,7 @@ class _Standing(_Said):
     consumers: Count
 
 
-class _Letter(_Said):
+class _Letter(Said):
     argument: str
     error: str
     tail: str

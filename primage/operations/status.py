@@ -12,7 +12,7 @@ from primage.operations.stack import StackHandle
 LEAVING = "leaving"
 HIDDEN = "hidden"
 MOST_EXPLAINED = 20
-"""Objects that wait whose pods are asked why, as anybody may make many."""
+"""How many waiting objects are explained: each takes several requests, and tenants may make many."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ def status_of(stack: StackHandle) -> list[Row]:
     """Every object of the stack; none where it is not up."""
     found, hidden = stack.look()
     rows = [_row(stack.cluster, obj) for obj in found]
-    waiting = [place for place, row in enumerate(rows) if row.state == State.WAITING.value]
-    for place in waiting[:MOST_EXPLAINED]:
+    waiting = [number for number, row in enumerate(rows) if row.state == State.WAITING.value]
+    for number in waiting[:MOST_EXPLAINED]:
         # What its pods say tells more than "waiting", and `primage why` says the same.
-        if told := why(stack.cluster, Ref.of(found[place])):
-            rows[place] = Row(rows[place].object, told.state.value, told.detail)
+        if told := why(stack.cluster, Ref.of(found[number])):
+            rows[number] = Row(rows[number].object, told.state.value, told.detail)
     return [*rows, *(Row(kind, HIDDEN, "you may not list these") for kind in hidden)]
 
 

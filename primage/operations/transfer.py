@@ -19,7 +19,7 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.clients.exec_stream import exchange
@@ -28,6 +28,7 @@ from primage.kubernetes.waiting import wait_gone, wait_ready
 from primage.names import CLAIM_DATALAKE, CLAIM_HOME_PRIVATE, CLAIM_HOME_SHARED
 from primage.operations.files_in_pod import ROOT
 from primage.operations.helper_pod import helper_pod
+from primage.operations.said import Said
 from primage.operations.site import Place, site_handle
 from primage.projects.project import StackName, parse_stack_name
 from primage.projects.validation import sentences
@@ -38,6 +39,7 @@ START_S = 120
 MOST_SAID = 64 << 20
 """Of a pod's answer, which whoever may enter that pod can write: the names and digests of some 300,000 files."""
 MOST_ANSWERED = 1 << 16
+"""Bytes of an answer to a file that is sent: a line, and an empty one per SIGN_OF_LIFE."""
 CHUNK = 1 << 18
 MOST_FILES = 100_000
 """In one copy; more are better packed into an archive first."""
@@ -93,8 +95,8 @@ class Copied:
 
     Attributes:
         size: in bytes.
-        already: whether it was there, the same.
-        begun: bytes of it that an earlier copy had brought.
+        already: whether the same file was there before.
+        begun: bytes of it that an earlier, interrupted copy had already brought.
     """
 
     path: str
@@ -103,7 +105,7 @@ class Copied:
     begun: int = 0
 
 
-Answer = TypeVar("Answer", bound=BaseModel)
+Answer = TypeVar("Answer", bound=Said)
 
 
 @dataclass(frozen=True)
@@ -128,21 +130,30 @@ class Volumes:
             said += part
             if len(said) > MOST_SAID:
                 raise PrimageError(
-                    f"{what}: the answer is longer than {MOST_SAID >> 20} MiB", todo="name a folder with fewer files"
+                    f"{what}: the answer is longer than {MOST_SAID >> 20} MiB",
+                    where=str(self.pod),
+                    todo="name a folder with fewer files",
                 )
         try:
             return [model.model_validate_json(line) for line in bytes(said).splitlines() if line]
         except ValidationError as error:
             wrong = sentences(error, "answer")[0]
-            raise PrimageError(f"{what}: the pod does not answer as its script does: {wrong[:300]}", where=str(self.pod)) from error
+            raise self._nonsense(f"{what}: the pod does not answer as its script does: {wrong[:300]}") from error
 
     def send(self, what: str, *command: str, given: Iterator[bytes]) -> None:
-        """Give the script a file; what it answers besides failing is nothing to us."""
+        """Give the script a file. Of its answer only failure counts.
+
+        Raises:
+            PrimageError: the script fails, or its answer is longer than MOST_ANSWERED.
+        """
         answered = 0
         for part in self.ask(what, *command, given=given):
             answered += len(part)
             if answered > MOST_ANSWERED:
-                raise PrimageError(f"{what}: the pod does not stop answering", where=str(self.pod))
+                raise self._nonsense(f"{what}: the pod does not stop answering")
+
+    def _nonsense(self, what: str) -> PrimageError:
+        return PrimageError(what, where=str(self.pod), todo="see what runs in that pod, then run the same command again")
 
 
 @contextmanager
@@ -235,13 +246,7 @@ def download(source: Address, target: Path, report: Report) -> list[Copied]:
         return [_receive(volumes, source, file, goal / file.path if file.path else goal, report) for file in found]
 
 
-class _Said(BaseModel):
-    """What the pod answers, which whoever may enter it decides."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-
-class _Looked(_Said):
+class _Looked(Said):
     """What is at a target, or at the beginning of it that an earlier copy left."""
 
     what: Literal["target", "part"]
@@ -250,7 +255,7 @@ class _Looked(_Said):
     sha256: str = ""
 
 
-class _Listed(_Said):
+class _Listed(Said):
     """A file, whose path stays below the folder that is copied; empty where it is the file that is copied."""
 
     path: str

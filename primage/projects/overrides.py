@@ -77,11 +77,14 @@ def _require_valid(project: Project, name: StackName, config: Mapping[str, Any],
 
 
 def _site_of(app: StackName) -> Any:
-    """The settings of an app's site, as its file has them; None where there is none, or for a site itself."""
+    """An app's site as its file describes it; None for a site's own stack, and where no such file is on this machine."""
     if not app.app:
         return None
-    path = (project := load_project(repository_root())).config_file(app.site)
-    document = read_yaml(path) if path.is_file() else None
+    project = load_project(repository_root())
+    path = project.config_file(app.site)
+    if not path.is_file():
+        return None
+    document = read_yaml(path)
     config = document.get("config") if isinstance(document, dict) else None
     return config.get(f"{project.name}:site") if isinstance(config, dict) else None
 

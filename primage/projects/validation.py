@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from primage.errors import PrimageError
-from primage.names import SITE_PROJECT, namespace_for
+from primage.names import HPC_APP, SITE_PROJECT, namespace_for
 from primage.projects.loader import read_yaml
 from primage.projects.project import Project, StackName, all_projects, parse_stack_name
 
@@ -137,22 +137,20 @@ def _references(
 
 
 def reference_problems(stack: StackName, config: Mapping[str, Any], site: Any) -> Iterator[tuple[str, str]]:
-    """What an app's `config:` names that its site (the value of `primage:site`) has not: field and message."""
+    """Which names in an app's `config:` its site (the value of `primage:site`) does not have: field and message."""
     if not isinstance(site, dict):
         return
     hpc = site.get("hpc")
     backends = _mappings(hpc.get("backends")) if isinstance(hpc, dict) else []
     mine = sorted(str(item.get("name")) for item in backends if isinstance(item.get("vos"), list) and stack.vo in item["vos"])
-    classes = [item.get("name") for item in _mappings(site.get("priority_classes"))]
+    classes = sorted(str(item.get("name")) for item in _mappings(site.get("priority_classes")))
+    offers = {"priority": ("a priority class", classes)}
+    if stack.app == HPC_APP:  # `host` of another app is something else
+        offers["host"] = (f"an HPC backend of VO {stack.vo}", mine)
     for key, settings in config.items():
-        priority, host = (settings.get("priority"), settings.get("host")) if isinstance(settings, dict) else (None, None)
-        if priority and priority not in classes:
-            yield f"{key}.priority", f"{priority} is not a priority class of site {stack.site}"
-        if stack.app == "hpc" and host and host not in mine:
-            yield (
-                f"{key}.host",
-                f"{host} is not an HPC backend of VO {stack.vo} on {stack.site}; there is {', '.join(mine) or 'none'}",
-            )
+        for field, (kind, known) in offers.items() if isinstance(settings, dict) else ():
+            if (given := settings.get(field)) and given not in known:
+                yield f"{key}.{field}", f"{given} is not {kind} on site {stack.site}; it has {', '.join(known) or 'none'}"
 
 
 def _mappings(found: Any) -> list[dict[str, Any]]:
@@ -190,7 +188,7 @@ _WORDS = {
     "missing": "is missing",
     "string_type": "must be text; put it in quotes",
     "tuple_type": "must be a list, such as [one, two]",
-    "dict_type": "must be a mapping, such as {NAME: value}",
+    "dict_type": "must be a mapping, such as {{NAME: value}}",
     "model_type": "must be a mapping from settings to values",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",

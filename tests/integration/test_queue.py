@@ -312,6 +312,15 @@ def test_a_closed_queue_takes_nothing_new(queue):
         queue.push([b"b"])
 
 
+def test_what_older_copies_call_closed_ends_no_round(queue):
+    """They write a field that has no round; a queue of theirs is closed by this round's own producer."""
+    queue._redis.hset("counters", "closed", "1")
+    assert not queue.standing().closed
+    assert not queue.take("one", 1, Patience(30, 1), look_for_silent=False)[1]
+    queue.close()
+    assert queue.take("one", 1, Patience(30, 1), look_for_silent=False)[1]
+
+
 def test_another_round_opens_a_closed_queue_and_ends_when_it_is_closed_itself(queue):
     def take(of):
         return of.take("c", 5, Patience(30, 5), look_for_silent=False)

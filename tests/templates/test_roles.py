@@ -101,7 +101,7 @@ def test_every_mistake_of_an_inventory_is_told_before_a_machine_is_touched(tmp_p
         "Worker_1 cannot be a node name",
         "Worker_1 and worker-2 have the same ansible_host, 192.0.2.12",
         "has kubeadm v1.36.3, kubectl v1.36.3, kubelet v1.36.3; kubernetes_version is v1.36.2",
-        "sets registres, which nothing reads. Write registries",
+        "sets registres, which the plays do not read. If you mean registries",
         "Nothing has been touched",
     ):
         assert words in said, words
@@ -149,7 +149,7 @@ GOOD = {
         ({"workers": ["front"], "cluster": ["front"]}, "front is in control_plane and in workers"),
         ({"cluster": ["front"]}, "The difference is worker-1"),
         ({"cluster": []}, "has no group cluster"),
-        ({"given": [*GOOD["variables"], "registres"]}, "sets registres, which nothing reads. Write registries"),
+        ({"given": [*GOOD["variables"], "registres"]}, "sets registres, which the plays do not read. If you mean registries"),
         ({"given": [*GOOD["variables"], "registries", "registres", "network_policy"]}, None),
         ({"addresses": {"front": "a.example", "worker-1": "a.example"}}, "front and worker-1 have the same ansible_host"),
         ({"addresses": {"front": "", "worker-1": ""}}, None),

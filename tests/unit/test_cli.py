@@ -90,6 +90,12 @@ def test_what_is_interrupted_says_how_to_go_on(ended, monkeypatch, capsys):
     assert "Error: interrupted. Next: run the same command again" in " ".join(capsys.readouterr().err.split())
 
 
+def test_outputs_of_what_is_not_here_say_so(tmp_path):
+    done = primage("outputs", "batch/vo.primage.eu.local--never", PRIMAGE_HOME=str(tmp_path))
+    assert done.stdout == ""
+    assert "batch/vo.primage.eu.local--never has no outputs on this machine" in done.stderr
+
+
 def test_debug_shows_the_traceback():
     assert "Traceback" in primage("preview", "Not A Stack", "--debug").stderr
 

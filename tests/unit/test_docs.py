@@ -26,6 +26,6 @@ def test_every_app_role_and_decision_is_listed(repository):
 def test_every_variable_that_a_command_reads_is_described(repository):
     page = (repository / "docs/reference/environment-variables.md").read_text()
     sources = "".join(path.read_text() for path in (repository / "primage").rglob("*.py"))
-    read = set(re.findall(r"environ(?:\.get\(|\[)\"(PRIMAGE_[A-Z]+)\"", sources))
+    read = set(re.findall(r"(?:environ(?:\.get\(|\[)|getenv\(|envvar=)\"(PRIMAGE_[A-Z_]+)\"", sources))
     assert {"PRIMAGE_HOME", "PRIMAGE_KUBECONFIG"} <= read
-    assert read <= set(re.findall(r"`(PRIMAGE_[A-Z]+)`", page))
+    assert read <= set(re.findall(r"`(PRIMAGE_[A-Z_]+)`", page))

@@ -84,10 +84,14 @@ def test_no_room_now_is_worth_waiting_for():
             "{node-role.kubernetes.io/control-plane: }, 1 node(s) didn't match Pod's node affinity/selector. "
             "no new claims to deallocate, preemption: none.",
             "of 3 nodes, 1 with too little memory left, 1 kept free by the taint node-role.kubernetes.io/control-plane, "
-            "1 that it does not select",
+            "1 that the pod's node selector leaves out",
+        ),
+        (
+            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu.",
+            "of 3 nodes, 1 kept free by taints, 2 with too little cpu left",
         ),
         ("something else altogether", "something else altogether"),
-        ("0/1 nodes are available: 1 Insufficient " + "1" * 1_000_000, "of 1 nodes, 1 with too little " + "1" * 1960 + " left"),
+        ("0/1 nodes are available: 1 Insufficient " + "1" * 1_000_000, "of 1 node, 1 with too little " + "1" * 1960 + " left"),
     ],
 )
 def test_what_the_scheduler_says_is_put_in_words(said, words):

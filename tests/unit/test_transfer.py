@@ -1,13 +1,17 @@
 """Addresses in HOME, and what a pod says of its files."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from websocket import WebSocketTimeoutException
 
 from primage.clients.cluster import Ref
-from primage.errors import PrimageError
-from primage.operations import transfer
+from primage.clients.exec_stream import SILENCE_S, exchange
+from primage.errors import ExitCode, PrimageError
+from primage.operations import files_in_pod, transfer
 from primage.operations.transfer import Volumes, _Listed, _Looked, parse_address
 
 
@@ -70,6 +74,34 @@ def test_an_answer_comes_in_any_pieces_and_signs_of_life_are_none(monkeypatch):
 def test_what_the_script_would_not_say_is_no_defect(said, monkeypatch):
     with pytest.raises(PrimageError, match="looking: the pod does not answer as its script does"):
         says(monkeypatch, said).answers(_Looked, "looking", "look")
+
+
+def test_a_long_look_at_a_file_gives_signs_of_life(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(files_in_pod, "SIGN_OF_LIFE", 2 * files_in_pod.CHUNK)
+    (tmp_path / "large").write_bytes(b"x" * 5 * files_in_pod.CHUNK)
+    files_in_pod.list_files(str(tmp_path))
+    *signs, told = capsys.readouterr().out.splitlines()
+    assert (signs, json.loads(told)["size"]) == (["", ""], 5 * files_in_pod.CHUNK)
+
+
+class Silent:
+    """A web socket to a command that somebody has stopped."""
+
+    def settimeout(self, seconds):
+        self.seconds = seconds
+
+    def recv(self):
+        raise WebSocketTimeoutException
+
+    def shutdown(self):
+        self.shut = True
+
+
+def test_a_command_that_somebody_stopped_is_not_waited_for_for_ever():
+    socket = Silent()
+    with pytest.raises(PrimageError, match="copying did not finish: it did not answer in time") as caught:
+        list(exchange(socket, [], "copying"))
+    assert (socket.seconds, socket.shut, caught.value.code) == (SILENCE_S, True, ExitCode.UNREACHABLE)
 
 
 def test_no_answer_fills_memory(monkeypatch):

@@ -80,7 +80,12 @@ def test_a_server_that_says_nothing():
 
 def test_a_server_that_speaks_no_tls():
     with server(lambda connection: connection.sendall(b"HTTP/1.1 400 no\r\n\r\n")) as port:
-        assert "Error" not in said(get, f"https://127.0.0.1:{port}/")
+        assert said(get, f"https://127.0.0.1:{port}/") == "TLS failed: wrong version number"
+
+
+@pytest.mark.parametrize("ask", [get, get_again, plainly, by_websocket])
+def test_a_name_that_nobody_knows(ask):
+    assert said(ask, "http://nowhere.invalid/") == "its name cannot be looked up"
 
 
 def test_a_web_socket_that_is_refused():

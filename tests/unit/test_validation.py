@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from primage.projects.project import all_projects
-from primage.projects.validation import load_models, validate_repository
+from primage.projects.project import all_projects, load_project, parse_stack_name
+from primage.projects.validation import load_models, reference_problems, setting_problems, validate_repository
 
 SITES = sorted((Path(__file__).parent / "sites").glob("*.yaml"))
 
@@ -92,12 +92,27 @@ def test_a_reference_of_another_type_is_a_problem_and_no_defect(lone_repository,
     assert validate_repository(lone_repository)[1]
 
 
+@pytest.mark.parametrize(
+    "site", [{"hpc": "x", "priority_classes": 5}, {"hpc": {"backends": {}}}, {"hpc": {"backends": [{"vos": 5}]}}, []]
+)
+def test_a_site_that_cannot_be_read_has_no_names_and_is_no_defect(site):
+    stack = parse_stack_name("hpc/vo.primage.eu.local")
+    found = dict(reference_problems(stack, {"primage-hpc:job": {"host": "hpc"}}, site))
+    assert "primage-hpc:job.host" in found if site else found == {}
+
+
+def test_a_mapping_given_as_text_is_a_problem_and_no_defect(repository):
+    job = {"name": "a", "image": "primage/base:1", "env": "A=1"}
+    found = dict(setting_problems(load_project(repository / "apps/batch"), {"primage-batch:job": job}))
+    assert found["primage-batch:job.env"].startswith("must be a mapping, such as {NAME: value}")
+
+
 def test_an_hpc_jobs_centre_is_one_of_its_site(lone_repository, repository):
     shutil.copy(repository / "Pulumi.local.yaml", lone_repository)
     text = (repository / "apps/hpc/Pulumi.vo.primage.eu.local.yaml").read_text()
     (lone_repository / "apps/hpc/Pulumi.vo.primage.eu.local.yaml").write_text(text.replace("host: hpc", "host: mars"))
     (problem,) = validate_repository(lone_repository)[1]
-    assert (problem.field, "there is hpc" in problem.message) == ("primage-hpc:job.host", True)
+    assert (problem.field, "it has hpc" in problem.message) == ("primage-hpc:job.host", True)
 
 
 def test_no_setting_is_explained_by_a_regular_expression(repository):

@@ -173,11 +173,15 @@ def _forget_modules(folder: Path, known: set[str]) -> None:
 
 
 def _that_knows(token: str, servicers: Iterable[Any]) -> Any:
-    """The one of the program's servicers that has a transform: none, where the program failed and took them along."""
+    """The program's servicer that has this transform.
+
+    Raises:
+        PrimageError: none has it, because the program failed and its servicers ended with it.
+    """
     for servicer in servicers:
         if token in servicer._callbacks:
             return servicer
-    raise PrimageError("the program ended before all that it declares was declared whole")
+    raise PrimageError("the program ended before all its resources were declared", todo="see the program's own error")
 
 
 def _monitor_class() -> Any:

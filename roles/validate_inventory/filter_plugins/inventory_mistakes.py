@@ -14,7 +14,7 @@ NODE_PREFIX = 24
 """Every node gets a network of this size of the pods' (kube-controller-manager's --node-cidr-mask-size)."""
 WIDEST, NARROWEST = 8, NODE_PREFIX - 1
 MISSPELT = 0.85
-"""How alike two names are (difflib's ratio) of which one is taken for the other, misspelt."""
+"""From this likeness on (difflib's ratio, 0 to 1), one name is taken for a misspelling of the other."""
 
 
 def inventory_mistakes(inventory: Mapping[str, Any]) -> list[str]:
@@ -82,12 +82,12 @@ def _variables(variables: Mapping[str, Any], version: str) -> Iterator[str]:
 
 
 def _misspelt(variables: Mapping[str, Any], optional: Sequence[str], given: Sequence[str]) -> Iterator[str]:
-    """A name that no play knows, close to one that the inventory does not set: it would be ignored without a word."""
+    """A name close to one that the plays read and the inventory does not set: the plays would ignore it."""
     known = {*variables, *optional}
     unset = sorted(name for name in known if name not in given)
     for name in sorted({*given} - known):
         for meant in difflib.get_close_matches(name, unset, 1, MISSPELT):
-            yield f"The inventory sets {name}, which nothing reads. Write {meant}, if that is meant."
+            yield f"The inventory sets {name}, which the plays do not read. If you mean {meant}, write that."
 
 
 def _networks(pods: str | None, services: str, addresses: Mapping[str, str]) -> Iterator[str]:
@@ -121,7 +121,7 @@ def _tools(folder: str, missing: Sequence[str], versions: Mapping[str, str], ver
             f"tools_directory, {folder}, does not have {', '.join(missing)} on this computer. Download them for {version} from "
             "https://dl.k8s.io, or build them with `primage site local up`."
         )
-    # On another system or architecture than the machines' it does not run, and says nothing.
+    # A tool for another system or architecture does not run here, and so has no version.
     others = {
         name: found[0] for name, said in versions.items() if (found := re.findall(r"v[0-9][^\s]*", said)) and found[0] != version
     }

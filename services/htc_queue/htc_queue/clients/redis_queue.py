@@ -160,7 +160,7 @@ class Queue:
 
     def close(self) -> None:
         """Say that nothing more will be pushed in this round: its consumers end when nothing is left."""
-        # Not `closed`, which a copy of before there were rounds takes for its own end, whichever round it was in.
+        # Not the field `closed`: primage-queue from before there were rounds ends at it, in whatever round.
         self._redis.hset("counters", "closed_round", self._round)
 
     def take(self, consumer: str, wanted: int, patience: Patience, *, look_for_silent: bool) -> tuple[list[Lease], bool]:
