@@ -393,6 +393,11 @@ class _TooMuchError(Exception):
     """A pod printed more than is taken from one."""
 
 
+def is_leaving(obj: Object) -> bool:
+    """Whether an object is being deleted: it may still be there for a while, whatever is applied to it."""
+    return bool(obj["metadata"].get("deletionTimestamp"))
+
+
 def _conversation(socket: Any, timeout_s: float) -> dict[int, bytes]:
     """All that a web socket says until it is closed, by channel: 1 is standard output, 2 standard error, 3 how it ended.
 

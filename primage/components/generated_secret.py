@@ -87,7 +87,8 @@ class GeneratedSecretProvider(ResourceProvider):
         found = cluster.get(ref)
         if found is not None:
             _require_own(found, ref, props["labels"])
-            cluster.delete(ref, uid=str(found["metadata"]["uid"]))
+            # At once: nothing depends on it, and the next `up` must not take it for the one it needs.
+            cluster.delete(ref, uid=str(found["metadata"]["uid"]), propagation="Background")
 
 
 def _reach(props: dict[str, Any]) -> Cluster:

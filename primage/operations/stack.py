@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from primage.clients.cluster import Cluster, Object, Ref, Refused
+from primage.clients.cluster import Cluster, Object, Ref, Refused, is_leaving
 from primage.engine.ownership import APP_KINDS, SITE_KINDS, STATE_TYPE
 from primage.errors import ExitCode, PrimageError
 from primage.names import LABEL_COMPONENT, LABEL_MADE_BY, LABEL_STACK, MADE_BY_SITE, stack_label
@@ -124,7 +124,7 @@ def the_one(found: Iterable[Object], stack: StackName, what: str) -> Object | No
     Raises:
         PrimageError: there are several, so that one of them is somebody else's.
     """
-    every = [obj for obj in found if not obj["metadata"].get("deletionTimestamp")]
+    every = [obj for obj in found if not is_leaving(obj)]
     if len(every) > 1:
         named = ", ".join(str(Ref.of(obj)) for obj in every)
         raise PrimageError(

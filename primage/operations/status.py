@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from primage.clients.cluster import Cluster, Object, Ref
+from primage.clients.cluster import Cluster, Object, Ref, is_leaving
 from primage.kubernetes.readiness import State
 from primage.kubernetes.waiting import state_now, why
 from primage.operations.stack import StackHandle
@@ -48,7 +48,7 @@ def status_of(stack: StackHandle) -> list[Row]:
 
 def _row(cluster: Cluster, obj: Object) -> Row:
     label = str(Ref.of(obj))
-    if obj["metadata"].get("deletionTimestamp"):
+    if is_leaving(obj):
         held = ", ".join(map(str, obj["metadata"].get("finalizers") or []))
         return Row(label, LEAVING, f"held by {held}" if held else "")
     said = state_now(cluster, obj)

@@ -81,6 +81,25 @@ def test_what_is_the_same_is_neither_sent_nor_written_down_again(applier, cluste
     assert (cluster.written, len(saved(applier))) == (written, count)
 
 
+def test_what_is_being_deleted_is_waited_for_and_made_again(applier, cluster, monkeypatch):
+    """Deleted with its dependants first it stays for a while, and takes whatever is applied to it along."""
+    given = declared(config_map(a="b"))
+    applier.take_object(given)
+    cluster.objects[given.ref]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    before = cluster.objects[given.ref]["metadata"]["uid"]
+
+    def goes(ref, *, timeout_s):
+        cluster.objects.pop(ref)
+        yield None
+
+    monkeypatch.setattr(cluster, "watch", goes)
+    applier.planner.changes.clear()
+    applier.take_object(given)
+    assert applier.changes[given.urn].action is Action.CREATE
+    assert "deletionTimestamp" not in cluster.objects[given.ref]["metadata"]
+    assert cluster.objects[given.ref]["metadata"]["uid"] != before
+
+
 def test_a_failure_is_written_down(applier, cluster, monkeypatch):
     def fail(*_, dry_run, **__):
         if not dry_run:

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from primage.clients.cluster import Cluster, Object, Refused
+from primage.clients.cluster import Cluster, Object, Refused, is_leaving
 from primage.engine.api import Action, Change, Event, Options
 from primage.engine.embedded import dynamic
 from primage.engine.embedded.clusters import Clusters
@@ -78,7 +78,10 @@ class Applier:
         """The object when it is ready, and when it was submitted and ready."""
         cluster = self.clusters.at(declared.connection)
         if action is Action.REPLACE:
-            self._clear(declared, cluster)
+            cluster.delete(declared.ref)
+            self._wait_gone(declared, cluster)
+        elif action is Action.CREATE and (live := cluster.get(declared.ref)) and is_leaving(live):
+            self._wait_gone(declared, cluster)
         timing = {"submitted": time.time()}
         self._say(declared, "creating" if action is Action.CREATE else "updating")
         made = self._send(declared, cluster)
@@ -86,9 +89,8 @@ class Applier:
             made = self._wait(made, declared, cluster)
         return made, {**timing, "ready": time.time()}
 
-    def _clear(self, declared: DeclaredObject, cluster: Cluster) -> None:
+    def _wait_gone(self, declared: DeclaredObject, cluster: Cluster) -> None:
         self._say(declared, "deleting")
-        cluster.delete(declared.ref)
         wait_gone(
             cluster,
             declared.ref,

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from primage.clients.cluster import Cluster, Object, Refused
+from primage.clients.cluster import Cluster, Object, Refused, is_leaving
 from primage.engine import protection
 from primage.engine.api import Action, Change
 from primage.engine.embedded import dynamic
@@ -96,6 +96,8 @@ class Planner:
                 todo="give the resource another name in this stack's settings, or take it out of them; the "
                 "existing one is left as it is",
             )
+        if live is not None and is_leaving(live):
+            return Change(urn, label, Action.CREATE, reason="the one that is there is being deleted")
         if declared.has_unknowns:
             action = Action.CREATE if live is None else Action.UPDATE
             return Change(urn, label, action, reason="depends on values known only when it is made")
