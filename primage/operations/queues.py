@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.errors import ExitCode, PrimageError
-from primage.kubernetes.readiness import State, health
-from primage.kubernetes.waiting import at_work, pods_of, why
+from primage.kubernetes.readiness import State
+from primage.kubernetes.waiting import at_work, pods_of, state_now, why
 from primage.names import LABEL_QUEUE, queue_server
 from primage.operations.said import Said
 from primage.operations.stack import stack_handle, the_one
@@ -80,7 +80,7 @@ class StackQueue:
         pods = sum(map(at_work, pods_of(self._cluster, self._consumers)))
         # Until this round's producer has ended, the queue is as the round before left it.
         producer = self._handle.get(self._producer)
-        finished = found["finished"] and (producer is None or health(producer).state is not State.WAITING)
+        finished = found["finished"] and (producer is None or state_now(self._cluster, producer).state is not State.WAITING)
         return {**found, "finished": finished, "parallelism": job.get("spec", {}).get("parallelism"), "pods": pods}
 
     def letters(self) -> list[dict[str, Any]]:

@@ -271,17 +271,28 @@ def test_a_queue_is_found_and_scaled_whatever_it_was_named_on_the_command_line(c
 
 
 @pytest.mark.parametrize(
-    ("producer", "finished"),
-    [({"active": 1}, False), ({"conditions": [{"type": "Complete", "status": "True"}]}, True), (None, True)],
-    ids=["at work", "has ended", "is gone"],
+    ("producer", "container", "finished"),
+    [
+        ({"active": 1}, {"running": {}}, False),
+        ({"active": 1}, {"terminated": {"exitCode": 0}}, True),
+        ({"conditions": [{"type": "Complete", "status": "True"}]}, {"terminated": {"exitCode": 0}}, True),
+        (None, {}, True),
+    ],
+    ids=["at work", "has ended, which its Job notes later", "has ended", "is gone"],
 )
-def test_a_queue_is_not_finished_before_this_rounds_producer_is(cluster, engine, producer, finished):
+def test_a_queue_is_not_finished_before_this_rounds_producer_is(cluster, engine, producer, container, finished):
     engine.up(HTC, Options())
     job = Ref("batch/v1", "Job", "words-trial-producer", SPACE)
     if producer is None:
         del cluster.objects[job]
     else:
-        cluster.objects[job]["status"] = producer
+        made = cluster.objects[job]
+        made["status"] = producer
+        owner = {"kind": "Job", "controller": True, "name": job.name, "uid": made["metadata"]["uid"]}
+        labels = {"batch.kubernetes.io/job-name": job.name}
+        theirs = {"name": f"{job.name}-x", "namespace": SPACE, "labels": labels, "ownerReferences": [owner]}
+        spec, status = made["spec"]["template"]["spec"], {"containerStatuses": [{"name": "producer", "state": container}]}
+        cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": theirs, "spec": spec, "status": status})
     pod = {"name": "words-trial-queue-0", "namespace": SPACE}
     cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": pod, "status": {"phase": "Running"}})
     numbers = {"pushed": 3, "waiting": 0, "running": 0, "done": 3, "dead": 0, "rate": 0.0, "eta_s": None, "consumers": 0}
