@@ -62,7 +62,7 @@ def figures() -> dict[str, float]:
     """The median of several runs, on a copy of the sources; afterwards the site runs the original again."""
     with tempfile.TemporaryDirectory(prefix="primage-bench-") as folder:
         copy = Path(folder)
-        for part in ("images", "services"):
+        for part in ("images", "services", "primage"):
             shutil.copytree(ROOT / part, copy / part)
         try:
             return {"code_change_to_running_s": round(statistics.median(changed_to_running(copy) for _ in range(RUNS)), 1)}
