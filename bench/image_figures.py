@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from primage.clients.cluster import Cluster
+from primage.clients.cluster import Cluster, is_leaving
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.local.images.build import ensure_images
@@ -37,11 +37,7 @@ def roll_out(repository: Path) -> str:
 
 def running(cluster: Cluster) -> set[str]:
     """The images that the connectors' pods which are not on their way out run."""
-    pods = [
-        pod
-        for pod in cluster.list("v1", "Pod", labels="app.kubernetes.io/name=hpc-connector")
-        if "deletionTimestamp" not in pod["metadata"]
-    ]
+    pods = [pod for pod in cluster.list("v1", "Pod", labels="app.kubernetes.io/name=hpc-connector") if not is_leaving(pod)]
     return {container["image"] for pod in pods for container in pod["spec"]["containers"]}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from primage.local.site import LocalSite
+from primage.local.turn import turn
 
 # Machines are slow and shared: how long an example takes says nothing about the code.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -64,11 +65,11 @@ def together(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort them in the order in which groups start, which is the same in every process."""
 
-    def turn(item: pytest.Item) -> int:
+    def place_of(item: pytest.Item) -> int:
         group = together(item.nodeid)
         return next((place for place, start in enumerate(FIRST) if group.startswith(start)), len(FIRST))
 
-    items.sort(key=turn)
+    items.sort(key=place_of)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
@@ -113,13 +114,12 @@ def host_before(pytestconfig: pytest.Config) -> Host | None:
 def site(request: pytest.FixtureRequest, pytestconfig: pytest.Config, testrun_uid: str) -> LocalSite:
     """The local site, up; of processes that test side by side, or one after the other in `make test`, one brings it up."""
     found, done = LocalSite(ROOT), stands(testrun_uid)
-    with done.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with turn(done):
         if not done.exists():
             # Not an argument: only the process that brings the site up may look at the host before it.
             before: Host | None = request.getfixturevalue("host_before")
             found.up()
             if before:
-                pytestconfig.cache.set(HOST_BEFORE, {"host": before.kept(), "front": front()})
+                pytestconfig.cache.set(HOST_BEFORE, {"host": asdict(before), "front": front()})
             done.touch()
     return found

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from primage.cli.output import Json, console, count, line, print_json
-
-if TYPE_CHECKING:
-    from primage.operations.transfer import Copied
 
 
 def cp(
@@ -52,7 +49,7 @@ def cp(
 
         copied = upload(Path(source), there, report) if there else download(here, Path(target), report) if here else []
     if json:
-        print_json({"files": [_as_json(file) for file in copied]})
+        print_json({"files": [file.as_dict() for file in copied]})
         return
     new = [file for file in copied if not file.already]
     same = len(copied) - len(new)
@@ -60,7 +57,3 @@ def cp(
     before = f", {begun} of them by an earlier copy" if begun else ""
     written = f"{count(len(new), 'file')} copied ({sum(file.size for file in new)} bytes{before})"
     console().print(written + (f", {same} already there" if same else ""))
-
-
-def _as_json(file: Copied) -> dict[str, object]:
-    return {"path": file.path, "bytes": file.size, "already": file.already, "begun": file.begun}

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from primage.clients.cluster import Object
+from primage.clients.cluster import Object, is_leaving
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.annotations import WAIT_FOR
@@ -175,7 +175,7 @@ def _pod_succeeded(pod: Object) -> bool:
     status = pod.get("status", {})
     states = [container.get("state", {}).get("terminated") or {} for container in status.get("containerStatuses") or []]
     done = len(states) == len(pod["spec"]["containers"]) and all(state.get("exitCode") == 0 for state in states)
-    driven_out = pod["metadata"].get("deletionTimestamp") or status.get("phase") == "Failed" or _condition(pod, "DisruptionTarget")
+    driven_out = is_leaving(pod) or status.get("phase") == "Failed" or _condition(pod, "DisruptionTarget")
     return done and pod["spec"].get("restartPolicy") == "Never" and not driven_out
 
 
@@ -334,7 +334,7 @@ def explain_pods(pods: Iterable[Object], nodes: Iterable[Object], system: Iterab
 def _stays(pod: Object) -> bool:
     """Whether a pod belongs to its node, and will be there as long as that."""
     owners = {owner.get("kind") for owner in pod["metadata"].get("ownerReferences") or []}
-    ends = pod["metadata"].get("deletionTimestamp") or pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+    ends = is_leaving(pod) or pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
     return bool({"Node", "DaemonSet"} & owners) and not ends
 
 

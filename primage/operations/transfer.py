@@ -104,6 +104,10 @@ class Copied:
     already: bool
     begun: int = 0
 
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {"path": self.path, "bytes": self.size, "already": self.already, "begun": self.begun}
+
 
 Answer = TypeVar("Answer", bound=Said)
 

@@ -10,7 +10,7 @@ import yaml
 
 from primage.errors import ExitCode, PrimageError
 from primage.paths import repository_root
-from primage.projects.loader import load_yaml, read_yaml
+from primage.projects.loader import load_yaml
 from primage.projects.project import Project, StackName, load_project, stack_config
 
 
@@ -81,12 +81,9 @@ def _site_of(app: StackName) -> Any:
     if not app.app:
         return None
     project = load_project(repository_root())
-    path = project.config_file(app.site)
-    if not path.is_file():
+    if not project.config_file(app.site).is_file():
         return None
-    document = read_yaml(path)
-    config = document.get("config") if isinstance(document, dict) else None
-    return config.get(f"{project.name}:site") if isinstance(config, dict) else None
+    return stack_config(project, StackName(app.site)).get(f"{project.name}:site")
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from primage.local.images import storage
 
@@ -39,10 +38,6 @@ class Host:
     def has_site(self) -> bool:
         """Whether the local site stands, or a part of it."""
         return any(SITES_NETWORK in route for route in self.routes) or bool(front())
-
-    def kept(self) -> dict[str, Any]:
-        """In a form that pytest's cache keeps."""
-        return asdict(self)
 
 
 def _rules() -> list[str]:

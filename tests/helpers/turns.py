@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from primage.local import turn as local
 
 
 @contextmanager
@@ -16,8 +17,7 @@ def turn(name: str) -> Iterator[None]:
 
     A process that ends gives it up.
     """
-    with (Path(tempfile.gettempdir()) / f"primage-tests-{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with local.turn(Path(tempfile.gettempdir()) / f"primage-tests-{name}"):
         yield
 
 
