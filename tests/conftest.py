@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from turns import stands
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from primage.cli.root import SELDOM
 from primage.local.site import LocalSite
 from primage.local.turn import turn
 
 # Machines are slow and shared: how long an example takes says nothing about the code.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+gc.set_threshold(SELDOM)  # as in every command
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,7 +43,6 @@ TOGETHER = {
 FIRST = (
     "tenants",
     "a site apart",
-    "integration/test_study.py",
     "e2e/test_study_run.py",
     "Pulumi",
     "HPC",

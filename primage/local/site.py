@@ -47,6 +47,8 @@ from primage.projects.project import StackName, project_of, stack_config
 SITE = "local"
 INVENTORY = "playbooks/inventories/local.yml"
 PLAYBOOK_TIMEOUT_S = 20 * 60
+WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "TERM")
+"""Ends a playbook when whoever started it is killed: the lock on the site is gone then, and the next run must not meet it."""
 APT_TIMEOUT_S = 15 * 60
 PULL_TIMEOUT_S = 5 * 60
 NODES = ("primage-local-front", "primage-local-worker-1")
@@ -268,6 +270,7 @@ class LocalSite:
     def _ansible(self, playbook: str, variables: dict[str, Any] | None = None) -> list[str]:
         given = {"container_environment": storage.environment(), "podman_state": storage.RUN_TIME_STATE, **(variables or {})}
         return [
+            *WITH_ITS_PARENT,
             str(Path(sys.executable).with_name("ansible-playbook")),
             "-i",
             INVENTORY,

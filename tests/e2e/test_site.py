@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,21 @@ def primage(*arguments):
     return done.stdout
 
 
-def test_a_site_killed_on_its_way_up_whose_machines_lose_their_power_completes(site):
+PLAYBOOK = "ansible-playbook -i playbooks/inventories/local.yml"
+
+
+@pytest.fixture
+def playbooks():
+    """Says which playbooks run that did not when the test began."""
+
+    def found():
+        return set(subprocess.run(["pgrep", "--full", PLAYBOOK], capture_output=True, text=True, check=False).stdout.split())
+
+    before = found()
+    return lambda: found() - before
+
+
+def test_a_site_killed_on_its_way_up_whose_machines_lose_their_power_completes(site, playbooks):
     """Its whole process group is killed in the middle of a playbook, then every machine and podman's monitors at once.
 
     Podman still says that they run.
@@ -36,6 +51,10 @@ def test_a_site_killed_on_its_way_up_whose_machines_lose_their_power_completes(s
             os.killpg(process.pid, signal.SIGKILL)
             break
     assert process.wait(timeout=30) == -signal.SIGKILL, "it ended before it could be killed:\n" + "".join(said)
+    end = time.monotonic() + 60
+    while left := playbooks():
+        assert time.monotonic() < end, f"it changes machines after who started it is dead: {left}"
+        time.sleep(0.2)
     names = ["primage-local-front", "primage-local-worker-1", "primage-local-hpc"]
     state = "{{.State.ConmonPid}} {{.State.Pid}}"
     pids = capture(["podman", "inspect", "--format", state, *names], env=storage.environment()).split()

@@ -132,12 +132,9 @@ def ten_machines_come_and_go(cluster: Cluster) -> None:
 def leftovers() -> set[Path]:
     """Cgroups of containers that are no more; podman's monitor removes them a moment after the container."""
     places = ("libpod_parent/libpod-*", "*/libpod_parent/libpod-*")
-    return {path for place in places for path in Path("/sys/fs/cgroup").glob(place) if not lives(path)}
-
-
-def lives(cgroup: Path) -> bool:
-    """Whether the container a cgroup of podman's is named after is there."""
-    return cgroup.name.removeprefix("libpod-") in podman("ps", "--all", "--quiet", "--no-trunc").split()
+    found = {path for place in places for path in Path("/sys/fs/cgroup").glob(place)}
+    there = set(podman("ps", "--all", "--quiet", "--no-trunc").split())
+    return {path for path in found if path.name.removeprefix("libpod-") not in there}
 
 
 def test_ten_machines_come_and_go_beside_the_site_and_touch_nothing_of_it(site, cluster):

@@ -12,6 +12,8 @@ import pytest
 
 from primage.local.images.wheels import unpack_wheels
 
+pytestmark = pytest.mark.apart
+
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 7
 CUT = ("--stride", 10, "--test-stride", 9, "--partitions", PARTITIONS)
@@ -118,21 +120,17 @@ print(len(whole[0]), np.array_equal(*whole))
     assert made[1] == "True"
 
 
-def test_a_process_that_tests_starts_within_a_second_and_without_keras(python, trained, tmp_path):
+def test_a_process_that_tests_starts_without_keras(python, trained, tmp_path):
     script = """
-import sys, time
+import sys
 from pathlib import Path
 from study_histology.predict import predict
 out = Path(sys.argv[1])
 predict(out, out / "partitions" / "p1.csv", Path(sys.argv[2]))
-print(time.process_time(), sorted({"keras", "jax", "sklearn", "skimage", "matplotlib", "onnx"} & set(sys.modules)))
+print(sorted({"keras", "jax", "sklearn", "skimage", "matplotlib", "onnx"} & set(sys.modules)))
 """
-    arguments = ("-c", script, trained, tmp_path)
-    python(*arguments)  # libraries are compiled on first use
-    (tmp_path / "p1.npy").unlink()
-    seconds, loaded = python(*arguments).split(maxsplit=1)
-    assert loaded.strip() == "[]"
-    assert float(seconds) < 1.5, "of processor time, with the predictions"
+    assert python("-c", script, trained, tmp_path).strip() == "[]"
+    assert (tmp_path / "p1.npy").exists()
 
 
 def test_a_process_says_when_it_began_and_how_much_it_did(trained):
