@@ -1,15 +1,26 @@
-"""The validation study's test by one batch job and by consumers of a queue, in one run of `primage study`: the paper's Table 3."""
+"""The validation study's test by one batch job and by consumers of a queue, in one run of `primage study`: the paper's Table 3;
+and beside it what the machine itself gives a second process that tests."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
+from primage.local.images.wheels import unpack_wheels
+
 ROOT = Path(__file__).resolve().parents[1]
+APP = ROOT / "apps" / "study-histology"
+HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu/histology")
 LONGEST_S = 1800
+PARTITIONS = 16
+"""Of each process of the comparison: some eight seconds of work."""
 
 
 def run_study() -> dict[str, Any]:
@@ -19,6 +30,39 @@ def run_study() -> dict[str, Any]:
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=LONGEST_S)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def two_processes() -> float:
+    """How many times faster two plain processes test side by side, without a cluster, than the same work is done by one."""
+    with tempfile.TemporaryDirectory(prefix="primage-bench-") as text:
+        out = Path(text)
+        for part in ("data", "partitions"):
+            shutil.copytree(HOME / part, out / part)
+        shutil.copy2(HOME / "model.onnx", out)
+        python_path = f"{unpack_wheels(APP / 'requirements.txt', out / 'log')}:{APP / 'package'}"
+        first, second = (
+            [str(out / "partitions" / f"p{number}.csv") for number in range(start, start + PARTITIONS)]
+            for start in (1, 1 + PARTITIONS)
+        )
+
+        def took(*each: list[str]) -> float:
+            started = time.monotonic()
+            command = [sys.executable, "-m", "study_histology", "--out", text, "predict", "--results"]
+            running = [
+                subprocess.Popen(
+                    [*command, f"{len(each)}-{number}", *partitions],
+                    env={**os.environ, "PYTHONPATH": python_path},
+                    stdout=subprocess.DEVNULL,
+                )
+                for number, partitions in enumerate(each)
+            ]
+            if any(process.wait(timeout=LONGEST_S) for process in running):
+                raise RuntimeError("a process that tests failed")
+            return time.monotonic() - started
+
+        alone = took(first)
+        together = took(first, second)
+    return round(2 * alone / together, 2)
 
 
 def figures() -> dict[str, float]:
@@ -37,6 +81,7 @@ def figures() -> dict[str, float]:
         "study_htc_total_s": htc["total"],
         "study_htc_speedup_execution": study["speedup"]["execution"],
         "study_htc_speedup_total": study["speedup"]["total"],
+        "study_two_processes_speedup": two_processes(),
     }
 
 
