@@ -11,12 +11,12 @@ from infra.components.system_namespace import SystemNamespace
 from infra.components.virtual_organisation import VirtualOrganisation
 from infra.config import SiteConfig
 from infra.outputs import site_outputs
-from infra.tenants import tenants, tenants_of
-from primage import names
 from primage.components.images import pin_images
 from primage.components.labels import label_everything
 from primage.components.provider import cluster_provider
 from primage.components.settings import load_settings
+from primage.contract import names
+from primage.contract.tenant import tenants, tenants_of
 from primage.projects.connection import connection_of
 
 site = pulumi.get_stack()
@@ -46,7 +46,7 @@ organisations = [
         protect=config.protect,
         opts=on_site,
     )
-    for tenant in tenants(config)
+    for tenant in tenants(config.vos)
 ]
 Admission("admission", [class_name(item) for item in config.priority_classes], opts=after(*organisations))
 folders_image = outputs.images.resolve(config.volumes.image)
@@ -61,20 +61,17 @@ folders = {
     )
     for vo in config.vos
 }
-for tenant, organisation in zip(tenants(config), organisations, strict=True):
+for tenant, organisation in zip(tenants(config.vos), organisations, strict=True):
     slug = tenant.namespace
     volumes = SharedVolumes(
         f"{slug}-volumes",
         tenant,
         config.volumes,
-        namespace=organisation.namespace,
         protect=config.protect,
-        opts=after(folders[tenant.vo.name].made),
+        opts=after(organisation, folders[tenant.vo.name].made),
     )
     backends = [backend for backend in config.hpc.backends if tenant.vo.name in backend.vos]
     if backends:
-        HpcConnector(
-            f"{slug}-hpc", config.hpc, backends, tenant, namespace=organisation.namespace, opts=after(volumes, organisation)
-        )
+        HpcConnector(f"{slug}-hpc", config.hpc, backends, tenant, opts=after(volumes, organisation))
 
 pulumi.export("site", outputs.model_dump())

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from primage import names
+from primage.contract import names
 from primage.contract.hpc import ANNOTATION_JOB, FINALIZER, MANAGER, PREFIX, backend_object
 
 BACKEND_PREFIX = backend_object("")

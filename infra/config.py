@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from infra.components.volumes import Volume
 from primage.contract import hpc
 from primage.contract.accounts import VO_UID
-from primage.contract.outputs import ClusterConfig, Quantity, Settings
-from primage.contract.spelling import (
-    AbsolutePath,
-    Account,
-    Datalake,
-    DnsLabel,
-    Host,
-    Identity,
-    Partition,
-    Registry,
-    Scratch,
-    Slurmrestd,
-    VoName,
-)
-from primage.names import namespace_for
-
-
-def _network(text: str) -> str:
-    ipaddress.ip_network(text)
-    return text
-
-
-Cidr = Annotated[str, AfterValidator(_network)]
-
-
-def _own_network(host: str) -> str | None:
-    """The network of one address; None for a name."""
-    try:
-        return str(ipaddress.ip_network(host))
-    except ValueError:
-        return None
-
-
-def inside(inner: str, outer: str) -> bool:
-    """Whether one network lies in another."""
-    one, other = ipaddress.ip_network(inner), ipaddress.ip_network(outer)
-    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]  # both are of one version
+from primage.contract.names import namespace_for
+from primage.contract.networks import Cidr, NetworkConfig, inside, own_network
+from primage.contract.outputs import ClusterConfig, Settings
+from primage.contract.spelling import AbsolutePath, Account, Datalake, DnsLabel, Host, Partition, Registry, Scratch, Slurmrestd
+from primage.contract.vo import VoConfig
 
 
 class VolumesConfig(Settings):
@@ -75,66 +42,6 @@ class PriorityClassConfig(Settings):
     value: int = Field(ge=0, le=1_000_000, description="Higher values go first.")
     default: bool = Field(default=False, description="Whether pods without a class get this one.")
     description: str = Field(default="", description="When to use it, for users.")
-
-
-class QuotaConfig(Settings):
-    """What all of a VO's pods in its namespace may ask for together."""
-
-    cpu: Quantity = Field(description="Processor cores.")
-    memory: Quantity = Field(description="Main memory.")
-    gpu: int = Field(default=0, ge=0, description="GPUs (nvidia.com/gpu).")
-    pods: int = Field(default=100, ge=1, description="Pods at a time.")
-    pods_kept: int = Field(default=2000, ge=1, description="Pod objects, finished ones among them.")
-    jobs: int = Field(default=500, ge=1, description="Job objects, finished ones among them.")
-    cron_jobs: int = Field(default=50, ge=0, description="CronJobs.")
-    config_maps: int = Field(default=500, ge=1, description="Config maps; each HPC job has one.")
-    secrets: int = Field(default=300, ge=1, description="Secrets; each run of an app has one or two.")
-    services: int = Field(default=50, ge=0, description="Services; each queue has one.")
-    claims: int = Field(default=10, ge=3, description="Persistent volume claims; the site makes three.")
-    objects: int = Field(
-        default=100,
-        ge=20,
-        description="Objects of each other kind: Deployments and their ReplicaSets, StatefulSets, NetworkPolicies, and so on.",
-    )
-    ephemeral_storage: Quantity = Field(default="200Gi", description="Scratch space on nodes: both the requests and the limits.")
-
-
-class ContainerConfig(Settings):
-    """Processor and memory of one container."""
-
-    cpu: Quantity = Field(description="Processor cores.")
-    memory: Quantity = Field(description="Main memory.")
-
-
-class UserConfig(Settings):
-    """A member of a VO with a namespace, a private folder and HPC accounts of their own."""
-
-    name: Identity = Field(max_length=200, description="Identity as the identity provider has it: name@domain.tld.")
-    uid: int = Field(
-        ge=1000,
-        le=2_000_000_000,
-        description="POSIX user, and group, that owns the member's private folder; the same on every site.",
-    )
-    quota: QuotaConfig | None = Field(default=None, description="Limits of the member's namespace; by default those of the VO's.")
-
-
-class VoConfig(Settings):
-    """A virtual organisation the site serves."""
-
-    name: VoName = Field(max_length=200, description="The VO's name in the identity provider.")
-    gid: int = Field(ge=1000, le=2_000_000_000, description="POSIX group that owns the VO's folders; the same on every site.")
-    quota: QuotaConfig = Field(description="Limits of the VO's namespace.")
-    container_default: ContainerConfig = Field(
-        default=ContainerConfig(cpu="500m", memory="512Mi"), description="What a container gets if it asks for nothing."
-    )
-    container_max: ContainerConfig | None = Field(default=None, description="The most one container may ask for.")
-    scratch_max: Quantity = Field(
-        default="20Gi", description="The most scratch space on a node that one container, or one emptyDir, may have."
-    )
-    users: tuple[UserConfig, ...] = Field(default=(), description="Its members who have a namespace of their own.")
-    egress: tuple[Cidr, ...] = Field(
-        default=(), description="Networks outside the cluster that the VO's pods may connect to; none by default."
-    )
 
 
 class HpcBackendConfig(Settings):
@@ -198,7 +105,7 @@ class HpcBackendConfig(Settings):
     def _addresses(self) -> list[str | None]:
         """The network of each of its hosts alone; None for a host that is given by name."""
         hosts = [self.endpoint, *([self.slurmrestd.removeprefix("https://")] if self.slurmrestd else [])]
-        return [_own_network(host.partition(":")[0]) for host in hosts]
+        return [own_network(host.partition(":")[0]) for host in hosts]
 
     @property
     def reached(self) -> list[str]:
@@ -244,20 +151,6 @@ class HpcConfig(Settings):
 
     image: str = Field(default="primage/hpc-connector:1", description="Image of the connector (images/hpc-connector).")
     backends: tuple[HpcBackendConfig, ...] = Field(default=(), description="HPC centres.")
-
-
-class NetworkConfig(Settings):
-    """What pods of a site may reach."""
-
-    api_servers: tuple[Cidr, ...] = Field(
-        default=(),
-        description="Networks of the API servers. Pods that hold a token for them (the HPC connector, a queue's scaler) can reach "
-        "them, and no other pod can. Empty: no pod can.",
-    )
-    api_port: int = Field(default=6443, ge=1, le=65535, description="Port the API servers listen on there.")
-    machines: tuple[Cidr, ...] = Field(
-        default=(), description="Networks of the site's own machines; a VO's `egress` never opens them, however wide it is."
-    )
 
 
 class ImagesConfig(Settings):

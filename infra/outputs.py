@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from infra.config import SiteConfig
+from primage.contract.names import namespace_for
 from primage.contract.outputs import HpcOutputs, SiteOutputs, UserOutputs, VoOutputs
-from primage.names import namespace_for
 from primage.projects.connection import Connection
 from primage.projects.images import images_of
 

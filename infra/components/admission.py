@@ -9,7 +9,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.admission import Policy, Rule, policies
-from primage import names
+from primage.contract import names
 
 
 class Admission(pulumi.ComponentResource):

@@ -12,11 +12,12 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import make_folders
-from infra.config import VoConfig, VolumesConfig
+from infra.config import VolumesConfig
 from infra.make_folders import Folder
-from infra.tenants import Tenant
-from primage import names
 from primage.components.pods.security import container_security
+from primage.contract import names
+from primage.contract.tenant import Tenant
+from primage.contract.vo import VoConfig
 
 NAME = "folders"
 VOLUMES = "/volumes"

@@ -8,10 +8,10 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.config import HpcBackendConfig, HpcConfig
-from infra.tenants import Tenant
-from primage import names
 from primage.components.pods.security import container_security, pod_security
+from primage.contract import names
 from primage.contract.hpc import backend_object, describe
+from primage.contract.tenant import Tenant
 
 NAME = names.HPC_CONNECTOR
 HOME = "/home-private"
@@ -36,12 +36,10 @@ class HpcConnector(pulumi.ComponentResource):
         hpc: HpcConfig,
         backends: Sequence[HpcBackendConfig],
         tenant: Tenant,
-        *,
-        namespace: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("primage:site:HpcConnector", name, {}, opts)
-        self._namespace = namespace
+        self._namespace = tenant.namespace
         self._labels = {**tenant.labels, names.LABEL_APP: NAME, names.LABEL_PRIVATE: "true"}
         here = pulumi.ResourceOptions(parent=self)
         for backend in backends:

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.config import PriorityClassConfig
-from primage import names
+from primage.contract import names
 
 
 def class_name(item: PriorityClassConfig) -> str:

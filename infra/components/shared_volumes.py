@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pulumi
-import pulumi_kubernetes as kubernetes
 
-from infra.components.volumes import VolumeBackend
 from infra.config import VolumesConfig
-from infra.tenants import Tenant
-from primage import names
+from primage.components.declare import declare
+from primage.contract import names, tenant_objects
+from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects import Share
 
 
-@dataclass(frozen=True)
-class Share:
-    """One claim: its name, the volume it is cut from, the folder below it, and whether jobs may write."""
-
-    claim: str
-    volume: VolumeBackend
-    folder: str
-    writable: bool
+def shares(tenant: Tenant, volumes: VolumesConfig) -> list[Share]:
+    """A tenant's three claims: `datalake` (read-only), `home-private`, `home-shared`."""
+    cut_from = {
+        names.CLAIM_DATALAKE: volumes.datalake,
+        names.CLAIM_HOME_PRIVATE: volumes.home,
+        names.CLAIM_HOME_SHARED: volumes.home,
+    }
+    return [
+        Share(claim, cut_from[claim].capacity, cut_from[claim].folder(below), writable=claim != names.CLAIM_DATALAKE)
+        for claim, below in tenant_objects.folders(tenant).items()
+    ]
 
 
 class SharedVolumes(pulumi.ComponentResource):
-    """Three claims in a tenant's namespace: `datalake` (read-only), `home-private`, `home-shared`.
+    """A tenant's claims, and the volume of each.
 
-    Each is bound to a volume made for it alone, so that no other namespace can claim its folders. Volumes are
-    retained: deleting a claim, or the whole stack, leaves the data where it is. What makes the folders comes before it, by
-    its options.
+    Volumes are retained: deleting a claim, or the whole stack, leaves the data where it is. What makes the namespace and the
+    folders comes before it, by its options.
     """
 
     def __init__(
@@ -37,44 +37,13 @@ class SharedVolumes(pulumi.ComponentResource):
         tenant: Tenant,
         volumes: VolumesConfig,
         *,
-        namespace: pulumi.Input[str],
         protect: bool,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("primage:site:SharedVolumes", name, {}, opts)
-        vo = tenant.vo.name
-        shares = (
-            Share(names.CLAIM_DATALAKE, volumes.datalake, vo, writable=False),
-            Share(names.CLAIM_HOME_PRIVATE, volumes.home, f"{vo}/private/{tenant.identity}", writable=True),
-            Share(names.CLAIM_HOME_SHARED, volumes.home, f"{vo}/shared", writable=True),
-        )
-        for share in shares:
-            self._claim(name, tenant, share, namespace, protect)
+        for share in shares(tenant, volumes):
+            here = pulumi.ResourceOptions(parent=self, protect=protect)
+            volume = declare(f"{name}-{share.claim}-volume", tenant_objects.volume(tenant, share), here)
+            behind = pulumi.ResourceOptions(parent=self, protect=protect, depends_on=[volume])
+            declare(f"{name}-{share.claim}", tenant_objects.claim(tenant, share), behind)
         self.register_outputs({})
-
-    def _claim(self, name: str, tenant: Tenant, share: Share, namespace: pulumi.Input[str], protect: bool) -> None:
-        modes = ["ReadWriteMany" if share.writable else "ReadOnlyMany"]
-        volume = kubernetes.core.v1.PersistentVolume(
-            f"{name}-{share.claim}-volume",
-            metadata={"name": f"{tenant.namespace}.{share.claim}", "labels": tenant.labels},
-            spec={
-                "capacity": {"storage": share.volume.capacity},
-                "accessModes": modes,
-                "persistentVolumeReclaimPolicy": "Retain",
-                "storageClassName": "",
-                "claimRef": {"namespace": namespace, "name": share.claim},
-                **share.volume.folder(share.folder),
-            },
-            opts=pulumi.ResourceOptions(parent=self, protect=protect),
-        )
-        kubernetes.core.v1.PersistentVolumeClaim(
-            f"{name}-{share.claim}",
-            metadata={"name": share.claim, "namespace": namespace, "labels": tenant.labels},
-            spec={
-                "accessModes": modes,
-                "storageClassName": "",
-                "volumeName": volume.metadata.name,
-                "resources": {"requests": {"storage": share.volume.capacity}},
-            },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[volume], protect=protect),
-        )

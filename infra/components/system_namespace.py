@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from primage import names
+from primage.contract import names
 
 
 class SystemNamespace(pulumi.ComponentResource):

@@ -9,9 +9,9 @@ import pulumi
 from primage.components.images import pin_images
 from primage.components.labels import label_everything
 from primage.components.provider import cluster_provider
+from primage.contract.names import LABEL_MANAGED_BY, LABEL_STACK, ORGANIZATION, SITE_PROJECT, stack_label
 from primage.contract.outputs import SiteOutputs, UserOutputs, VoOutputs
 from primage.errors import ExitCode, PrimageError
-from primage.names import LABEL_MANAGED_BY, LABEL_STACK, ORGANIZATION, SITE_PROJECT, stack_label
 from primage.projects.project import StackName, parse_stack_name
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, Resource, ResourceProvider
 
-from primage import names
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.components.dynamic_providers import UNNAMED
+from primage.contract import names
 from primage.errors import ExitCode, PrimageError
 
 MANAGER = names.CREDENTIALS_MANAGER

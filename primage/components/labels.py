@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from primage import names
+from primage.contract import names
 
 
 def label_everything(*, stack: str, site: str, vo: str = "", user: str = "") -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from primage.clients.cluster import Object, Ref
-from primage.names import CREDENTIALS_MANAGER, LABEL_APP, LABEL_SITE, LABEL_STACK, stack_label
+from primage.contract.names import CREDENTIALS_MANAGER, LABEL_APP, LABEL_SITE, LABEL_STACK, stack_label
 from primage.projects.project import Project, StackName
 
 APP_KINDS = frozenset(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from primage.clients.cluster import Cluster, Refused
-from primage.names import LABEL_MADE_BY, LABEL_STACK, MADE_BY_SITE, stack_label
+from primage.contract.names import LABEL_MADE_BY, LABEL_STACK, MADE_BY_SITE, stack_label
 
 
 def site_stands(cluster: Cluster, site: str) -> bool:

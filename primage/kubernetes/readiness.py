@@ -13,10 +13,10 @@ from enum import Enum
 from typing import Any
 
 from primage.clients.cluster import Object, is_leaving
+from primage.contract.names import LABEL_COMPONENT, LABEL_QUEUE, LABEL_STACK, stack_of_label
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.annotations import WAIT_FOR
-from primage.names import LABEL_COMPONENT, LABEL_QUEUE, LABEL_STACK, stack_of_label
 
 _EQUALS = re.compile(r"jsonpath=\{\.([A-Za-z0-9_.]+)\}=(\S+)")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from primage.clients.cluster import Cluster, Object, Ref
+from primage.contract.names import LABEL_QUEUE, queue_server
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import (
     READY,
@@ -22,7 +23,6 @@ from primage.kubernetes.readiness import (
     verdict,
     waiting,
 )
-from primage.names import LABEL_QUEUE, queue_server
 
 JOB_NAME = "batch.kubernetes.io/job-name"
 """Label of a Job's pods."""

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from primage.contract.names import SITE_PROJECT
 from primage.errors import PrimageError
-from primage.names import SITE_PROJECT
 from primage.paths import home_dir, local_site_dir, log_dir, state_dir
 from primage.projects.project import parse_stack_name
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from primage.clients.cluster import Cluster, Ref
 from primage.contract.accounts import member_account, vo_account
 from primage.contract.hpc import backend_object
+from primage.contract.names import LABEL_MADE_BY, MADE_BY_SITE, namespace_for
 from primage.contract.outputs import VoOutputs
 from primage.local.images import storage
-from primage.names import LABEL_MADE_BY, MADE_BY_SITE, namespace_for
 from primage.operations.hpc_login import Login, login
 from primage.operations.site import site_handle
 from primage.paths import local_site_dir

@@ -16,10 +16,10 @@ from itertools import chain
 from threading import Event
 from typing import Any
 
-from primage import names
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.clients.tls import certificate_end
 from primage.components.queues.htc_settings import QUEUE_IMAGE
+from primage.contract import names
 from primage.contract.outputs import SiteOutputs
 from primage.engine.api import Engine, Options, Result
 from primage.errors import PrimageError

@@ -6,7 +6,7 @@ from typing import Any
 
 from primage.clients.cluster import Object
 from primage.components.pods.security import container_security, pod_security
-from primage.names import LABEL_MANAGED_BY
+from primage.contract.names import LABEL_MANAGED_BY
 from primage.operations.site import Place
 
 LONGEST_S = 86_400

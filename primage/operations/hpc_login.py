@@ -9,8 +9,8 @@ from primage.clients.cluster import Object
 from primage.clients.slurmrestd import slurm_release
 from primage.clients.ssh import LoginNode
 from primage.contract.hpc import backend_object
+from primage.contract.names import CREDENTIALS_MANAGER, LABEL_MADE_BY, MADE_BY_SITE, namespace_for
 from primage.errors import ExitCode, PrimageError
-from primage.names import CREDENTIALS_MANAGER, LABEL_MADE_BY, MADE_BY_SITE, namespace_for
 from primage.operations.site import site_handle
 
 LOGIN_TIMEOUT_S = 60

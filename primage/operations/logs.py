@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.contract.hpc import MANAGER, log_folder
+from primage.contract.names import CLAIM_HOME_PRIVATE, HPC_CONNECTOR
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import State, verdict
 from primage.kubernetes.waiting import pods_of, wait_gone, wait_ready
-from primage.names import CLAIM_HOME_PRIVATE, HPC_CONNECTOR
 from primage.operations.helper_pod import helper_pod
 from primage.operations.site import Place
 from primage.operations.stack import stack_handle

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from primage.clients.cluster import Cluster, Object, Ref
+from primage.contract.names import LABEL_QUEUE, queue_server
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import State
 from primage.kubernetes.waiting import at_work, pods_of, state_now, why
-from primage.names import LABEL_QUEUE, queue_server
 from primage.operations.said import Said
 from primage.operations.stack import stack_handle, the_one
 from primage.projects.project import StackName

@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.clients.port_forward import PortForward
 from primage.clients.web import status_of
+from primage.contract.names import ANNOTATION_OPENS, LABEL_PRIVATE
 from primage.engine.api import Engine, Options
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.annotations import annotation
 from primage.kubernetes.readiness import State, verdict
 from primage.kubernetes.waiting import pods_of
-from primage.names import ANNOTATION_OPENS, LABEL_PRIVATE
 from primage.operations.stack import JOB, StackHandle, stack_handle, the_one
 from primage.projects.project import StackName
 

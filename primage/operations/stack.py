@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused, is_leaving
+from primage.contract.names import LABEL_COMPONENT, LABEL_MADE_BY, LABEL_STACK, MADE_BY_SITE, stack_label
 from primage.engine.ownership import APP_KINDS, SITE_KINDS, STATE_TYPE
 from primage.errors import ExitCode, PrimageError
-from primage.names import LABEL_COMPONENT, LABEL_MADE_BY, LABEL_STACK, MADE_BY_SITE, stack_label
 from primage.operations.site import SiteHandle, site_handle
 from primage.projects.project import StackName, project_of
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from primage import names
 from primage.clients.cluster import Cluster, Ref
+from primage.contract import names
 from primage.contract.hpc import backend_object
 from primage.engine.api import Engine, Event, Options, Result
 from primage.errors import PrimageError

@@ -23,9 +23,9 @@ from pydantic import Field, ValidationError, field_validator
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.clients.exec_stream import exchange
+from primage.contract.names import CLAIM_DATALAKE, CLAIM_HOME_PRIVATE, CLAIM_HOME_SHARED
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.waiting import wait_gone, wait_ready
-from primage.names import CLAIM_DATALAKE, CLAIM_HOME_PRIVATE, CLAIM_HOME_SHARED
 from primage.operations.files_in_pod import ROOT
 from primage.operations.helper_pod import helper_pod
 from primage.operations.said import Said

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from primage.clients.cluster import kubeconfig_path
+from primage.contract.names import SITE_PROJECT
 from primage.contract.outputs import ClusterConfig
 from primage.errors import ExitCode, PrimageError
-from primage.names import SITE_PROJECT
 from primage.projects.project import StackName, project_of, stack_config
 
 SETTINGS = f"{SITE_PROJECT}:site"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from primage.contract.names import MAX_LABEL, namespace_for
 from primage.errors import ExitCode, PrimageError
-from primage.names import MAX_LABEL, namespace_for
 from primage.paths import repository_root
 from primage.projects.loader import read_yaml
 

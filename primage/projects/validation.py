@@ -18,8 +18,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from primage.contract.names import HPC_APP, SITE_PROJECT, namespace_for
 from primage.errors import PrimageError
-from primage.names import HPC_APP, SITE_PROJECT, namespace_for
 from primage.projects.loader import read_yaml
 from primage.projects.project import Project, StackName, all_projects, parse_stack_name
 

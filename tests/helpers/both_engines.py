@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from primage.clients.cluster import Cluster, Object, Ref
+from primage.contract.names import LABEL_STACK, stack_label
 from primage.engine.embedded.objects import differences
 from primage.engine.ownership import STATE_TYPE
-from primage.names import LABEL_STACK, stack_label
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_S = 400

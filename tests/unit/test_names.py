@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primage.names import MAX_LABEL, namespace_for
+from primage.contract.names import MAX_LABEL, namespace_for
 
 IDENTITIES = st.text(alphabet="ab.-@_A dot", min_size=1, max_size=90) | st.emails() | st.text(min_size=1, max_size=40)
 

@@ -9,13 +9,13 @@ import pytest
 from memory_cluster import MemoryCluster
 
 from primage.clients.cluster import Ref
+from primage.contract.names import ANNOTATION_OPENS
 from primage.engine.api import Options
 from primage.engine.embedded.clusters import Clusters
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.renderer import render
 from primage.engine.ownership import SITE_KINDS, STATE_TYPE
 from primage.errors import PrimageError
-from primage.names import ANNOTATION_OPENS
 from primage.operations.checks import run_checks, side_by_side
 from primage.operations.logs import jobs_of, read
 from primage.operations.queues import StackQueue

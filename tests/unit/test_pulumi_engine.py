@@ -14,12 +14,12 @@ from memory_cluster import MemoryCluster
 
 from primage.clients.cluster import Ref
 from primage.components.dynamic_providers import QUEUE_CREDENTIALS
+from primage.contract.names import stack_label
 from primage.engine.api import Action, Options
 from primage.engine.pulumi_cli import command as pulumi_command
 from primage.engine.pulumi_cli import watch as pulumi_watch
 from primage.engine.pulumi_cli.engine import PulumiEngine
 from primage.errors import PrimageError
-from primage.names import stack_label
 from primage.projects.project import StackName, parse_stack_name
 
 FAKE = Path(__file__).parents[1] / "helpers/fake_pulumi.py"

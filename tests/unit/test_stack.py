@@ -1,7 +1,7 @@
 import pytest
 
+from primage.contract.names import namespace_for
 from primage.errors import PrimageError
-from primage.names import namespace_for
 from primage.projects.project import StackName, parse_stack_name
 
 

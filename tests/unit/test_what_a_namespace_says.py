@@ -144,7 +144,7 @@ def test_a_pod_that_answers_nonsense_is_named(queue, answer):
 
 
 def test_a_site_and_an_app_have_labels_of_their_own():
-    from primage.names import stack_label
+    from primage.contract.names import stack_label
 
     names = ["local", "batch/vo.primage.eu.local", "batch/vo.primage.eu.local--trial", "batch/a-at-b_vo.primage.eu.local--trial"]
     long = parse_stack_name("study-histology/" + "a" * 60 + "_vo.primage.eu.local--trial")

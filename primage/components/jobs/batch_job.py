@@ -7,10 +7,10 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from primage import names
 from primage.components.app import AppStack
 from primage.components.jobs.batch_settings import BatchJobSettings
 from primage.components.pods.security import container_security, pod_security
+from primage.contract import names
 
 GPU = "nvidia.com/gpu"
 MAX_JOB_NAME = 63

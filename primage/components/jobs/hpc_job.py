@@ -7,10 +7,10 @@ import json
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from primage import names
 from primage.components.app import AppStack
 from primage.components.jobs.hpc_settings import HpcJobSettings
 from primage.components.pods.security import container_security
+from primage.contract import names
 from primage.contract.hpc import ANNOTATION_DIGEST, ANNOTATION_JOB, MANAGER, NO_IMAGE, digest_of
 
 MAX_JOB_NAME = 63

@@ -8,13 +8,13 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from primage import names
 from primage.components.app import AppStack
 from primage.components.jobs.batch_job import NODE_DRAINED, pod_spec
 from primage.components.jobs.batch_settings import BatchJobSettings
 from primage.components.queues.htc_settings import HtcSettings, ProducerSettings
 from primage.components.queues.queue import TOOL, Queue
 from primage.components.queues.queue_scaler import QueueScaler
+from primage.contract import names
 
 FINISHED_WITH_DEAD_LETTERS = 3
 STOPPED = 5

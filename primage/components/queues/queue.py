@@ -7,11 +7,11 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from primage import names
 from primage.components.app import AppStack
 from primage.components.pods.security import container_security, pod_security
 from primage.components.queues.htc_settings import QUEUE_IMAGE
 from primage.components.queues.queue_credentials import QueueCredentials
+from primage.contract import names
 from primage.contract.quantities import parse_quantity
 
 PORT = 6379

@@ -7,12 +7,12 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from primage import names
 from primage.components.app import AppStack
 from primage.components.jobs.batch_job import ASK_AGAIN
 from primage.components.pods.security import container_security, pod_security
 from primage.components.queues.htc_settings import QUEUE_IMAGE, ScalingSettings
 from primage.components.queues.queue import TOOL, Queue
+from primage.contract import names
 
 
 class QueueScaler(pulumi.ComponentResource):

@@ -8,13 +8,13 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from primage import names
 from primage.components.app import AppStack
 from primage.components.gateway import Gateway
 from primage.components.jobs.batch_job import NODE_DRAINED, pod_spec
 from primage.components.jobs.batch_settings import BatchJobSettings
 from primage.components.sessions.session_settings import SessionSettings
 from primage.components.sessions.session_token import SessionToken
+from primage.contract import names
 
 TOKEN_FOLDER = "/var/run/secrets/primage-session"  # noqa: S105  # a folder
 TOKEN_FILE = f"{TOKEN_FOLDER}/token"

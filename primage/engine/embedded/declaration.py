@@ -9,13 +9,13 @@ from typing import Any
 
 from primage.clients.cluster import Object, Ref
 from primage.components.dynamic_providers import Provider
+from primage.contract.names import LABEL_STACK
 from primage.engine.embedded import dynamic
 from primage.engine.embedded.monitor import Registered, Registration
 from primage.engine.embedded.objects import masked
 from primage.engine.embedded.values import UNKNOWN, Path
 from primage.errors import PrimageError
 from primage.kubernetes.annotations import PATCH_FORCE, WAIT_FOR, annotation
-from primage.names import LABEL_STACK
 from primage.projects.connection import Connection
 
 

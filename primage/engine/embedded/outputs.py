@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from primage.contract.names import SITE_PROJECT
 from primage.engine.api import MASK
 from primage.engine.embedded.stores import file_store
 from primage.engine.embedded.values import Decoded
 from primage.errors import ExitCode, PrimageError
-from primage.names import SITE_PROJECT
 from primage.paths import repository_root
 from primage.projects.project import StackName, all_projects, parse_stack_name
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from primage.clients.cluster import Cluster, Ref, Refused
+from primage.contract.names import LABEL_MANAGED_BY, LABEL_STACK, stack_label
 from primage.engine.embedded.document import FILE, RUN, Form
 from primage.engine.embedded.state import StackState
 from primage.engine.ownership import STATE_TYPE, Scope
 from primage.errors import PrimageError
-from primage.names import LABEL_MANAGED_BY, LABEL_STACK, stack_label
 from primage.paths import state_dir
 from primage.projects.project import StackName, project_of
 

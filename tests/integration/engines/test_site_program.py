@@ -8,11 +8,11 @@ from both_engines import Primage, owned, require_same
 from control_plane import control_plane
 
 from primage.clients.cluster import Cluster, Ref
+from primage.contract.names import CONFIG_MAP
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.ownership import managers_of
 from primage.local.toolchain.build import KUBERNETES_TOOLS
-from primage.names import CONFIG_MAP
 from primage.projects.project import StackName
 
 SITE = "local"

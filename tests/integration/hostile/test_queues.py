@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from primage import names
 from primage.clients.cluster import Ref
 from primage.components.queues.htc_settings import QUEUE_IMAGE
+from primage.contract import names
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError

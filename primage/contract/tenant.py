@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from infra.config import QuotaConfig, SiteConfig, UserConfig, VoConfig
-from primage import names
+from primage.contract import names
 from primage.contract.accounts import VO_UID
+from primage.contract.vo import QuotaConfig, UserConfig, VoConfig
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,6 @@ def tenants_of(vo: VoConfig) -> list[Tenant]:
     return [Tenant(vo), *(Tenant(vo, user) for user in vo.users)]
 
 
-def tenants(config: SiteConfig) -> list[Tenant]:
+def tenants(vos: Iterable[VoConfig]) -> list[Tenant]:
     """All of a site, each VO before its members."""
-    return [tenant for vo in config.vos for tenant in tenants_of(vo)]
+    return [tenant for vo in vos for tenant in tenants_of(vo)]
