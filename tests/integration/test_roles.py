@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from turns import turn
 
 from primage.local.images import storage
 from primage.local.toolchain.build import KUBERNETES_TOOLS
@@ -82,13 +83,6 @@ def machines(environment):
 
 def test_every_role_has_a_scenario():
     assert sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml")) == ROLES
-
-
-def test_the_site_has_what_each_role_promises(environment):
-    variables = {**ON_THE_SITE, "ansible_playbook_python": sys.executable}
-    said = play(environment, *of(ROLES, "verify"), inventory=ROOT / "playbooks/inventories/local.yml", variables=variables)
-    assert said.count("PLAY [") == len(ROLES)
-    assert "no hosts matched" not in said
 
 
 # As short as it can be for kubelet in a machine that is a container; all else is kubeadm's own.
@@ -189,3 +183,12 @@ def test_a_control_plane_that_was_cut_short_on_its_way_up_is_finished(machines):
     on("front", CLEAR)
     scenario = "roles/kubernetes_control_plane/molecule/default"
     play(machines, f"{scenario}/cut-short.yml", f"{scenario}/converge.yml", f"{scenario}/verify.yml")
+
+
+# The last: others have the site's Slurm for minutes.
+def test_the_site_has_what_each_role_promises(environment):
+    variables = {**ON_THE_SITE, "ansible_playbook_python": sys.executable}
+    with turn("slurm"):
+        said = play(environment, *of(ROLES, "verify"), inventory=ROOT / "playbooks/inventories/local.yml", variables=variables)
+    assert said.count("PLAY [") == len(ROLES)
+    assert "no hosts matched" not in said
