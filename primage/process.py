@@ -13,6 +13,7 @@ from pathlib import Path
 from primage.errors import PrimageError
 
 TAIL_LINES = 15
+WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "TERM")
 
 
 def run_logged(
@@ -24,12 +25,14 @@ def run_logged(
     env: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
     stdin: bytes | None = None,
+    ends_with_us: bool = False,
 ) -> None:
     """Run `command`, appending everything it prints to `log`.
 
     Args:
         on_line: called with each line as it comes, for progress.
         stdin: bytes for standard input (for secrets, which never go on a command line).
+        ends_with_us: whether it is ended when this process is killed; otherwise it goes on (Linux).
 
     Raises:
         PrimageError: exit status other than 0, or the time limit; names the log and shows its last lines.
@@ -40,7 +43,7 @@ def run_logged(
         out.write(f"$ {' '.join(command)}\n")
         out.flush()
         process = subprocess.Popen(
-            list(command),
+            [*(WITH_ITS_PARENT if ends_with_us else ()), *command],
             cwd=cwd,
             env={**os.environ, **(env or {})},
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,

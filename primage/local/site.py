@@ -47,8 +47,6 @@ from primage.projects.project import StackName, project_of, stack_config
 SITE = "local"
 INVENTORY = "playbooks/inventories/local.yml"
 PLAYBOOK_TIMEOUT_S = 20 * 60
-WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "TERM")
-"""Ends a playbook when whoever started it is killed: the lock on the site is gone then, and the next run must not meet it."""
 APT_TIMEOUT_S = 15 * 60
 PULL_TIMEOUT_S = 5 * 60
 NODES = ("primage-local-front", "primage-local-worker-1")
@@ -138,7 +136,7 @@ class LocalSite:
         with self._lock():
             if shutil.which("podman"):
                 command, log = self._ansible("remove-local-site"), log_dir() / "down.log"
-                run_logged(command, cwd=self.repository, log=log, timeout_s=PLAYBOOK_TIMEOUT_S)
+                run_logged(command, cwd=self.repository, log=log, timeout_s=PLAYBOOK_TIMEOUT_S, ends_with_us=True)
             remove_leftovers()
             remove_files(SITE, [*(f"{step.name}.log" for step in self._steps()), *OTHER_LOGS])
 
@@ -225,7 +223,15 @@ class LocalSite:
                     tasks += 1
                     report(min(0.95, tasks / 60), line.partition("[")[2].partition("]")[0])
 
-            run_logged(self._ansible(name, variables), cwd=self.repository, log=log, timeout_s=PLAYBOOK_TIMEOUT_S, on_line=follow)
+            run_logged(
+                self._ansible(name, variables),
+                cwd=self.repository,
+                log=log,
+                timeout_s=PLAYBOOK_TIMEOUT_S,
+                on_line=follow,
+                # The lock on the site goes with this process, and the next one must not meet the playbook of this.
+                ends_with_us=True,
+            )
 
         return run
 
@@ -270,7 +276,6 @@ class LocalSite:
     def _ansible(self, playbook: str, variables: dict[str, Any] | None = None) -> list[str]:
         given = {"container_environment": storage.environment(), "podman_state": storage.RUN_TIME_STATE, **(variables or {})}
         return [
-            *WITH_ITS_PARENT,
             str(Path(sys.executable).with_name("ansible-playbook")),
             "-i",
             INVENTORY,

@@ -1,3 +1,8 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from primage.errors import PrimageError
@@ -34,6 +39,25 @@ def test_a_failing_step_names_its_log_and_stops_what_needs_it(tmp_path):
 def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path):
     with pytest.raises(PrimageError, match="did not finish within"):
         run_logged(["sh", "-c", "sleep 600 & sleep 600"], log=tmp_path / "l", timeout_s=0.5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+def test_a_command_that_is_to_end_with_who_started_it_does_when_that_is_killed(tmp_path):
+    script = f"""
+import pathlib
+from primage.process import run_logged
+def say(line):
+    print(line, flush=True)
+command, log = ["sh", "-c", "echo $$; exec sleep 600"], pathlib.Path({str(tmp_path / "log")!r})
+run_logged(command, log=log, timeout_s=600, on_line=say, ends_with_us=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        child = Path("/proc") / parent.stdout.readline().strip()
+        parent.kill()
+    end = time.monotonic() + 30
+    while child.exists():
+        assert time.monotonic() < end, "it goes on"
+        time.sleep(0.01)
 
 
 def test_what_is_written_to_standard_input_is_in_no_log(tmp_path):
