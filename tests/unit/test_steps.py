@@ -1,3 +1,4 @@
+import contextlib
 import subprocess
 import sys
 import time
@@ -52,12 +53,19 @@ command, log = ["sh", "-c", "echo $$; exec sleep 600"], pathlib.Path({str(tmp_pa
 run_logged(command, log=log, timeout_s=600, on_line=say, ends_with_us=True)
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
-        child = Path("/proc") / parent.stdout.readline().strip()
+        child = Path("/proc") / parent.stdout.readline().strip() / "cmdline"
         parent.kill()
     end = time.monotonic() + 30
-    while child.exists():
-        assert time.monotonic() < end, "it goes on"
+    while said := command_of(child):
+        assert time.monotonic() < end, f"it goes on: {said}"
         time.sleep(0.01)
+
+
+def command_of(cmdline):
+    """A process's command; nothing of one that has ended, whether somebody has taken note of that or not."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return cmdline.read_bytes()
+    return b""
 
 
 def test_what_is_written_to_standard_input_is_in_no_log(tmp_path):
