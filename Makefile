@@ -31,7 +31,8 @@ down: $(VENV)/runtime ## Remove the local site: machines, networks, firewall rul
 test: $(VENV)/dev ## Run every test; starts the local site if it is not up, and removes it at the end
 	@[ "$$(id -u)" = 0 ] && [ "$$(uname -s)" = Linux ] || { echo "Error: \`make test\` needs Linux and root, for the local site. Next: use sudo, or run \`make test-unit\`, which needs neither." >&2; exit 6; }
 	@# Four at a time what can be; then what must find the site undisturbed; then what has it alone, and beside that what needs
-	@# no site (the study's package after the rest, for it takes all processors); at last the end of the site. A failure in one does not hide those in the next.
+	@# no site (the study's package after the rest, for it takes all processors); at last the end of the site. A failure in one does
+	@# not hide those in the next.
 	@# (A shell has what it runs beside others ignore Ctrl-C.)
 	failed=; beside=; export PRIMAGE_TEST_RUN=$$(date +%s%N); said=$$(mktemp); trap 'exit 130' INT TERM; \
 	trap '[ -z "$$beside" ] || kill $$beside 2> /dev/null || true; cat "$$said"; rm "$$said"' EXIT; \

@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from primage.local.images.catalogue import STUDY_REQUIREMENTS
 from primage.local.images.wheels import unpack_wheels
+from primage.operations.study import outside
+from primage.paths import local_site_dir, log_dir
 
 ROOT = Path(__file__).resolve().parents[1]
-APP = ROOT / "apps" / "study-histology"
-HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu/histology")
+HOME = "shared/home/vo.primage.eu/private/vo.primage.eu/histology"
 LONGEST_S = 1800
 PARTITIONS = 16
 """Of each process of the comparison: some eight seconds of work."""
@@ -34,12 +34,8 @@ def run_study() -> dict[str, Any]:
 
 def two_processes() -> float:
     """How many times faster two plain processes test side by side, without a cluster, than the same work is done by one."""
-    with tempfile.TemporaryDirectory(prefix="primage-bench-") as text:
-        out = Path(text)
-        for part in ("data", "partitions"):
-            shutil.copytree(HOME / part, out / part)
-        shutil.copy2(HOME / "model.onnx", out)
-        python_path = f"{unpack_wheels(APP / 'requirements.txt', out / 'log')}:{APP / 'package'}"
+    libraries = unpack_wheels(ROOT / STUDY_REQUIREMENTS, log_dir() / "study-local.log")
+    with outside(local_site_dir() / HOME, libraries) as (out, environment):
         first, second = (
             [str(out / "partitions" / f"p{number}.csv") for number in range(start, start + PARTITIONS)]
             for start in (1, 1 + PARTITIONS)
@@ -47,11 +43,11 @@ def two_processes() -> float:
 
         def took(*each: list[str]) -> float:
             started = time.monotonic()
-            command = [sys.executable, "-m", "study_histology", "--out", text, "predict", "--results"]
+            command = [sys.executable, "-m", "study_histology", "--out", str(out), "predict", "--results"]
             running = [
                 subprocess.Popen(
                     [*command, f"{len(each)}-{number}", *partitions],
-                    env={**os.environ, "PYTHONPATH": python_path},
+                    env={**os.environ, **environment},
                     stdout=subprocess.DEVNULL,
                 )
                 for number, partitions in enumerate(each)

@@ -13,7 +13,7 @@ from pathlib import Path
 from primage.errors import PrimageError
 
 TAIL_LINES = 15
-WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "TERM")
+_WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "TERM")
 
 
 def run_logged(
@@ -43,7 +43,7 @@ def run_logged(
         out.write(f"$ {' '.join(command)}\n")
         out.flush()
         process = subprocess.Popen(
-            [*(WITH_ITS_PARENT if ends_with_us else ()), *command],
+            [*(_WITH_ITS_PARENT if ends_with_us else ()), *command],
             cwd=cwd,
             env={**os.environ, **(env or {})},
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,

@@ -9,8 +9,8 @@ import hashlib
 import re
 
 SITE_PROJECT = "primage"
-HPC_APP = "hpc"
 """Pulumi project of the site program; its stacks are the sites."""
+HPC_APP = "hpc"
 ORGANIZATION = "organization"
 """Organisation of a self-managed Pulumi backend; always this constant there."""
 

@@ -159,7 +159,7 @@ def volume(tenant: Tenant, share: Share) -> Object:
         "claimRef": {"namespace": tenant.namespace, "name": share.claim},
         **share.source,
     }
-    metadata = {"name": f"{tenant.namespace}.{share.claim}", "labels": tenant.labels}
+    metadata = {"name": _volume_name(tenant, share), "labels": tenant.labels}
     return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec}
 
 
@@ -168,10 +168,14 @@ def claim(tenant: Tenant, share: Share) -> Object:
     spec = {
         "accessModes": share.modes,
         "storageClassName": "",
-        "volumeName": volume(tenant, share)["metadata"]["name"],
+        "volumeName": _volume_name(tenant, share),
         "resources": {"requests": {"storage": share.capacity}},
     }
     return _inside(tenant, "v1", "PersistentVolumeClaim", share.claim, spec=spec)
+
+
+def _volume_name(tenant: Tenant, share: Share) -> str:
+    return f"{tenant.namespace}.{share.claim}"
 
 
 def _inside(tenant: Tenant, api_version: str, kind: str, name: str, **fields: Any) -> Object:

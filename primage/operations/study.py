@@ -13,7 +13,8 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -140,25 +141,36 @@ class StudyRun:
         home = local_site_dir() / "shared" / "home" / self.vo / "private" / self.vo / folder
         if self.site != "local" or not home.is_dir() or "local" in self._seen:
             return
-        libraries = self.libraries(log_dir() / "study-local.log")
-        package = repository_root() / "apps" / "study-histology" / "package"
-        with tempfile.TemporaryDirectory(prefix="primage-study-") as copy:
-            for part in ("data", "partitions", "model.onnx"):
-                source = home / part
-                (shutil.copytree if source.is_dir() else shutil.copy2)(source, Path(copy) / part)
+        log = log_dir() / "study-local.log"
+        with outside(home, self.libraries(log)) as (copy, environment):
             self.options.listener(Event("Process on this machine", "creating"))
-            environment = {"PYTHONPATH": f"{libraries}:{package}", "PYTHONDONTWRITEBYTECODE": ""}
-            run = partial(run_logged, env=environment, log=log_dir() / "study-local.log", timeout_s=LOCAL_TIMEOUT_S)
+            run = partial(run_logged, env=environment, log=log, timeout_s=LOCAL_TIMEOUT_S)
             # The images have their libraries compiled too.
             run([sys.executable, "-c", "import study_histology.predict, onnxruntime"])
             started = time.time()
-            run([sys.executable, "-m", "study_histology", "--out", copy, "predict", "--results", "predictions-local"])
+            run([sys.executable, "-m", "study_histology", "--out", str(copy), "predict", "--results", "predictions-local"])
             ended = time.time()
-            made = Path(copy) / "predictions-local"
+            made = copy / "predictions-local"
             _require_same(made, home / "predictions-htc")
             processes = tuple(Process.model_validate_json(path.read_text()) for path in made.glob("process-*.json"))
         self.options.listener(Event("Process on this machine", "ready"))
         self._note("local", Seen(submitted=started, ended=ended, processes=processes))
+
+
+@contextmanager
+def outside(home: Path, libraries: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A copy of what testing takes, and what a plain process that tests there has in its environment: no cluster is needed.
+
+    Args:
+        home: the study's folder in the VO's HOME.
+        libraries: the folder with what its package needs.
+    """
+    package = repository_root() / "apps" / "study-histology" / "package"
+    with tempfile.TemporaryDirectory(prefix="primage-study-") as copy:
+        for part in ("data", "partitions", "model.onnx"):
+            source = home / part
+            (shutil.copytree if source.is_dir() else shutil.copy2)(source, Path(copy) / part)
+        yield Path(copy), {"PYTHONPATH": f"{libraries}:{package}", "PYTHONDONTWRITEBYTECODE": ""}
 
 
 def _consumers(site: str) -> int:
