@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import yaml
+from machine import run_on
 
 from infra.config import HpcBackendConfig
 from primage.clients.cluster import Cluster, Ref
@@ -29,10 +30,7 @@ WAIT_S = 240
 
 def on_hpc(script: str, user: str = "root", *, check: bool = True) -> str:
     """Run a script on the HPC machine."""
-    command = ["podman", "exec", "--user", user, MACHINE, "bash", "-c", script]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **storage.environment()}
-    )
+    done = run_on(MACHINE, "bash", "-c", script, user=user)
     assert not check or done.returncode == 0, done.stderr
     return done.stdout + done.stderr * (not check)
 

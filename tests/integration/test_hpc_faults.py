@@ -7,7 +7,8 @@ import subprocess
 import time
 
 import pytest
-from hpc_machine import OTHER_HOME, OTHER_VO, Connector, Jobs, on_hpc, reboot_hpc, slurm_jobs, until
+from hpc_machine import MACHINE, OTHER_HOME, OTHER_VO, Connector, Jobs, on_hpc, reboot_hpc, slurm_jobs, until
+from machine import files
 
 from primage.clients.cluster import Ref
 
@@ -77,7 +78,8 @@ def start(jobs, name="job", script=RUNS, **more):
 
 
 def runs(name="job"):
-    return on_hpc(f"cat /scratch/{ACCOUNT}/runs-{name} 2> /dev/null | wc -l").strip()
+    noted = files(MACHINE) / f"scratch/{ACCOUNT}/runs-{name}"
+    return str(noted.read_text().count("\n")) if noted.exists() else "0"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from machine import output_on
 from turns import turn
 
 from primage.local.images import storage
@@ -102,18 +103,8 @@ FILES = "find /etc /usr/local /var/lib/kubelet -maxdepth 4 -type f -not -path '*
 PROCESSES = "pgrep --list-name 'kubelet|containerd$|kube-apiserver|etcd' | sort"
 
 
-def on(machine, script, given=None):
-    done = subprocess.run(
-        ["podman", "exec", "--interactive", f"primage-molecule-{machine}", "bash", "-euo", "pipefail", "-c", script],
-        env={**os.environ, **storage.environment()},
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+def on(machine, script, given=""):
+    return output_on(f"primage-molecule-{machine}", "bash", "-euo", "pipefail", "-c", script, given=given, timeout_s=180)
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from machine import output_on
 from turns import turn
 
 from primage.clients.cluster import Ref
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
-from primage.local.images import storage
-from primage.process import capture
 from primage.projects.project import parse_stack_name
 
 pytestmark = pytest.mark.quiet
@@ -21,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def on(machine, *command):
-    return capture(["podman", "exec", f"primage-local-{machine}", *command], env=storage.environment(), timeout_s=120)
+    return output_on(f"primage-local-{machine}", *command)
 
 
 def test_every_check_is_true_as_the_document_and_the_exit_code_say(site):

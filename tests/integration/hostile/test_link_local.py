@@ -6,9 +6,7 @@ import re
 from typing import Any
 
 import pytest
-
-from primage.local.images import storage
-from primage.process import capture
+from machine import output_on
 
 NODES = ("front", "worker-1")
 PROBE = """
@@ -19,7 +17,7 @@ done
 
 
 def on_machine(name: str, *command: str) -> str:
-    return capture(["podman", "exec", f"primage-local-{name}", *command], env=storage.environment())
+    return output_on(f"primage-local-{name}", *command)
 
 
 def listening(name: str) -> list[str]:

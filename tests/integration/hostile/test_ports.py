@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from hostile import GID, OTHER_SPACE, SPACE, UID, VO_SPACE, Tenant, kubectl
+from machine import output_on
 
 from primage.local.images import storage
 
@@ -77,9 +78,7 @@ class Place:
 
 
 def on_machine(machine: str, script: str) -> str:
-    command = ["podman", "exec", f"primage-local-{machine}", "bash", "-c", script]
-    environment = {**os.environ, **storage.environment()}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment).stdout
+    return output_on(f"primage-local-{machine}", "bash", "-c", script)
 
 
 def on_host() -> list[Place]:
@@ -329,6 +328,7 @@ def test_routes_to_pods_are_kept_by_kube_router(tenant):
         on_machine(machine, "pkill --exact kube-router")
         while subnet not in on_machine(machine, "ip route"):
             assert time.monotonic() < end, f"{machine} has no route to the pods of {other}"
+            time.sleep(0.5)
         assert on_machine(machine, "ls /etc/systemd/system | grep -c pod-routes || true").strip() == "0"
 
 
