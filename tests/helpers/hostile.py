@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from hpc_machine import until
+
+from primage.clients.cluster import Cluster, Object, Ref
 from primage.local.toolchain.build import tools_dir
 
 SPACE, OTHER_SPACE, VO_SPACE = "member1-at-primage-dot-eu", "member2-at-primage-dot-eu", "vo-dot-primage-dot-eu"
@@ -23,6 +26,20 @@ def kubectl(*arguments: str, kubeconfig: str, given: str | None = None, timeout_
     return subprocess.run(command, input=given, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
+def create(cluster: Cluster, obj: Object) -> Object:
+    """What `kubectl create` does, and not an apply: Kubernetes tells the two verbs apart.
+
+    Raises:
+        Refused: the API server says no.
+    """
+    path = cluster._path(replace(Ref.of(obj), name=""))
+    return cluster._call("POST", path, [("fieldValidation", "Strict")], json.dumps(obj))
+
+
+def phase(pod: Object | None) -> str:
+    return str((pod or {}).get("status", {}).get("phase", ""))
+
+
 @dataclass(frozen=True)
 class Tenant:
     """What such a member can do.
@@ -36,6 +53,11 @@ class Tenant:
     namespace: str
     kubeconfig: str
     admin: str
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The tenant's own connection in this process, for what is said again and again: each kubectl costs a process."""
+        return Cluster(self.kubeconfig)
 
     def try_to(self, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run kubectl as the tenant."""
@@ -74,16 +96,11 @@ class Tenant:
 
     def says(self, pod: dict[str, Any], timeout_s: float = 120) -> str:
         """What a pod prints until it ends; it is removed then."""
-        name = pod["metadata"]["name"]
-        made = self.apply(pod)
-        assert made.returncode == 0, made.stderr
+        ref = Ref.of(pod)
+        create(self.cluster, pod)
         try:
-            end = time.monotonic() + timeout_s
-            phase = ""
-            while phase not in ENDED:
-                assert time.monotonic() < end, f"pod {name} is still {phase}"
-                self.try_to("wait", f"pod/{name}", "-n", self.namespace, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=2s")
-                phase = self.try_to("get", "pod", name, "-n", self.namespace, "-o", "jsonpath={.status.phase}").stdout
-            return self.try_to("logs", name, "-n", self.namespace).stdout
+            until(f"{ref} ends", lambda: phase(self.cluster.get(ref)) in ENDED, timeout_s)
+            return self.cluster.logs(ref.namespace, ref.name, tail=10_000)
         finally:
-            self.try_to("delete", "pod", name, "-n", self.namespace, "--wait=true", "--ignore-not-found")
+            self.cluster.delete(ref, propagation="Background")
+            until(f"{ref} is gone", lambda: self.cluster.get(ref) is None)

@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from hostile import kubectl
+from hostile import create, kubectl
 from hpc_machine import on_hpc, slurm_jobs, until
+
+from primage.clients.cluster import Cluster, Ref, Refused, is_leaving
 
 pytestmark = pytest.mark.usefixtures("slurm")
 
@@ -44,16 +46,13 @@ class Jobs:
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data},
             {"apiVersion": "batch/v1", "kind": "Job", "metadata": {**meta, "annotations": annotations}, "spec": whole},
         ]
-        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-        as_whom = self._tenant.admin if operator else self._tenant.kubeconfig
-        made = kubectl("create", "-f", "-", kubeconfig=as_whom, given=listed)
+        as_whom = Cluster(self._tenant.admin) if operator else self._tenant.cluster
         self.made.append(name)
-        assert made.returncode == 0, made.stderr
-        return str(self.live(name)["metadata"]["uid"])
+        *_, job = [create(as_whom, obj) for obj in objects]
+        return str(job["metadata"]["uid"])
 
     def live(self, name: str):
-        found = self._tenant.try_to("get", "job", name, "-n", SPACE, "-o", "json")
-        return json.loads(found.stdout) if found.returncode == 0 else {}
+        return self._tenant.cluster.get(Ref("batch/v1", "Job", name, SPACE)) or {}
 
     def condition(self, name: str):
         """Reason and message of its end, once it has ended."""
@@ -77,8 +76,8 @@ def jobs(tenant):
 
 def pod(tenant):
     """Name of the connector's pod, and how often it was restarted."""
-    listed = tenant.try_to("get", "pods", "-n", SPACE, "-l", "app.kubernetes.io/name=hpc-connector", "-o", "json")
-    found = [p for p in json.loads(listed.stdout)["items"] if not p["metadata"].get("deletionTimestamp")]
+    listed = tenant.cluster.list("v1", "Pod", SPACE, labels="app.kubernetes.io/name=hpc-connector")
+    found = [p for p in listed if not is_leaving(p)]
     return found[0]["metadata"]["name"], found[0]["status"]["containerStatuses"][0]["restartCount"]
 
 
@@ -109,7 +108,7 @@ def test_outputs_are_what_was_named_or_the_job_fails_and_says_which(jobs):
 def test_annotations_that_mean_nothing_are_not_retried_for_ever(jobs):
     for number, value in enumerate(("x", "-1", "9" * 400)):
         notes = {"hpc.primage.eu/attempt": value, "hpc.primage.eu/failed": value}
-        with pytest.raises(AssertionError, match="the HPC connector's notes"):
+        with pytest.raises(Refused, match="the HPC connector's notes"):
             jobs.start(f"refused-{number}", HEALTHY, annotations=notes)
         jobs.start(f"note-{number}", HEALTHY, annotations=notes, operator=True)
     for number in range(3):

@@ -5,9 +5,9 @@ import re
 import time
 import uuid
 
+from machine import output_on
+
 from primage.clients.cluster import Cluster, Ref
-from primage.local.images import storage
-from primage.process import capture
 
 NODE = "worker-1"
 ON_NODE = {"nodeSelector": {"kubernetes.io/hostname": NODE}}
@@ -28,7 +28,7 @@ while time.monotonic() < end and not os.path.exists('/tmp/enough'):
 
 
 def on(machine, script):
-    return capture(["podman", "exec", f"primage-local-{machine}", "bash", "-c", script], env=storage.environment(), timeout_s=60)
+    return output_on(f"primage-local-{machine}", "bash", "-c", script)
 
 
 def settings_of(cluster: Cluster, node: str) -> dict:
@@ -66,7 +66,8 @@ def test_a_pod_that_forks_without_end_is_stopped_and_its_node_goes_on(tenant, cl
         said, end = "", time.monotonic() + 60
         while "refused" not in said:
             assert time.monotonic() < end, f"it was refused nothing; its node is ready: {ready(cluster, NODE)}"
-            said = tenant.try_to("logs", "forks").stdout
+            time.sleep(0.2)
+            said = tenant.cluster.logs(tenant.namespace, "forks")
         processes = int(re.search(r"refused after (\d+)", said)[1])
         assert limit * 0.9 < processes < limit, "the pod's own first process and its sandbox's are the rest"
         beside = tenant.pod("beside", "echo started", **ON_NODE)

@@ -131,6 +131,7 @@ def until(tenant, thing, condition):
     while time.monotonic() < end:
         if tenant.try_to("wait", thing, "-n", SPACE, f"--for={condition}", "--timeout=5s").returncode == 0:
             return
+        time.sleep(0.5)
     raise AssertionError(f"{thing} does not come about")
 
 

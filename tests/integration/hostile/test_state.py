@@ -13,6 +13,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 
 import pytest
+from hostile import create
 
 from primage.cli.root import main
 from primage.clients.cluster import Ref
@@ -46,17 +47,18 @@ def state(*entries):
 @pytest.fixture
 def write(tenant):
     """Writes the run's state, as the member."""
+    secret = Ref("v1", "Secret", NAME, SPACE)
 
     def put(packed):
-        tenant.try_to("delete", "secret", NAME, "-n", SPACE, "--ignore-not-found")
+        tenant.cluster.delete(secret, propagation="Background")
         metadata = {"name": NAME, "namespace": SPACE}
         data = {"state": base64.b64encode(packed).decode()}
-        made = tenant.apply({"apiVersion": "v1", "kind": "Secret", "type": "primage.eu/state", "metadata": metadata, "data": data})
-        assert made.returncode == 0, made.stderr
+        kept = {"apiVersion": "v1", "kind": "Secret", "type": "primage.eu/state", "metadata": metadata, "data": data}
+        create(tenant.cluster, kept)
 
     yield put
-    tenant.try_to("delete", "secret", NAME, "-n", SPACE, "--ignore-not-found")
-    tenant.try_to("delete", "job", "hello-hostile", "-n", SPACE, "--ignore-not-found")
+    for ref in (secret, Ref("batch/v1", "Job", "hello-hostile", SPACE)):
+        tenant.cluster.delete(ref, propagation="Background")
 
 
 @pytest.fixture
