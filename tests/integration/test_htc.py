@@ -2,24 +2,33 @@
 
 import base64
 import gzip
+import os
+import shutil
 import threading
+import time
+from pathlib import Path
 
 import pytest
+from machine import output_on
 
+from htc_queue.clients import Queue, RedisError
 from primage.clients.cluster import Ref
+from primage.clients.port_forward import PortForward
+from primage.components.queues.queue import PORT
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
 from primage.kubernetes.waiting import pods_of
-from primage.local.images import storage
 from primage.operations.queues import StackQueue
 from primage.operations.site import usual_site
-from primage.process import capture
 from primage.projects.project import parse_stack_name
 
 VO = "vo-dot-primage-dot-eu"
 STACK = parse_stack_name("htc/vo.primage.eu.local--test")
 QUEUE = Ref("v1", "Secret", "words-test-queue", VO)
+HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu")
+"""What the VO's jobs have as HOME."""
+UID, GID = 10001, 20001
 
 
 @pytest.fixture
@@ -64,35 +73,58 @@ class Running:
         return self.result
 
 
-def until(cluster, condition, seconds=90):
-    """Look again whenever a pod of the application changes."""
-    queue = None
-    for _ in range(seconds):
+class Looks:
+    """How the queue stands, by a connection from here: `StackQueue` starts a Python in the queue's pod for each answer."""
+
+    def __init__(self, cluster, port, folder):
+        self._cluster, self._folder = cluster, folder
+        self._address = f"rediss://localhost:{port}"
+        self._queue = None
+
+    def standing(self):
+        """None while the queue is not there, or does not answer; each call connects anew where it must."""
+        self._queue = self._queue or self._client()
         try:
-            queue = queue or StackQueue(STACK)
-            if condition(queue):
-                return queue
-        except PrimageError:
-            queue = None
-        for _ in cluster.watch(Ref("v1", "Pod", "words-test-queue-0", VO), timeout_s=1):
-            continue
-    raise AssertionError("it did not come about in time")
+            return self._queue and self._queue.open().standing()
+        except RedisError:
+            return None
+
+    def _client(self):
+        secret = self._cluster.get(QUEUE)
+        if secret is None:
+            return None
+        for name in ("password", "ca.crt"):
+            (self._folder / name).write_bytes(base64.b64decode(secret["data"][name]))
+        return Queue(self._address, self._folder, hasty_s=5)
+
+
+@pytest.fixture
+def looks(cluster, tmp_path):
+    with PortForward(cluster, Ref("v1", "Pod", "words-test-queue-0", VO), PORT) as forward:
+        yield Looks(cluster, forward.port, tmp_path)
+
+
+def until(looks, condition, seconds=90):
+    end = time.monotonic() + seconds
+    while not ((standing := looks.standing()) and condition(standing)):
+        assert time.monotonic() < end, f"it did not come about in time: {standing}"
+        time.sleep(0.2)
 
 
 @pytest.mark.alone
-def test_killed_pods_redis_and_kubelets_lose_nothing(engine, cluster, tmp_path):
+def test_killed_pods_redis_and_kubelets_lose_nothing(engine, cluster, looks):
     count = 60
     script = 'sleep 0.4; printf "%s\\n" "$1"'
     running = Running(settings(range(count), script, consumer={"output": "htc-test/{key}", "tries": 20}))
-    queue = until(cluster, lambda q: q.standing()["done"] >= 5)
+    until(looks, lambda queue: queue.done >= 5)
     job = Ref("batch/v1", "Job", "words-test-consumers", VO)
     cluster.delete(Ref.of({"apiVersion": "v1", "kind": "Pod", **pods_of(cluster, job)[0]}), propagation="Background")
-    queue = until(cluster, lambda q: q.standing()["done"] >= 15)
+    until(looks, lambda queue: queue.done >= 15)
     kill("redis-server")
-    queue = until(cluster, lambda q: q.standing()["done"] >= 20)
+    until(looks, lambda queue: queue.done >= 20)
     kill("kubelet")
-    queue = until(cluster, lambda q: q.standing()["done"] >= 25)
-    assert queue.scale(4) == 2
+    until(looks, lambda queue: queue.done >= 25)
+    assert StackQueue(STACK).scale(4) == 2
     running.wait()
     standing = StackQueue(STACK).standing()
     assert (standing["pushed"], standing["done"], standing["dead"], standing["finished"]) == (count, count, 0, True)
@@ -101,27 +133,33 @@ def test_killed_pods_redis_and_kubelets_lose_nothing(engine, cluster, tmp_path):
     assert listed.split() == [str(n) for n in range(count)]
 
 
-def test_the_only_consumer_ended_by_somebody_ends_nothing(engine, cluster):
+def test_the_only_consumer_ended_by_somebody_ends_nothing(engine, cluster, looks):
     """As on a node that is drained: it is asked to stop, gives back what it has, and another goes on."""
     until_gate = 'until [ -e "$HOME/htc-ended" ]; do sleep 0.2; done'
     running = Running(settings(range(3), until_gate, parallelism=1))
-    until(cluster, lambda q: q.standing()["running"] == 1)
+    until(looks, lambda queue: queue.running == 1)
     job = Ref("batch/v1", "Job", "words-test-consumers", VO)
     (pod,) = pods_of(cluster, job)
     cluster.delete(Ref("v1", "Pod", pod["metadata"]["name"], VO), propagation="Background")
-    batch_says(engine, 'touch "$HOME/htc-ended"')
+    touch("htc-ended")
     running.wait()
     standing = StackQueue(STACK).standing()
     assert (standing["done"], standing["dead"], standing["waiting"], standing["finished"]) == (3, 0, 0, True)
     assert cluster.get(job)["status"].get("failed", 0) == 0
-    batch_says(engine, 'rm "$HOME/htc-ended"')
+    (HOME / "htc-ended").unlink()
 
 
 def kill(program):
     """On both machines, from outside its container: inside, nobody may kill process 1."""
     script = f'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = {program} ] && kill -9 ${{p#/proc/}}; done; true'
     for machine in ("front", "worker-1"):
-        capture(["podman", "exec", f"primage-local-{machine}", "sh", "-c", script], env=storage.environment())
+        output_on(f"primage-local-{machine}", "sh", "-c", script)
+
+
+def touch(name):
+    """Make a file that the VO's jobs wait for, as their account."""
+    (HOME / name).touch()
+    os.chown(HOME / name, UID, GID)
 
 
 def batch_says(engine, script):
@@ -137,7 +175,7 @@ def batch_says(engine, script):
         engine.destroy(stack, Options())
 
 
-def test_the_number_of_consumers_follows_the_queue_s_length(engine, cluster):
+def test_the_number_of_consumers_follows_the_queue_s_length(engine, cluster, looks):
     push = "printf '%s\\n' 1 2 3 | primage-queue push; until [ -e \"$HOME/htc-gate/more\" ]; do sleep 0.2; done >&2; echo 4"
     options = settings([], 'mkdir -p "$HOME/htc-gate"; until [ -e "$HOME/htc-gate/open" ]; do sleep 0.2; done')
     options.overrides["htc"] |= {
@@ -146,7 +184,8 @@ def test_the_number_of_consumers_follows_the_queue_s_length(engine, cluster):
         "scaling": {"minimum": 0, "maximum": 3, "calm_seconds": 2},
     }
     running = Running(options)
-    queue = until(cluster, lambda q: q.standing()["running"] == 3)
+    until(looks, lambda queue: queue.running == 3)
+    queue = StackQueue(STACK)
     assert queue.standing()["parallelism"] == 3
     with pytest.raises(PrimageError, match="scaled by the length of its queue"):
         queue.scale(1)
@@ -154,13 +193,13 @@ def test_the_number_of_consumers_follows_the_queue_s_length(engine, cluster):
     pod = next(p for p in pods_of(cluster, job) if p["status"]["phase"] == "Running")
     code, _, said = cluster.execute(Ref("v1", "Pod", pod["metadata"]["name"], VO), ["sh", "-c", 'touch "$HOME/htc-gate/open"'])
     assert code == 0, said
-    until(cluster, lambda q: (q.standing()["done"], q.standing()["parallelism"]) == (3, 0))
+    until(looks, lambda queue: (queue.done, cluster.get(job)["spec"]["parallelism"]) == (3, 0))
     assert cluster.get(job)["status"].get("failed", 0) == 0, "a consumer that was no longer needed counts as a failure"
-    batch_says(engine, 'touch "$HOME/htc-gate/more"')
+    touch("htc-gate/more")
     running.wait()
     assert StackQueue(STACK).standing()["done"] == 4
     assert engine.preview(STACK, options).changed() == []
-    batch_says(engine, 'rm -r "$HOME/htc-gate"')
+    shutil.rmtree(HOME / "htc-gate")
 
 
 def test_dead_letters_fail_the_application_and_can_be_retried(engine, cluster):
@@ -174,11 +213,11 @@ def test_dead_letters_fail_the_application_and_can_be_retried(engine, cluster):
     assert "no slice 17 in bad" in letter["tail"]
     with pytest.raises(PrimageError, match="has ended"):
         queue.scale(3)
-    batch_says(engine, 'touch "$HOME/htc-mended"')
+    touch("htc-mended")
     assert queue.retry() == 1
     engine.up(STACK, options)
     assert StackQueue(STACK).standing()["done"] == 2
-    batch_says(engine, 'rm "$HOME/htc-mended"')
+    (HOME / "htc-mended").unlink()
 
 
 def test_released_in_one_go_and_a_new_one_starts_empty(engine, cluster):
