@@ -135,15 +135,21 @@ def backends(vo: str, **more: object) -> str:
     return describe([replace(backend.for_connector(vo), **more) for backend in known if vo in backend.vos])
 
 
+NEVER = "never"
+"""The point at which a connector that is to last kills itself."""
+
+
 class Connector:
     """One run of the connector after the other, as a process of this machine."""
 
     def __init__(self, folder: Path, home: Path = OTHER_HOME) -> None:
         self.folder, self.home = folder, home
         self.process: subprocess.Popen | None = None
+        self._point = NEVER
 
-    def start(self, point: str = "never", **environment: str) -> Connector:
+    def start(self, point: str = NEVER, **environment: str) -> Connector:
         self.stop()
+        self._point = point
         env = {
             **os.environ,
             "KUBECONFIG": "/var/lib/primage/local/kubeconfig",
@@ -168,6 +174,11 @@ class Connector:
         """Wait until it has killed itself."""
         assert self.process
         assert self.process.wait(timeout=WAIT_S) == -signal.SIGKILL
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it runs, and is not to kill itself somewhere."""
+        return self._point == NEVER and self.process is not None and self.process.poll() is None
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:

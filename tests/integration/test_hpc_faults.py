@@ -55,7 +55,8 @@ def connector(_away, tmp_path):
 def jobs(connector, cluster):
     found = Jobs(cluster)
     yield found
-    connector.start()
+    if not connector.lasts:
+        connector.start()
     found.clear()
 
 
@@ -148,10 +149,12 @@ def test_slurm_forgets_a_job_that_ended_meanwhile(connector, jobs):
     job = start(jobs, script='echo run >> "$SCRATCH_FILE"; sleep 2; echo done > out.txt', outputs=["out.txt"])
     until("it runs", lambda: runs() == "1")
     connector.signal(signal.SIGSTOP)
-    until("it has ended", lambda: slurm_jobs(jobs.uid(job))[0][1] == "COMPLETED")
-    on_hpc("systemctl stop slurmctld; rm -rf /var/lib/slurm/slurmctld/*; systemctl start slurmctld")
-    until("Slurm is back, and knows nothing", lambda: on_hpc("squeue --noheader --states=all", check=False).strip() == "")
-    connector.signal(signal.SIGCONT)
+    try:
+        until("it has ended", lambda: slurm_jobs(jobs.uid(job))[0][1] == "COMPLETED")
+        on_hpc("systemctl stop slurmctld; rm -rf /var/lib/slurm/slurmctld/*; systemctl start slurmctld")
+        until("Slurm is back, and knows nothing", lambda: on_hpc("squeue --noheader --states=all", check=False).strip() == "")
+    finally:
+        connector.signal(signal.SIGCONT)
     jobs.wait(job)
     assert runs() == "1"
     assert (OTHER_HOME / "out.txt").read_text() == "done\n"
