@@ -20,7 +20,10 @@ for option in "$@"; do
 done
 for job in "$SLURM_FOLDER"/*/; do
   [ -e "$job/state" ] || continue
-  number=$(basename "$job") state=$(cat "$job/state") said=$(cat "$job/comment")
+  # By the shell itself: a connector asks several times a second, and each other program is a process.
+  number=${job%/} number=${number##*/} state='' said=''
+  read -r state < "$job/state"
+  IFS= read -r said < "$job/comment"
   case $state in PENDING | RUNNING) ;; *) [ -n "$all" ] || continue ;; esac
   line=${format//%A/$number} line=${line//%T/$state} line=${line//%r/None}
   echo "${line//%k/$said}"
