@@ -2,12 +2,14 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from documents import Reader, copy_checkout
+
+from primage.engine.api import Options
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.projects.project import parse_stack_name
 
 PRIVATE = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu")
 WRITTEN = {
@@ -31,7 +33,7 @@ def page(site, repository, request):
     text = (repository / f"docs/how-to/{request.param}.md").read_text()
     yield text
     for stack in sorted(set(re.findall(r"^ *\$ primage up (\S+/\S+)", text, re.MULTILINE))):
-        subprocess.run([sys.executable, "-m", "primage", "destroy", stack], capture_output=True, timeout=300, check=True)
+        EmbeddedEngine().destroy(parse_stack_name(stack), Options())
     forget(request.param)
 
 
