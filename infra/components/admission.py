@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from infra.admission import Policy, Rule, policies
+from primage.components.kubernetes_object import KubernetesObject
 from primage.contract import names
 
 
@@ -29,7 +29,9 @@ class Admission(pulumi.ComponentResource):
 
     def _policy(self, name: str, policy: Policy) -> None:
         full = f"primage-{policy.name}"
-        made = kubernetes.admissionregistration.v1.ValidatingAdmissionPolicy(
+        made = KubernetesObject(
+            "admissionregistration.k8s.io/v1",
+            "ValidatingAdmissionPolicy",
             f"{name}-{policy.name}",
             metadata={"name": full},
             spec={
@@ -53,10 +55,12 @@ class Admission(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self),
         )
-        kubernetes.admissionregistration.v1.ValidatingAdmissionPolicyBinding(
+        KubernetesObject(
+            "admissionregistration.k8s.io/v1",
+            "ValidatingAdmissionPolicyBinding",
             f"{name}-{policy.name}-binding",
             metadata={"name": full},
-            spec={"policyName": made.metadata.name, "validationActions": ["Deny"]},
+            spec={"policyName": made.name, "validationActions": ["Deny"]},
             opts=pulumi.ResourceOptions(parent=self),
         )
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from infra import make_folders
 from infra.config import VolumesConfig
 from infra.make_folders import Folder
+from primage.components.kubernetes_object import KubernetesObject
 from primage.components.pods.security import container_security
 from primage.contract import names
 from primage.contract.tenant import Tenant
@@ -87,8 +87,10 @@ class Folders(pulumi.ComponentResource):
         digest = hashlib.sha256(json.dumps([data, roots, image], sort_keys=True).encode()).hexdigest()[:10]
         metadata = {"name": f"folders-{digest}", "namespace": namespace, "labels": _labels(vo)}
         here = pulumi.ResourceOptions(parent=self)
-        program = kubernetes.core.v1.ConfigMap(f"{name}-{digest}-program", metadata=metadata, data=data, opts=here)
-        self.made = kubernetes.batch.v1.Job(
+        program = KubernetesObject("v1", "ConfigMap", f"{name}-{digest}-program", metadata=metadata, data=data, opts=here)
+        self.made = KubernetesObject(
+            "batch/v1",
+            "Job",
             f"{name}-{digest}",
             metadata={**metadata, "annotations": {"pulumi.com/timeoutSeconds": "240"}},
             spec={

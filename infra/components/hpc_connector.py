@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from infra.config import HpcBackendConfig, HpcConfig
+from primage.components.kubernetes_object import KubernetesObject
 from primage.components.pods.security import container_security, pod_security
 from primage.contract import names
 from primage.contract.hpc import backend_object, describe
@@ -43,17 +43,26 @@ class HpcConnector(pulumi.ComponentResource):
         self._labels = {**tenant.labels, names.LABEL_APP: NAME, names.LABEL_PRIVATE: "true"}
         here = pulumi.ResourceOptions(parent=self)
         for backend in backends:
-            kubernetes.core.v1.ConfigMap(
+            KubernetesObject(
+                "v1",
+                "ConfigMap",
                 f"{name}-backend-{backend.name}",
                 metadata=self._metadata(backend_object(backend.name)),
                 data=backend.data(tenant.vo.name),
                 opts=here,
             )
-        account = kubernetes.core.v1.ServiceAccount(
-            f"{name}-account", metadata=self._metadata(NAME), automount_service_account_token=False, opts=here
+        account = KubernetesObject(
+            "v1",
+            "ServiceAccount",
+            f"{name}-account",
+            metadata=self._metadata(NAME),
+            automountServiceAccountToken=False,
+            opts=here,
         )
         bound = self._rights(name, [backend.name for backend in backends], here)
-        kubernetes.networking.v1.NetworkPolicy(
+        KubernetesObject(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
             f"{name}-policy",
             metadata=self._metadata(NAME),
             spec={
@@ -63,7 +72,9 @@ class HpcConnector(pulumi.ComponentResource):
             },
             opts=here,
         )
-        kubernetes.apps.v1.Deployment(
+        KubernetesObject(
+            "apps/v1",
+            "Deployment",
             f"{name}-deployment",
             metadata=self._metadata(NAME),
             spec={
@@ -92,11 +103,15 @@ class HpcConnector(pulumi.ComponentResource):
             {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [backend_object(b) for b in backends]},
             {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
         ]
-        role = kubernetes.rbac.v1.Role(f"{name}-role", metadata=self._metadata(NAME), rules=rules, opts=opts)
-        binding = kubernetes.rbac.v1.RoleBinding(
+        role = KubernetesObject(
+            "rbac.authorization.k8s.io/v1", "Role", f"{name}-role", metadata=self._metadata(NAME), rules=rules, opts=opts
+        )
+        binding = KubernetesObject(
+            "rbac.authorization.k8s.io/v1",
+            "RoleBinding",
             f"{name}-binding",
             metadata=self._metadata(NAME),
-            role_ref={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
+            roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
             subjects=[{"kind": "ServiceAccount", "name": NAME, "namespace": self._namespace}],
             opts=opts,
         )

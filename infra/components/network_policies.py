@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from primage.components.declare import declare
+from primage.components.kubernetes_object import declare
 from primage.contract import tenant_objects
 from primage.contract.networks import NetworkConfig
 from primage.contract.tenant import Tenant

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from infra.config import PriorityClassConfig
+from primage.components.kubernetes_object import KubernetesObject
 from primage.contract import names
 
 
@@ -22,12 +22,14 @@ class PriorityClasses(pulumi.ComponentResource):
     def __init__(self, name: str, classes: Sequence[PriorityClassConfig], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("primage:site:PriorityClasses", name, {}, opts)
         for item in classes:
-            kubernetes.scheduling.v1.PriorityClass(
+            KubernetesObject(
+                "scheduling.k8s.io/v1",
+                "PriorityClass",
                 f"{name}-{item.name}",
                 metadata={"name": class_name(item)},
                 value=item.value,
-                global_default=item.default,
-                preemption_policy="Never",
+                globalDefault=item.default,
+                preemptionPolicy="Never",
                 description=item.description,
                 opts=pulumi.ResourceOptions(parent=self),
             )

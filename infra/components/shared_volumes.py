@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from infra.config import VolumesConfig
-from primage.components.declare import declare
+from primage.components.kubernetes_object import declare
 from primage.contract import names, tenant_objects
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects import Share

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
+from primage.components.kubernetes_object import KubernetesObject
 from primage.contract import names
 
 
@@ -16,13 +16,17 @@ class SystemNamespace(pulumi.ComponentResource):
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("primage:site:SystemNamespace", name, {}, opts)
-        space = kubernetes.core.v1.Namespace(
+        space = KubernetesObject(
+            "v1",
+            "Namespace",
             f"{name}-namespace",
             metadata={"name": names.SYSTEM_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.namespace = space.metadata.name
-        kubernetes.networking.v1.NetworkPolicy(
+        self.namespace = space.name
+        KubernetesObject(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
             f"{name}-default-deny",
             metadata={"name": "default-deny", "namespace": self.namespace},
             spec={"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},

@@ -8,9 +8,9 @@ place from outside: a container beside the server that checks who comes and forw
 from __future__ import annotations
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from primage.components.app import AppStack
+from primage.components.kubernetes_object import KubernetesObject
 
 
 class Gateway(pulumi.ComponentResource):
@@ -28,7 +28,9 @@ class Gateway(pulumi.ComponentResource):
     ) -> None:
         super().__init__("primage:app:Gateway", name, {}, opts)
         self.port = port
-        kubernetes.networking.v1.NetworkPolicy(
+        KubernetesObject(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
             f"{name}-policy",
             metadata={"name": name, "namespace": app.namespace, "labels": labels},
             spec={"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress"]},

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from primage.components.app import AppStack
 from primage.components.jobs.batch_settings import BatchJobSettings
+from primage.components.kubernetes_object import KubernetesObject
 from primage.components.pods.security import container_security, pod_security
 from primage.contract import names
 
@@ -30,7 +30,9 @@ class BatchJob(pulumi.ComponentResource):
         super().__init__("primage:app:BatchJob", settings.name, {}, pulumi.ResourceOptions.merge(app.options, opts))
         name = app.instance(settings.name)
         labels = {names.LABEL_APP: app.name.app, names.LABEL_INSTANCE: name[:MAX_JOB_NAME]}
-        job = kubernetes.batch.v1.Job(
+        job = KubernetesObject(
+            "batch/v1",
+            "Job",
             f"{settings.name}-job",
             metadata={
                 "name": name[:MAX_JOB_NAME],
@@ -47,7 +49,7 @@ class BatchJob(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.job_name = job.metadata.name
+        self.job_name = job.name
         self.register_outputs({"job_name": self.job_name})
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from primage.components.app import AppStack
 from primage.components.jobs.hpc_settings import HpcJobSettings
+from primage.components.kubernetes_object import KubernetesObject
 from primage.components.pods.security import container_security
 from primage.contract import names
 from primage.contract.hpc import ANNOTATION_DIGEST, ANNOTATION_JOB, MANAGER, NO_IMAGE, digest_of
@@ -30,13 +30,17 @@ class HpcJob(pulumi.ComponentResource):
         data = _figure_8(settings)
         # The script's digest is in the name, and the name in the pod template: another script is another job.
         digest = digest_of(data)
-        script = kubernetes.core.v1.ConfigMap(
+        script = KubernetesObject(
+            "v1",
+            "ConfigMap",
             f"{settings.name}-script",
             metadata={"name": f"{name[:50]}-{digest[:8]}", "namespace": app.namespace, "labels": labels},
             data=data,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        job = kubernetes.batch.v1.Job(
+        job = KubernetesObject(
+            "batch/v1",
+            "Job",
             f"{settings.name}-job",
             metadata={
                 "name": name,
@@ -52,14 +56,14 @@ class HpcJob(pulumi.ComponentResource):
                 "template": {
                     "metadata": {
                         "labels": labels,
-                        "annotations": {ANNOTATION_JOB: script.metadata.name, ANNOTATION_DIGEST: digest},
+                        "annotations": {ANNOTATION_JOB: script.name, ANNOTATION_DIGEST: digest},
                     },
                     "spec": _template(settings),
                 },
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[script]),
         )
-        self.job_name = job.metadata.name
+        self.job_name = job.name
         self.register_outputs({"job_name": self.job_name})
 
 

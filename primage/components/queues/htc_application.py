@@ -6,11 +6,11 @@ import hashlib
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from primage.components.app import AppStack
 from primage.components.jobs.batch_job import NODE_DRAINED, pod_spec
 from primage.components.jobs.batch_settings import BatchJobSettings
+from primage.components.kubernetes_object import KubernetesObject
 from primage.components.queues.htc_settings import HtcSettings, ProducerSettings
 from primage.components.queues.queue import TOOL, Queue
 from primage.components.queues.queue_scaler import QueueScaler
@@ -82,7 +82,9 @@ class HtcApplication(pulumi.ComponentResource):
         annotations = {"pulumi.com/timeoutSeconds": str(settings.deadline_seconds + 60)}
         if part == "consumers":
             annotations["pulumi.com/patchForce"] = "true"  # `primage scale` changes parallelism beside the program
-        job = kubernetes.batch.v1.Job(
+        job = KubernetesObject(
+            "batch/v1",
+            "Job",
             f"{settings.name}-{part}",
             metadata={
                 "name": f"{self.queue_name}-{part}",
@@ -98,7 +100,7 @@ class HtcApplication(pulumi.ComponentResource):
             },
             opts=opts,
         )
-        name: pulumi.Output[str] = job.metadata.name
+        name: pulumi.Output[str] = job.name
         return name
 
 

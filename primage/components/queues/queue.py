@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from primage.components.app import AppStack
+from primage.components.kubernetes_object import KubernetesObject
 from primage.components.pods.security import container_security, pod_security
 from primage.components.queues.htc_settings import QUEUE_IMAGE
 from primage.components.queues.queue_credentials import QueueCredentials
@@ -69,7 +69,9 @@ class Queue(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self._policy()
-        service = kubernetes.core.v1.Service(
+        service = KubernetesObject(
+            "v1",
+            "Service",
             f"{self.name}-service",
             metadata=self._metadata(),
             # Found by its name as soon as it has an address: who uses it waits until it answers.
@@ -81,7 +83,9 @@ class Queue(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.pod_exists = kubernetes.apps.v1.StatefulSet(
+        self.pod_exists = KubernetesObject(
+            "apps/v1",
+            "StatefulSet",
             f"{self.name}-server",
             metadata={**self._metadata(), "annotations": {"pulumi.com/waitFor": "jsonpath={.status.updatedReplicas}=1"}},
             spec={
@@ -99,7 +103,9 @@ class Queue(pulumi.ComponentResource):
 
     def _policy(self) -> None:
         """Only jobs of this application reach it; a policy of the VO leaves private pods out of what it opens."""
-        kubernetes.networking.v1.NetworkPolicy(
+        KubernetesObject(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
             f"{self.name}-policy",
             metadata=self._metadata(),
             spec={

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from primage.components.app import AppStack
 from primage.components.jobs.batch_job import ASK_AGAIN
+from primage.components.kubernetes_object import KubernetesObject
 from primage.components.pods.security import container_security, pod_security
 from primage.components.queues.htc_settings import QUEUE_IMAGE, ScalingSettings
 from primage.components.queues.queue import TOOL, Queue
@@ -27,7 +27,9 @@ class QueueScaler(pulumi.ComponentResource):
         self._labels = {**queue.labels, names.LABEL_COMPONENT: "scaler"}
         inside = pulumi.ResourceOptions(parent=self)
         bound = self._rights(job, inside)
-        kubernetes.apps.v1.Deployment(
+        KubernetesObject(
+            "apps/v1",
+            "Deployment",
             f"{self._name}-deployment",
             metadata=self._metadata(),
             spec={
@@ -47,15 +49,24 @@ class QueueScaler(pulumi.ComponentResource):
         return {"name": self._name, "namespace": self._app.namespace, "labels": self._labels}
 
     def _rights(self, job: str, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-        account = kubernetes.core.v1.ServiceAccount(
-            f"{self._name}-account", metadata=self._metadata(), automount_service_account_token=False, opts=opts
+        account = KubernetesObject(
+            "v1",
+            "ServiceAccount",
+            f"{self._name}-account",
+            metadata=self._metadata(),
+            automountServiceAccountToken=False,
+            opts=opts,
         )
         rules = [{"apiGroups": ["batch"], "resources": ["jobs"], "resourceNames": [job], "verbs": ["get", "patch"]}]
-        role = kubernetes.rbac.v1.Role(f"{self._name}-role", metadata=self._metadata(), rules=rules, opts=opts)
-        binding = kubernetes.rbac.v1.RoleBinding(
+        role = KubernetesObject(
+            "rbac.authorization.k8s.io/v1", "Role", f"{self._name}-role", metadata=self._metadata(), rules=rules, opts=opts
+        )
+        binding = KubernetesObject(
+            "rbac.authorization.k8s.io/v1",
+            "RoleBinding",
             f"{self._name}-binding",
             metadata=self._metadata(),
-            role_ref={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": self._name},
+            roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": self._name},
             subjects=[{"kind": "ServiceAccount", "name": self._name, "namespace": self._app.namespace}],
             opts=opts,
         )

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from primage.components.app import AppStack
 from primage.components.gateway import Gateway
 from primage.components.jobs.batch_job import NODE_DRAINED, pod_spec
 from primage.components.jobs.batch_settings import BatchJobSettings
+from primage.components.kubernetes_object import KubernetesObject
 from primage.components.sessions.session_settings import SessionSettings
 from primage.components.sessions.session_token import SessionToken
 from primage.contract import names
@@ -67,7 +67,9 @@ class Session(pulumi.ComponentResource):
             opts=inside,
         )
         gateway = Gateway(name, labels, serving.port, app, inside)
-        job = kubernetes.batch.v1.Job(
+        job = KubernetesObject(
+            "batch/v1",
+            "Job",
             f"{settings.name}-job",
             metadata={
                 "name": name,
@@ -91,7 +93,7 @@ class Session(pulumi.ComponentResource):
         )
         self.address = {
             "namespace": app.namespace,
-            "job": job.metadata.name,
+            "job": job.name,
             "secret": name,
             "port": gateway.port,
             "path": serving.path,
