@@ -47,7 +47,7 @@ def test_every_role_has_a_readme(role):
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
 def test_playbooks_are_hosts_plus_roles(playbook):
     for play in yaml.safe_load(playbook.read_text()):
-        assert set(play) <= {"name", "hosts", "connection", "serial", "strategy", "roles", "tasks"}
+        assert set(play) <= {"name", "hosts", "connection", "serial", "roles", "tasks"}
         assert ("roles" in play) != ("tasks" in play)
         assert all(set(task) <= {"name", "ansible.builtin.import_role", "vars", "when"} for task in play.get("tasks", []))
 
