@@ -7,6 +7,7 @@ virtual environment that is there.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -14,14 +15,22 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 from concurrent import futures
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import grpc
-import pulumi
 from google.protobuf import empty_pb2, json_format
-from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
+
+# The SDK takes half a second to import, and only its protocol is needed here: its packages are found, not run.
+for _name in ("pulumi", "pulumi.runtime"):
+    _found = importlib.util.find_spec(_name)
+    sys.modules[_name] = types.ModuleType(_name)
+    sys.modules[_name].__path__ = list(_found.submodule_search_locations if _found else ())
+
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2  # noqa: E402
 
 LARGEST_MESSAGE = 400 * 1024 * 1024
 SHOWN_TO_THE_USER = 32
@@ -38,7 +47,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def GetPluginInfo(self, _request: Any, _context: Any) -> Any:
         """Its version is the SDK's."""
-        return plugin_pb2.PluginInfo(version=_sdk_version())
+        return plugin_pb2.PluginInfo(version=version("pulumi"))
 
     def About(self, request: Any, _context: Any) -> Any:
         """Which Python a program runs on."""
@@ -115,12 +124,6 @@ def _environment(request: Any, python: Path) -> dict[str, str]:
         "PULUMI_CONFIG": json.dumps(dict(request.config)),
         "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
     }
-
-
-def _sdk_version() -> str:
-    from importlib.metadata import version
-
-    return version(pulumi.__name__)
 
 
 def main() -> None:

@@ -152,4 +152,5 @@ def require_checks(there: SecondCheckout) -> None:
     assert [check for check in checks if not check["ok"]] == []
 
 
-EVERYTHING = (require_status, require_why, require_logs_and_queue, require_page, require_checks)
+LOOKS = (require_status, require_why, require_logs_and_queue, require_page)
+EVERYTHING = (*LOOKS, require_checks)
