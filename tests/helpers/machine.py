@@ -72,7 +72,7 @@ def run_on(
     )
 
 
-def output_on(machine: str, *command: str, given: str = "", timeout_s: float = 120) -> str:
+def output_on(machine: str, *command: str, given: str = "", timeout_s: float = 60) -> str:
     """What a command that must end well prints."""
     done = run_on(machine, *command, given=given, timeout_s=timeout_s)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

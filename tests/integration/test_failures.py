@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from machine import output_on
 
 from primage.clients.cluster import Cluster, Ref
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import ExitCode, PrimageError
-from primage.local.images import storage
-from primage.process import capture
 
 NAMESPACE = "primage-engine-test"
 
@@ -124,8 +123,7 @@ def test_the_api_server_is_killed_while_a_job_is_waited_for(program):
     def listener(event):
         if event.detail.startswith("1 of 1") and not killed.is_set():
             killed.set()
-            command = ["podman", "exec", "primage-local-front", "pkill", "--signal", "KILL", "--exact", "kube-apiserver"]
-            capture(command, env=storage.environment())
+            output_on("primage-local-front", "pkill", "--signal", "KILL", "--exact", "kube-apiserver")
 
     EmbeddedEngine().up(program("job('j', 'sleep 4')"), Options(listener=listener))
     assert killed.is_set()

@@ -5,9 +5,9 @@ import gzip
 import os
 import shutil
 import threading
-import time
 from pathlib import Path
 
+import hpc_machine
 import pytest
 from machine import output_on
 
@@ -104,11 +104,8 @@ def looks(cluster, tmp_path):
         yield Looks(cluster, forward.port, tmp_path)
 
 
-def until(looks, condition, seconds=90):
-    end = time.monotonic() + seconds
-    while not ((standing := looks.standing()) and condition(standing)):
-        assert time.monotonic() < end, f"it did not come about in time: {standing}"
-        time.sleep(0.2)
+def until(looks, condition):
+    hpc_machine.until("the queue stands as it should", lambda: (standing := looks.standing()) and condition(standing), 90)
 
 
 @pytest.mark.alone

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from machine import output_on
 
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.kubernetes.waiting import pods_of
-from primage.local.images import storage
 from primage.local.images.base import rootfs_key
 from primage.operations.logs import jobs_of
 from primage.operations.site import site_handle
@@ -65,11 +65,9 @@ def test_logins_are_their_owners_and_in_no_log_and_no_argument(site):
     said = [path.read_bytes() for path in log_dir().glob("*.log")]
     for machine in ("front", "worker-1"):
         command = "journalctl --no-pager; cat /proc/[0-9]*/cmdline 2> /dev/null || true"  # some have ended meanwhile
-        said.append(
-            capture(["podman", "exec", f"primage-local-{machine}", "sh", "-c", command], env=storage.environment()).encode()
-        )
+        said.append(output_on(f"primage-local-{machine}", "sh", "-c", command).encode())
         listed = "find /etc/containerd/certs.d /etc/docker -name hosts.toml -not -perm 600 -o -name '*.json' -not -perm 600 || true"
-        assert capture(["podman", "exec", f"primage-local-{machine}", "sh", "-c", listed], env=storage.environment()) == ""
+        assert output_on(f"primage-local-{machine}", "sh", "-c", listed) == ""
     assert not any(secret in text for secret in secrets for text in said)
 
 
@@ -92,7 +90,7 @@ def test_every_reference_is_one_the_registry_has(site):
 def test_no_archives_are_kept(site):
     assert [path.name for path in (cache_dir() / "images").glob("*.tar")] == [f"rootfs-{rootfs_key()}.tar"]
     for machine in ("front", "worker-1"):
-        listed = capture(["podman", "exec", f"primage-local-{machine}", "ls", "/etc/containerd/certs.d"], env=storage.environment())
+        listed = output_on(f"primage-local-{machine}", "ls", "/etc/containerd/certs.d")
         assert set(listed.split()) == {f"{ADDRESS}:{PUSH}", "registry.k8s.io"}
 
 

@@ -12,16 +12,15 @@ from pathlib import Path
 import pytest
 from files import holding
 from hpc_machine import until
+from machine import output_on
 
 from primage.clients.cluster import Ref
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
 from primage.kubernetes.waiting import pods_of
-from primage.local.images import storage
 from primage.operations.sessions import session_of
 from primage.paths import log_dir, state_dir
-from primage.process import capture
 from primage.projects.project import parse_stack_name
 
 VO = "vo-dot-primage-dot-eu"
@@ -164,8 +163,7 @@ def test_it_is_not_on_the_network(cluster, notebook, web):
     for session in (notebook, web):
         address = pods_of(cluster, session.job)[-1]["status"]["podIP"]
         knock = f"timeout 3 bash -c '</dev/tcp/{address}/{session.port}' || echo closed"
-        command = ["podman", "exec", "primage-local-front", "bash", "-c", knock]
-        assert "closed" in capture(command, env=storage.environment())
+        assert "closed" in output_on("primage-local-front", "bash", "-c", knock)
 
 
 def test_no_state_holds_a_token(notebook):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def on(machine, *command):
-    return output_on(f"primage-local-{machine}", *command)
+    return output_on(f"primage-local-{machine}", *command, timeout_s=120)
 
 
 def test_secrets_are_encrypted_at_rest(site, cluster):

@@ -100,8 +100,7 @@ class HtcApplication(pulumi.ComponentResource):
             },
             opts=opts,
         )
-        name: pulumi.Output[str] = job.name
-        return name
+        return job.name
 
 
 def _on_exit(action: str, status: int) -> dict[str, Any]:
