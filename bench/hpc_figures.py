@@ -18,10 +18,10 @@ from pathlib import Path
 
 import yaml
 
-from infra.config import HpcBackendConfig
 from primage.clients.cluster import Cluster, Ref
 from primage.clients.ssh import LoginNode
 from primage.contract.hpc import describe
+from primage.contract.hpc_centres import HpcBackendConfig
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.operations.site import usual_site

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from htc_queue.clients import Queue
 from primage.clients.cluster import Cluster, Ref
-from primage.components.pods.security import container_security, pod_security
+from primage.contract.pod_security import container_security, pod_security
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.kubernetes.waiting import pods_of, wait_gone, wait_ready

@@ -72,6 +72,6 @@ for tenant, organisation in zip(tenants(config.vos), organisations, strict=True)
     )
     backends = [backend for backend in config.hpc.backends if tenant.vo.name in backend.vos]
     if backends:
-        HpcConnector(f"{slug}-hpc", config.hpc, backends, tenant, opts=after(volumes, organisation))
+        HpcConnector(f"{slug}-hpc", config.hpc.image, backends, tenant, opts=after(volumes, organisation))
 
 pulumi.export("site", outputs.model_dump())

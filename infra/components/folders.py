@@ -11,13 +11,14 @@ from typing import Any
 import pulumi
 
 from infra import make_folders
-from infra.config import VolumesConfig
 from infra.make_folders import Folder
 from primage.components.kubernetes_object import KubernetesObject
-from primage.components.pods.security import container_security
 from primage.contract import names
+from primage.contract.pod_security import container_security
 from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects import claims
 from primage.contract.vo import VoConfig
+from primage.contract.volumes.settings import VolumesConfig
 
 NAME = "folders"
 VOLUMES = "/volumes"
@@ -50,7 +51,7 @@ def folders(tenants: Sequence[Tenant]) -> list[Folder]:
 
 def _private(tenant: Tenant) -> Folder:
     """Of a group of the member's own, as Debian has it: what kubelet makes inside is root's, and theirs only by the group."""
-    path = [tenant.vo.name, "private", tenant.identity]
+    path = claims.folders(tenant)[names.CLAIM_HOME_PRIVATE].split("/")
     uid, gid = (tenant.user.uid, tenant.user.uid) if tenant.user else (ROOT, tenant.vo.gid)
     return Folder("home", path, uid, gid, SHARED, personal=True)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pulumi
 
 from primage.components.kubernetes_object import declare
-from primage.contract import tenant_objects
 from primage.contract.networks import NetworkConfig
 from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects.network import network_policies
 
 
 class NetworkPolicies(pulumi.ComponentResource):
@@ -15,6 +15,6 @@ class NetworkPolicies(pulumi.ComponentResource):
 
     def __init__(self, name: str, tenant: Tenant, network: NetworkConfig, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("primage:site:NetworkPolicies", name, {}, opts)
-        for policy in tenant_objects.network_policies(tenant, network):
+        for policy in network_policies(tenant, network):
             declare(f"{name}-{policy['metadata']['name']}", policy, pulumi.ResourceOptions(parent=self))
         self.register_outputs({})

@@ -4,24 +4,10 @@ from __future__ import annotations
 
 import pulumi
 
-from infra.config import VolumesConfig
 from primage.components.kubernetes_object import declare
-from primage.contract import names, tenant_objects
 from primage.contract.tenant import Tenant
-from primage.contract.tenant_objects import Share
-
-
-def shares(tenant: Tenant, volumes: VolumesConfig) -> list[Share]:
-    """A tenant's three claims: `datalake` (read-only), `home-private`, `home-shared`."""
-    cut_from = {
-        names.CLAIM_DATALAKE: volumes.datalake,
-        names.CLAIM_HOME_PRIVATE: volumes.home,
-        names.CLAIM_HOME_SHARED: volumes.home,
-    }
-    return [
-        Share(claim, cut_from[claim].capacity, cut_from[claim].folder(below), writable=claim != names.CLAIM_DATALAKE)
-        for claim, below in tenant_objects.folders(tenant).items()
-    ]
+from primage.contract.tenant_objects import claims
+from primage.contract.volumes.settings import VolumesConfig
 
 
 class SharedVolumes(pulumi.ComponentResource):
@@ -41,9 +27,9 @@ class SharedVolumes(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("primage:site:SharedVolumes", name, {}, opts)
-        for share in shares(tenant, volumes):
+        for share in claims.shares(tenant, volumes):
             here = pulumi.ResourceOptions(parent=self, protect=protect)
-            volume = declare(f"{name}-{share.claim}-volume", tenant_objects.volume(tenant, share), here)
+            volume = declare(f"{name}-{share.claim}-volume", claims.volume(tenant, share), here)
             behind = pulumi.ResourceOptions(parent=self, protect=protect, depends_on=[volume])
-            declare(f"{name}-{share.claim}", tenant_objects.claim(tenant, share), behind)
+            declare(f"{name}-{share.claim}", claims.claim(tenant, share), behind)
         self.register_outputs({})

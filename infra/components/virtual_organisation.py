@@ -6,9 +6,9 @@ import pulumi
 
 from infra.components.network_policies import NetworkPolicies
 from primage.components.kubernetes_object import declare
-from primage.contract import tenant_objects
 from primage.contract.networks import NetworkConfig
 from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects import limits, namespace
 
 
 class VirtualOrganisation(pulumi.ComponentResource):
@@ -26,11 +26,11 @@ class VirtualOrganisation(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("primage:site:VirtualOrganisation", name, {}, opts)
-        space = declare(f"{name}-namespace", tenant_objects.namespace(tenant), pulumi.ResourceOptions(parent=self, protect=protect))
+        space = declare(f"{name}-namespace", namespace.namespace(tenant), pulumi.ResourceOptions(parent=self, protect=protect))
         inside = pulumi.ResourceOptions(parent=self, depends_on=[space])
-        config = tenant_objects.config(tenant, mount_point=mount_point, oneprovider=oneprovider)
-        declare(f"{name}-quota", tenant_objects.quota(tenant), inside)
-        declare(f"{name}-limits", tenant_objects.limits(tenant), inside)
+        config = namespace.config(tenant, mount_point=mount_point, oneprovider=oneprovider)
+        declare(f"{name}-quota", limits.quota(tenant), inside)
+        declare(f"{name}-limits", limits.limits(tenant), inside)
         declare(f"{name}-config", config, inside)
         NetworkPolicies(f"{name}-network", tenant, network, opts=inside)
         self.register_outputs({})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from primage.clients.cluster import Object
-from primage.components.pods.security import container_security, pod_security
 from primage.contract.names import LABEL_MANAGED_BY
+from primage.contract.pod_security import container_security, pod_security
 from primage.operations.site import Place
 
 LONGEST_S = 86_400

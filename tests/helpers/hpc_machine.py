@@ -15,9 +15,9 @@ from pathlib import Path
 import yaml
 from machine import run_on
 
-from infra.config import HpcBackendConfig
 from primage.clients.cluster import Cluster, Ref
 from primage.contract.hpc import describe
+from primage.contract.hpc_centres import HpcBackendConfig
 from primage.kubernetes.waiting import events_of
 from primage.local.images import storage
 

@@ -11,8 +11,8 @@ import yaml
 from documents import Command, File, Reader, blocks, copy_checkout, every_command, pattern, printed, steps
 from typer.testing import CliRunner
 
-from infra.config import HpcBackendConfig
 from primage.cli.root import app
+from primage.contract.hpc_centres import HpcBackendConfig
 
 ROOT = typer.main.get_command(app)
 OFFLINE = ("primage validate", "primage site new", "ansible-playbook", "ssh-keygen")

@@ -22,8 +22,8 @@ from hpc_connector.domain.pace import Pace
 from hpc_connector.domain.request import Request, request_of, slim
 from hpc_connector.domain.seen import Seen, read_poll, read_queue
 from hpc_connector.domain.submission import comment, rest_submission, sbatch_options
-from infra.config import HpcBackendConfig
 from primage.contract.hpc import ANNOTATION_ATTEMPT, FINALIZER, Backend, backends_of, describe
+from primage.contract.hpc_centres import HpcBackendConfig
 from primage.local.hpc import TOKEN_S, token_left_s
 
 UID = "9b2e8b1c-0000-4000-8000-000000000001"

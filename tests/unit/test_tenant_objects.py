@@ -5,11 +5,13 @@ import ipaddress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primage.contract import names, tenant_objects
+from primage.contract.hpc_centres import HpcBackendConfig
 from primage.contract.networks import NetworkConfig
 from primage.contract.tenant import tenants
-from primage.contract.tenant_objects import Share
+from primage.contract.tenant_objects import claims, hpc_connector, limits, namespace, network
 from primage.contract.vo import ContainerConfig, QuotaConfig, UserConfig, VoConfig
+from primage.contract.volumes import PosixVolume
+from primage.contract.volumes.settings import VolumesConfig
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?", fullmatch=True)
 VO = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
@@ -24,18 +26,27 @@ def vo(name="vo.example.org", members=(), egress=(), **more):
     return VoConfig(name=name, gid=20000, quota=QUOTA, users=users, egress=tuple(egress), **more)
 
 
-def everything(tenant, network=SITE):
-    shares = [
-        Share(claim, "1Gi", {"hostPath": {"path": f"/volumes/{below}"}}, writable=claim != names.CLAIM_DATALAKE)
-        for claim, below in tenant_objects.folders(tenant).items()
-    ]
+VOLUMES = VolumesConfig(
+    datalake=PosixVolume(path="/volumes/datalake", capacity="1Gi"), home=PosixVolume(path="/volumes/home", capacity="1Gi")
+)
+CENTRES = [HpcBackendConfig(name="hpc", endpoint="10.1.0.1", vos=("vo.example.org",))]
+
+
+def everything(tenant):
+    shares = claims.shares(tenant, VOLUMES)
     return [
-        tenant_objects.namespace(tenant),
-        tenant_objects.quota(tenant),
-        tenant_objects.limits(tenant),
-        tenant_objects.config(tenant, mount_point="/primage", oneprovider=""),
-        *tenant_objects.network_policies(tenant, network),
-        *(make(tenant, share) for share in shares for make in (tenant_objects.volume, tenant_objects.claim)),
+        namespace.namespace(tenant),
+        limits.quota(tenant),
+        limits.limits(tenant),
+        namespace.config(tenant, mount_point="/primage", oneprovider=""),
+        *network.network_policies(tenant, SITE),
+        *(make(tenant, share) for share in shares for make in (claims.volume, claims.claim)),
+        *(hpc_connector.backend(tenant, centre) for centre in CENTRES),
+        hpc_connector.account(tenant),
+        hpc_connector.role(tenant, CENTRES),
+        hpc_connector.binding(tenant),
+        hpc_connector.network_policy(tenant, CENTRES),
+        hpc_connector.deployment(tenant, CENTRES, "primage/hpc-connector:1"),
     ]
 
 
@@ -59,7 +70,7 @@ def test_no_network_that_a_vo_is_let_out_to_has_the_sites_machines_in_it(egress)
     (tenant,) = tenants([vo(egress=egress)])
     blocks = [
         to["ipBlock"]
-        for policy in tenant_objects.network_policies(tenant, SITE)
+        for policy in network.network_policies(tenant, SITE)
         if policy["metadata"]["name"] == "allow-egress"
         for rule in policy["spec"]["egress"]
         for to in rule["to"]
@@ -73,7 +84,7 @@ def test_no_network_that_a_vo_is_let_out_to_has_the_sites_machines_in_it(egress)
 
 def test_nothing_is_open_but_what_is_named():
     (tenant,) = tenants([vo()])
-    policies = {policy["metadata"]["name"]: policy["spec"] for policy in tenant_objects.network_policies(tenant, NetworkConfig())}
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in network.network_policies(tenant, NetworkConfig())}
     assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert policies.keys() == {"default-deny", "allow-dns", "allow-own-namespace", "accept-own-namespace"}
 
@@ -81,7 +92,7 @@ def test_nothing_is_open_but_what_is_named():
 def test_a_container_that_asks_for_no_scratch_gets_no_more_than_it_may_have():
     for most, given_ in (("20Gi", "2Gi"), ("1Gi", "1Gi")):
         (tenant,) = tenants([vo(scratch_max=most, container_max=ContainerConfig(cpu="2", memory="4Gi"))])
-        (limit,) = tenant_objects.limits(tenant)["spec"]["limits"]
+        (limit,) = limits.limits(tenant)["spec"]["limits"]
         assert limit["default"]["ephemeral-storage"] == given_
         assert limit["max"] == {"cpu": "2", "memory": "4Gi", "ephemeral-storage": most}
 

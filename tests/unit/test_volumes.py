@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from infra.components.volumes import PosixVolume, Volume, VolumeBackend
+from primage.contract.volumes import PosixVolume, Volume, VolumeBackend
 from primage.projects.validation import sentences
 
 

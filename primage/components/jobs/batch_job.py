@@ -9,8 +9,8 @@ import pulumi
 from primage.components.app import AppStack
 from primage.components.jobs.batch_settings import BatchJobSettings
 from primage.components.kubernetes_object import KubernetesObject
-from primage.components.pods.security import container_security, pod_security
 from primage.contract import names
+from primage.contract.pod_security import container_security, pod_security
 
 GPU = "nvidia.com/gpu"
 MAX_JOB_NAME = 63

@@ -9,9 +9,9 @@ import pulumi
 from primage.components.app import AppStack
 from primage.components.jobs.hpc_settings import HpcJobSettings
 from primage.components.kubernetes_object import KubernetesObject
-from primage.components.pods.security import container_security
 from primage.contract import names
 from primage.contract.hpc import ANNOTATION_DIGEST, ANNOTATION_JOB, MANAGER, NO_IMAGE, digest_of
+from primage.contract.pod_security import container_security
 
 MAX_JOB_NAME = 63
 GPU = "nvidia.com/gpu"

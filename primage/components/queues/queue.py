@@ -8,10 +8,10 @@ import pulumi
 
 from primage.components.app import AppStack
 from primage.components.kubernetes_object import KubernetesObject
-from primage.components.pods.security import container_security, pod_security
 from primage.components.queues.htc_settings import QUEUE_IMAGE
 from primage.components.queues.queue_credentials import QueueCredentials
 from primage.contract import names
+from primage.contract.pod_security import container_security, pod_security
 from primage.contract.quantities import parse_quantity
 
 PORT = 6379

@@ -9,10 +9,10 @@ import pulumi
 from primage.components.app import AppStack
 from primage.components.jobs.batch_job import ASK_AGAIN
 from primage.components.kubernetes_object import KubernetesObject
-from primage.components.pods.security import container_security, pod_security
 from primage.components.queues.htc_settings import QUEUE_IMAGE, ScalingSettings
 from primage.components.queues.queue import TOOL, Queue
 from primage.contract import names
+from primage.contract.pod_security import container_security, pod_security
 
 
 class QueueScaler(pulumi.ComponentResource):

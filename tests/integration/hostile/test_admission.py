@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused
-from primage.components.pods.security import container_security, pod_security
 from primage.contract import names
+from primage.contract.pod_security import container_security, pod_security
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.operations import logs

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from infra.components.volumes.backend import Source, VolumeBackend
-from infra.components.volumes.posix import PosixVolume
+from primage.contract.volumes.backend import Source, VolumeBackend
+from primage.contract.volumes.posix import PosixVolume
 
 __all__ = ["PosixVolume", "Source", "Volume", "VolumeBackend"]
 

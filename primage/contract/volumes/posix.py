@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from infra.components.volumes.backend import Source, VolumeBackend
 from primage.contract.spelling import AbsolutePath
+from primage.contract.volumes.backend import Source, VolumeBackend
 
 
 class PosixVolume(VolumeBackend):

@@ -1,0 +1,38 @@
+"""A tenant's namespace, and where its jobs find their volumes."""
+
+from __future__ import annotations
+
+from primage.contract import names
+from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects.objects import Object, inside
+
+POD_SECURITY = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+
+
+def namespace(tenant: Tenant) -> Object:
+    """Its namespace: Pod Security `restricted`, the one user and group of its pods, and whose it is."""
+    whose = {"primage.eu/user-name": tenant.user.name} if tenant.user else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": tenant.namespace,
+            "labels": {
+                **tenant.labels,
+                **POD_SECURITY,
+                names.LABEL_UID: str(tenant.uid),
+                names.LABEL_GID: str(tenant.vo.gid),
+            },
+            "annotations": {names.ANNOTATION_SCRATCH: tenant.vo.scratch_max, "primage.eu/vo-name": tenant.vo.name, **whose},
+        },
+    }
+
+
+def config(tenant: Tenant, *, mount_point: str, oneprovider: str) -> Object:
+    """Where its jobs find the volumes (the paper's figure 6).
+
+    Args:
+        oneprovider: host of the nearest Oneprovider; empty where there is none.
+    """
+    data = {names.CONFIG_MAP_PROVIDER_KEY: oneprovider, names.CONFIG_MAP_MOUNT_KEY: mount_point}
+    return inside(tenant, "v1", "ConfigMap", names.CONFIG_MAP, data=data)
