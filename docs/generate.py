@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from pydantic import BaseModel
 
+from primage.contract.roles import RIGHTS
 from primage.errors import ExitCode
 from primage.projects.project import all_projects
 from primage.projects.validation import load_models
@@ -103,9 +104,23 @@ def exit_codes_page() -> str:
     )
 
 
+def roles_page() -> str:
+    """What each role may do."""
+    rows = "\n".join(f"| `{role}` | {found.says} | `{found.own}` | `{found.shared}` |" for role, found in RIGHTS.items())
+    return (
+        f"# Roles\n\n{NOTE}What people may be in a virtual organisation (VO): `users[].roles` in a site's file. "
+        "A person may have several; the widest of their rights holds. "
+        "Someone without a role keeps namespace and files, and may do nothing.\n\n"
+        "| role | who it is for | in their own namespace | in the VO's |\n| --- | --- | --- | --- |\n"
+        f"{rows}\n\n`edit` and `view` are Kubernetes' own roles, within what "
+        "[admission](../adr/0016-admission-ties-pods-to-their-namespace.md) allows: `edit` runs things and sees all of them, "
+        "`view` sees what there is and no secrets.\n"
+    )
+
+
 def pages(repository: Path) -> dict[str, str]:
     """Every generated page by file name."""
-    found = {"commands.md": commands_page(), "exit-codes.md": exit_codes_page()}
+    found = {"commands.md": commands_page(), "exit-codes.md": exit_codes_page(), "roles.md": roles_page()}
     for project in all_projects(repository):
         models = load_models(project)
         if project.name == "primage":

@@ -52,6 +52,11 @@ class SiteConfig(Settings):
         description="Host of the nearest Oneprovider, given to jobs as ONECLIENT_PROVIDER_HOST; empty where there is none.",
     )
     images: ImagesConfig = Field(description="Where nodes have images from.")
+    authorizer_image: str = Field(
+        default="primage/authorizer:1",
+        min_length=1,
+        description="Image of what makes tenants' objects and folders (images/authorizer).",
+    )
     volumes: VolumesConfig = Field(description="The shared volumes.")
     network: NetworkConfig = Field(default=NetworkConfig(), description="What pods may reach.")
     priority_classes: tuple[PriorityClassConfig, ...] = Field(default=(), description="Priorities jobs may have.")

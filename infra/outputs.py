@@ -1,9 +1,12 @@
-"""What the site's stack outputs: the contract of primage.contract, filled from the settings."""
+"""What the site tells apps and the authorizer: the contract of primage.contract, filled from the settings."""
 
 from __future__ import annotations
 
 from infra.config import SiteConfig
+from primage.components.labels import labels_of
+from primage.contract.images import Images
 from primage.contract.names import namespace_for
+from primage.contract.offer import SiteOffer
 from primage.contract.outputs import HpcOutputs, SiteOutputs, UserOutputs, VoOutputs
 from primage.projects.connection import Connection
 from primage.projects.images import images_of
@@ -31,4 +34,21 @@ def site_outputs(site: str, config: SiteConfig, cluster: Connection) -> SiteOutp
         },
         images=images_of(config.images.registry, config.images.references),
         hpc={b.name: HpcOutputs(endpoint=b.endpoint, slurmrestd=b.slurmrestd) for b in config.hpc.backends},
+    )
+
+
+def site_offer(site: str, config: SiteConfig, images: Images) -> SiteOffer:
+    """What the site has for every tenant.
+
+    Args:
+        images: what short names of images stand for.
+    """
+    return SiteOffer(
+        labels=labels_of(stack=site, site=site),
+        protect=config.protect,
+        mount_point=config.mount_point,
+        oneprovider=config.oneprovider,
+        network=config.network,
+        volumes=config.volumes,
+        hpc=config.hpc.model_copy(update={"image": images.resolve(config.hpc.image)}),
     )

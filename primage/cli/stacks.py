@@ -82,16 +82,18 @@ def render(
     config: ConfigOption = None,
     json: Json = False,
 ) -> None:
-    """Write the stack's Kubernetes manifests, offline; secrets are masked.
+    """Write the stack's Kubernetes manifests, offline; secrets are masked. A site's come with what is made of its tenants.
 
     Example: `primage render local --out /tmp/local`
     """
     import yaml
 
     from primage.clients.cluster import Ref
+    from primage.contract.custom_resources import made_of
     from primage.engine.embedded.engine import EmbeddedEngine
 
-    objects = EmbeddedEngine().render(parse_stack_name(stack), _options(config, 600))
+    declared = EmbeddedEngine().render(parse_stack_name(stack), _options(config, 600))
+    objects = [*declared, *made_of(declared)]
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for obj in objects:

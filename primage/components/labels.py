@@ -15,13 +15,7 @@ def label_everything(*, stack: str, site: str, vo: str = "", user: str = "") -> 
     Args:
         stack: its full name (`batch/vo.primage.eu.local--trial`); tells its objects from any other stack's.
     """
-    labels = {names.LABEL_MANAGED_BY: "primage", names.LABEL_SITE: site, names.LABEL_STACK: names.stack_label(stack)}
-    if vo:
-        labels[names.LABEL_VO] = names.namespace_for(vo)
-    else:
-        labels[names.LABEL_MADE_BY] = names.MADE_BY_SITE
-    if user:
-        labels[names.LABEL_USER] = user
+    labels = labels_of(stack=stack, site=site, vo=vo, user=user)
 
     def add(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
         metadata = args.props.get("metadata")
@@ -31,3 +25,15 @@ def label_everything(*, stack: str, site: str, vo: str = "", user: str = "") -> 
         return pulumi.ResourceTransformResult(props={**args.props, "metadata": merged}, opts=args.opts)
 
     pulumi.runtime.register_resource_transform(add)
+
+
+def labels_of(*, stack: str, site: str, vo: str = "", user: str = "") -> dict[str, str]:
+    """The labels of every object of a stack, as `label_everything` is told of it."""
+    labels = {names.LABEL_MANAGED_BY: "primage", names.LABEL_SITE: site, names.LABEL_STACK: names.stack_label(stack)}
+    if vo:
+        labels[names.LABEL_VO] = names.namespace_for(vo)
+    else:
+        labels[names.LABEL_MADE_BY] = names.MADE_BY_SITE
+    if user:
+        labels[names.LABEL_USER] = user
+    return labels

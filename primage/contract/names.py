@@ -51,13 +51,25 @@ ANNOTATION_OPENS = "primage.eu/opens"
 ANNOTATION_SCRATCH = "primage.eu/scratch-max"
 """On a tenant's namespace: the most scratch space on a node that one container may use."""
 
+ANNOTATION_VO, ANNOTATION_USER = "primage.eu/vo-name", "primage.eu/user-name"
+"""On a tenant's namespace: the VO's and the member's name in full, which their labels need not spell."""
+
 SYSTEM_NAMESPACE = "primage-system"
 """Where the site's own Jobs run; no tenant has rights in it."""
 HPC_CONNECTOR = "hpc-connector"
 """The connector in a tenant's namespace: its Deployment, service account and pods."""
+CONNECTOR_ROLE = "primage-hpc-connector"
+"""ClusterRole of the connectors, which each has in its own namespace."""
+AUTHORIZER = "authorizer"
+"""What makes tenants' objects: its Deployment, service account and pod in the system's namespace."""
 
 MAX_LABEL = 63
 _PLAIN_IDENTITY = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*(?:@[a-z0-9]+(?:\.[a-z0-9]+)*)?")
+
+
+def cluster_user(identity: str) -> str:
+    """Who a member is to the Kubernetes API; the prefix keeps them apart from Kubernetes' own users."""
+    return f"primage:{identity}"
 
 
 def priority_class(priority: str) -> str:

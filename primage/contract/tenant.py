@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from primage.contract import names
 from primage.contract.accounts import VO_UID
-from primage.contract.vo import QuotaConfig, UserConfig, VoConfig
+from primage.contract.vo import MemberSpec, QuotaConfig, VirtualOrganisationSpec, VoConfig
 
 
 @dataclass(frozen=True)
@@ -16,16 +16,16 @@ class Tenant:
 
     Attributes:
         vo: the VO, whose group, data lake, shared folder, limits and backends it has.
-        user: the member; None for the VO itself.
+        member: of it; None for the VO itself.
     """
 
-    vo: VoConfig
-    user: UserConfig | None = None
+    vo: VirtualOrganisationSpec
+    member: MemberSpec | None = None
 
     @property
     def identity(self) -> str:
         """As the identity provider has it."""
-        return self.user.name if self.user else self.vo.name
+        return self.member.identity if self.member else self.vo.name
 
     @property
     def namespace(self) -> str:
@@ -35,23 +35,23 @@ class Tenant:
     @property
     def uid(self) -> int:
         """POSIX user that its jobs run as."""
-        return self.user.uid if self.user else VO_UID
+        return self.member.uid if self.member else VO_UID
 
     @property
     def quota(self) -> QuotaConfig:
         """Limits of its namespace."""
-        return (self.user.quota if self.user else None) or self.vo.quota
+        return (self.member.quota if self.member else None) or self.vo.quota
 
     @property
     def labels(self) -> dict[str, str]:
         """What every object of it carries."""
-        whose = {names.LABEL_USER: self.namespace} if self.user else {}
+        whose = {names.LABEL_USER: self.namespace} if self.member else {}
         return {names.LABEL_VO: names.namespace_for(self.vo.name), **whose}
 
 
 def tenants_of(vo: VoConfig) -> list[Tenant]:
     """A VO, then its members."""
-    return [Tenant(vo), *(Tenant(vo, user) for user in vo.users)]
+    return [Tenant(vo.organisation), *(Tenant(vo.organisation, user.member) for user in vo.users)]
 
 
 def tenants(vos: Iterable[VoConfig]) -> list[Tenant]:

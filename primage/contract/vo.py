@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from primage.contract.networks import Cidr
 from primage.contract.outputs import Quantity, Settings
+from primage.contract.roles import Role
 from primage.contract.spelling import Identity, VoName
+
+Uid = Annotated[int, Field(ge=1000, le=2_000_000_000)]
+"""A POSIX user or group of people: those below are the machines' own."""
 
 
 class QuotaConfig(Settings):
@@ -38,23 +44,22 @@ class ContainerConfig(Settings):
     memory: Quantity = Field(description="Main memory.")
 
 
-class UserConfig(Settings):
-    """A member of a VO with a namespace, a private folder and HPC accounts of their own."""
+class MemberSpec(Settings):
+    """A member of a VO: custom resource `Member`, in the VO's namespace."""
 
-    name: Identity = Field(max_length=200, description="Identity as the identity provider has it: name@domain.tld.")
-    uid: int = Field(
-        ge=1000,
-        le=2_000_000_000,
-        description="POSIX user, and group, that owns the member's private folder; the same on every site.",
+    identity: Identity = Field(max_length=200, description="As the identity provider has it: name@domain.tld.")
+    uid: Uid = Field(description="POSIX user, and group, that owns the member's private folder; the same on every site.")
+    roles: tuple[Role, ...] = Field(
+        default=(Role.RESEARCHER,), description="What they may do (docs/reference/roles.md); with none, nothing but be known."
     )
     quota: QuotaConfig | None = Field(default=None, description="Limits of the member's namespace; by default those of the VO's.")
 
 
-class VoConfig(Settings):
-    """A virtual organisation the site serves."""
+class VirtualOrganisationSpec(Settings):
+    """A virtual organisation that a site serves: custom resource `VirtualOrganisation`."""
 
     name: VoName = Field(max_length=200, description="The VO's name in the identity provider.")
-    gid: int = Field(ge=1000, le=2_000_000_000, description="POSIX group that owns the VO's folders; the same on every site.")
+    gid: Uid = Field(description="POSIX group that owns the VO's folders; the same on every site.")
     quota: QuotaConfig = Field(description="Limits of the VO's namespace.")
     container_default: ContainerConfig = Field(
         default=ContainerConfig(cpu="500m", memory="512Mi"), description="What a container gets if it asks for nothing."
@@ -63,7 +68,31 @@ class VoConfig(Settings):
     scratch_max: Quantity = Field(
         default="20Gi", description="The most scratch space on a node that one container, or one emptyDir, may have."
     )
-    users: tuple[UserConfig, ...] = Field(default=(), description="Its members who have a namespace of their own.")
     egress: tuple[Cidr, ...] = Field(
         default=(), description="Networks outside the cluster that the VO's pods may connect to; none by default."
     )
+
+
+class UserConfig(Settings):
+    """A member of a VO with a namespace, a private folder and HPC accounts of their own."""
+
+    name: Identity = Field(max_length=200, description="Identity as the identity provider has it: name@domain.tld.")
+    uid: Uid = Field(description="POSIX user, and group, that owns the member's private folder; the same on every site.")
+    roles: tuple[Role, ...] = Field(default=(Role.RESEARCHER,), description="What they may do in the VO (docs/reference/roles.md).")
+    quota: QuotaConfig | None = Field(default=None, description="Limits of the member's namespace; by default those of the VO's.")
+
+    @property
+    def member(self) -> MemberSpec:
+        """The same as a member of any origin."""
+        return MemberSpec(identity=self.name, uid=self.uid, roles=self.roles, quota=self.quota)
+
+
+class VoConfig(VirtualOrganisationSpec):
+    """A virtual organisation the site serves."""
+
+    users: tuple[UserConfig, ...] = Field(default=(), description="Its members who have a namespace of their own.")
+
+    @property
+    def organisation(self) -> VirtualOrganisationSpec:
+        """It without its members."""
+        return VirtualOrganisationSpec.model_validate(self.model_dump(exclude={"users"}))

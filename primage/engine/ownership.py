@@ -31,10 +31,13 @@ SITE_KINDS = frozenset(
     {
         ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"),
         ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"),
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
         ("apps/v1", "Deployment"),
-        ("batch/v1", "Job"),
         ("networking.k8s.io/v1", "NetworkPolicy"),
-        ("rbac.authorization.k8s.io/v1", "Role"),
+        ("primage.eu/v1", "Member"),
+        ("primage.eu/v1", "VirtualOrganisation"),
+        ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
         ("rbac.authorization.k8s.io/v1", "RoleBinding"),
         ("scheduling.k8s.io/v1", "PriorityClass"),
         ("v1", "ConfigMap"),
@@ -46,7 +49,7 @@ SITE_KINDS = frozenset(
         ("v1", "ServiceAccount"),
     }
 )
-"""What the site program makes: where its objects are looked for."""
+"""What the site program and its authorizer make: where a site's objects are looked for."""
 STATE_TYPE = "primage.eu/state"
 """Type of the Secrets that the embedded engine keeps the state of runs in: the engine's, not the stack's."""
 MAX_MANAGER = 128

@@ -14,8 +14,8 @@ from primage.errors import PrimageError
 from primage.projects.connection import SETTINGS
 from primage.projects.project import Project, StackName, stack_config
 
-KINDS = frozenset({"Namespace", "PersistentVolume", "PersistentVolumeClaim"})
-"""Kinds whose loss is the loss of what is in them."""
+KINDS = frozenset({"Member", "Namespace", "PersistentVolume", "PersistentVolumeClaim", "VirtualOrganisation"})
+"""Kinds whose loss is the loss of what is in them, or of what is made for them."""
 _VERBS = {Action.DELETE: "deleted", Action.REPLACE: "replaced"}
 _MOST_NAMED = 10
 

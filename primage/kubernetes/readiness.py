@@ -206,6 +206,16 @@ def _definition(obj: Object) -> Verdict:
     return waiting("not established yet")
 
 
+def _tenant(obj: Object) -> Verdict:
+    status = obj.get("status") or {}
+    problem = str(status.get("problem") or "the authorizer has not said yet that all of it is there")
+    if status.get("phase") == "Refused":
+        return Verdict(
+            State.FAILED, problem, "put that right: it is tried again every few seconds; then run the same command again"
+        )
+    return READY if status.get("phase") == "Ready" else waiting(problem)
+
+
 def _load_balancer(obj: Object) -> Verdict:
     if obj.get("spec", {}).get("type") == "LoadBalancer" and not obj.get("status", {}).get("loadBalancer", {}).get("ingress"):
         return waiting("no address yet")
@@ -217,12 +227,14 @@ RULES: dict[str, Callable[[Object], Verdict]] = {
     "DaemonSet": _daemon_set,
     "Deployment": _deployment,
     "Job": _job,
+    "Member": _tenant,
     "Namespace": _namespace,
     "PersistentVolume": _volume,
     "PersistentVolumeClaim": _claim,
     "Pod": _pod,
     "Service": _load_balancer,
     "StatefulSet": _stateful_set,
+    "VirtualOrganisation": _tenant,
 }
 """Kinds that take time; an object of any other kind is ready once it is applied."""
 

@@ -21,6 +21,7 @@ from primage.local.files import remove_files
 from primage.local.images import storage
 from primage.local.images.build import ensure_images
 from primage.local.images.catalogue import (
+    AUTHORIZER_REQUIREMENTS,
     HPC_REQUIREMENTS,
     KUBE_ROUTER,
     NOTEBOOK_REQUIREMENTS,
@@ -176,7 +177,13 @@ class LocalSite:
 
     def _libraries(self, log: Path, report: Report) -> None:
         report(0.1, "fetching wheels")
-        for requirements in (HPC_REQUIREMENTS, QUEUE_REQUIREMENTS, STUDY_REQUIREMENTS, NOTEBOOK_REQUIREMENTS):
+        for requirements in (
+            AUTHORIZER_REQUIREMENTS,
+            HPC_REQUIREMENTS,
+            QUEUE_REQUIREMENTS,
+            STUDY_REQUIREMENTS,
+            NOTEBOOK_REQUIREMENTS,
+        ):
             unpack_wheels(self.repository / requirements, log)
 
     def _kubernetes_images(self, log: Path, report: Report) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from primage.clients.cluster import Cluster, Object, Ref
+from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.contract.names import LABEL_STACK, stack_label
 from primage.engine.embedded.objects import differences
 from primage.engine.ownership import STATE_TYPE
@@ -19,6 +19,7 @@ from primage.engine.ownership import STATE_TYPE
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_S = 400
 NOT_THE_PROGRAMS = (
+    "authorizer.primage.eu/",
     "batch.kubernetes.io/",
     "controller-uid",
     "deployment.kubernetes.io/",
@@ -68,9 +69,19 @@ class Primage:
 
 def owned(cluster: Cluster, stack: str, kinds: Iterable[tuple[str, str]]) -> dict[Ref, Object]:
     """A stack's objects, found by its label, without what an engine keeps there."""
-    found = [obj for kind in kinds for obj in cluster.list(*kind, labels=f"{LABEL_STACK}={stack_label(stack)}")]
+    found = [obj for kind in kinds for obj in _listed(cluster, kind, f"{LABEL_STACK}={stack_label(stack)}")]
     ours = [obj for obj in found if obj.get("type") != STATE_TYPE and not obj["metadata"].get("ownerReferences")]
     return {Ref.of(obj): obj for obj in ours}
+
+
+def _listed(cluster: Cluster, kind: tuple[str, str], labels: str) -> list[Object]:
+    """Objects of a kind; none of one that the cluster does not know (any more)."""
+    try:
+        return cluster.list(*kind, labels=labels)
+    except Refused as refusal:
+        if refusal.status != 404:
+            raise
+        return []
 
 
 def require_same(stack: str, ours: dict[Ref, Object], pulumis: dict[Ref, Object]) -> None:

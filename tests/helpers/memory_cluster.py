@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from primage.clients.cluster import Object, Ref, Refused
+from primage.contract.custom_resources import API_VERSION, READY, digest_of
 
 _READY: dict[str, dict[str, Any]] = {
+    "CustomResourceDefinition": {"conditions": [{"type": kind, "status": "True"} for kind in ("Established", "NamesAccepted")]},
     "Deployment": {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1},
     "Job": {"ready": 1, "conditions": [{"type": "Complete", "status": "True"}]},
     "Namespace": {"phase": "Active"},
@@ -120,6 +122,8 @@ class MemoryCluster:
         if "stringData" in obj:
             body["data"] = {key: base64.b64encode(text.encode()).decode() for key, text in obj["stringData"].items()}
         status = {"status": _READY[obj["kind"]]} if obj["kind"] in _READY else {}
+        if obj["apiVersion"] == API_VERSION:
+            status = {"status": {"phase": READY, "applied": digest_of(obj)}}
         return {**live, **body, **status, "metadata": metadata}
 
 

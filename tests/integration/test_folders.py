@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hpc_machine import until
 
 from primage.clients.cluster import Ref
+from primage.contract.custom_resources import API_VERSION, MEMBER, READY
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
@@ -51,6 +53,10 @@ def seen(path):
     return status.st_uid, status.st_gid, f"{stat.S_IMODE(status.st_mode):o}"
 
 
+def member(cluster):
+    return cluster.get(Ref(API_VERSION, MEMBER, "newcomer-at-primage-dot-eu", "vo-dot-primage-dot-eu"))
+
+
 @pytest.fixture
 def as_it_was(site):
     """The site of the file again, and no folder of these tests left."""
@@ -69,6 +75,7 @@ def test_who_is_added_to_the_file_works_after_up_and_data_outlives_them(reposito
         engine.up(SITE, wanted)
     assert seen("home/vo.primage.eu/private/newcomer@primage.eu")[:2] == (40001, 40001), "nobody's folder is given away"
     theirs.rmdir()
+    until("it is tried again", lambda: member(cluster)["status"]["phase"] == READY)
 
     engine.up(SITE, wanted)
     assert {path: seen(path) for path in MINE} == MINE

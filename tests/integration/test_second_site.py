@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from authorizer_process import authorizer
 from control_plane import control_plane
 from documents import copy_checkout
 
@@ -22,7 +23,7 @@ def cluster(tmp_path):
     """The second site's, and its kubeconfig."""
     (tmp_path / "control-plane").mkdir()
     tools = KUBERNETES_TOOLS.build(tmp_path / "build.log", lambda *_: None)
-    with control_plane(tools, tmp_path / "control-plane") as kubeconfig:
+    with control_plane(tools, tmp_path / "control-plane") as kubeconfig, authorizer(kubeconfig, tmp_path / "authorizer"):
         yield Cluster(kubeconfig), kubeconfig
 
 

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from primage.contract.custom_resources import made_of
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.embedded.intake import Intake
@@ -32,7 +33,12 @@ def rendered(name):
     types, register = set(), Intake.register
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Intake, "register", lambda self, found: types.add(found.type) or register(self, found))
-        return EmbeddedEngine().render(parse_stack_name(name), Options(overrides=PROGRAMS[name])), types
+        return whole(EmbeddedEngine().render(parse_stack_name(name), Options(overrides=PROGRAMS[name]))), types
+
+
+def whole(declared):
+    """What a program declares, and what the authorizer makes of a site's."""
+    return [*declared, *made_of(declared)]
 
 
 @pytest.fixture(scope="module", params=PROGRAMS)
@@ -58,7 +64,7 @@ def test_the_rules_are_checked_on_every_type_of_component():
     """A component that no program here declares would keep no rule: give PROGRAMS one that does."""
     declared = {part for name in PROGRAMS for kind in rendered(name)[1] for part in kind.replace("/", ":").split(":")}
     known = component_types()
-    assert {"QueueScaler", "Queue", "HpcConnector", "QueueCredentials"} <= known
+    assert {"QueueScaler", "Queue", "Authorizer", "QueueCredentials"} <= known
     assert known <= declared
 
 
@@ -90,17 +96,21 @@ def test_pods_pass_pod_security_restricted(objects):
             assert not context.get("privileged")
 
 
-def test_the_sites_own_jobs_are_root_with_no_more_rights_than_they_use(objects):
+def test_the_sites_own_pods_are_root_without_a_token_or_have_a_token_and_are_not_root(objects):
     for pod in pods(objects, system=True):
         assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
         assert pod["automountServiceAccountToken"] is False
         assert not any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC"))
         for container in containers(pod):
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]},
-            }
+            mounted = {mount["name"] for mount in container["volumeMounts"]}
+            security = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+            if "token" in mounted:
+                assert container["securityContext"] == {**security, "runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001}
+                assert not mounted & {"datalake", "home"}
+            else:
+                capabilities = {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]}
+                root = {"runAsUser": 0, "runAsGroup": 0, "capabilities": capabilities}
+                assert container["securityContext"] == {**security, **root}
 
 
 def test_pods_have_no_token_of_the_api_but_those_with_a_role_that_says_what_for(objects):
@@ -109,6 +119,7 @@ def test_pods_have_no_token_of_the_api_but_those_with_a_role_that_says_what_for(
         for binding in objects
         if binding["kind"] == "RoleBinding"
         for subject in binding["subjects"]
+        if subject["kind"] == "ServiceAccount"
     }
     for obj in objects:
         for pod in pods([obj]):
@@ -127,10 +138,14 @@ def test_a_scaler_may_look_at_and_change_one_job(objects):
 
 
 def test_no_role_may_everything(objects):
+    whole_cluster = {(obj["kind"], obj["metadata"]["name"]) for obj in objects if obj["kind"].startswith("ClusterRole")}
+    authorizers = {("ClusterRole", "primage-authorizer"), ("ClusterRoleBinding", "primage-authorizer")}
+    assert whole_cluster in (set(), {*authorizers, ("ClusterRole", "primage-hpc-connector")})
     for obj in objects:
-        assert obj["kind"] not in {"ClusterRole", "ClusterRoleBinding"}
         for rule in obj.get("rules", []):
             assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
+            assert not {"escalate", "impersonate"} & set(rule["verbs"])
+            assert "bind" not in rule["verbs"] or rule["resourceNames"] == ["edit", "view", "primage-hpc-connector"]
             assert "secrets" not in rule["resources"] or (rule["verbs"] == ["get"] and rule["resourceNames"])
 
 
@@ -152,12 +167,12 @@ def test_no_image_is_left_to_a_short_name(objects):
 
 def test_images_are_named_by_digest_once_they_are_pushed(tmp_path):
     registry, digest = "10.89.77.11:5000", "sha256:" + "1f" * 32
-    names = ("base", "hpc-connector")
+    names = ("authorizer", "hpc-connector")
     (tmp_path / "images.json").write_text(
         json.dumps({f"primage/{name}:1": f"{registry}/primage/{name}@{digest}" for name in names})
     )
     options = Options(overrides={"site.images.references": str(tmp_path / "images.json")})
-    site = EmbeddedEngine().render(parse_stack_name("local"), options)
+    site = whole(EmbeddedEngine().render(parse_stack_name("local"), options))
     found = [container["image"] for system in (True, False) for pod in pods(site, system=system) for container in containers(pod)]
     assert set(found) == {f"{registry}/primage/{name}@{digest}" for name in names}
 

@@ -1,13 +1,17 @@
-"""What the Job that makes folders does to a file system, in folders of whoever runs the tests."""
+"""What making folders does to a file system, in folders of whoever runs the tests."""
 
 import json
 import os
+import socket
 import stat
+import threading
+from contextlib import suppress
 
 import pytest
 
-from infra import make_folders
-from infra.make_folders import Folder, ProblemError, main, make
+from authorizer.folders import make as make_folders
+from authorizer.folders.__main__ import problems, server
+from authorizer.folders.make import Folder, ProblemError, make
 
 ME, MY_GROUP = os.getuid(), os.getgid()
 SOMEBODY_ELSE = ME + 1
@@ -84,14 +88,34 @@ def test_a_run_that_was_killed_in_the_middle_is_made_good(volumes, monkeypatch):
     assert [path.name for path in (volumes / "home").iterdir()] == ["vo"]
 
 
-def test_every_folder_is_tried_and_told_of(volumes, tmp_path, capsys):
+def test_every_folder_is_tried_and_what_could_not_be_made_is_told(volumes, capsys):
     (volumes / "home/file").write_text("")
-    wanted = tmp_path / "folders.json"
-    wanted.write_text(json.dumps([folder("file")._asdict(), folder("vo")._asdict()]))
-    assert main(str(volumes), str(wanted)) == make_folders.TOLD
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("home/file: file is a file or a symbolic link")
-    assert f"It should be {ME}:{MY_GROUP}'s, with mode 2750" in said[0]
-    assert said[1] == "home/vo: made"
-    assert main(str(volumes), str(wanted)) == make_folders.TOLD
-    assert capsys.readouterr().out.splitlines()[1] == "home/vo: is as it should be"
+    (said,) = problems(volumes, [folder("file"), folder("vo")])
+    assert said.startswith("home/file: file is a file or a symbolic link")
+    assert said.endswith(f"It should be {ME}:{MY_GROUP}'s, with mode 2750")
+    assert capsys.readouterr().out == "home/vo: made\n"
+
+
+@pytest.mark.parametrize(
+    "question", [b"", b"nonsense\n", b"{}\n", b'[["home", ["vo"]]]\n', b'[["home", [".."], 0, 0, 488, false]]\n', b"[" * 70_000]
+)
+def test_a_question_that_is_none_is_answered_and_the_next_one_too(volumes, tmp_path, question):
+    path = tmp_path / "socket"
+    with server(path, volumes) as listening:
+        thread = threading.Thread(target=listening.serve_forever, daemon=True)
+        thread.start()
+        assert asked(path, question)["problems"] or question == b"{}\n"
+        assert asked(path, json.dumps([folder("vo")]).encode() + b"\n") == {"problems": []}
+        listening.shutdown()
+    assert mode_of(volumes / "home/vo") == 0o2750
+    assert [entry.name for entry in (volumes / "home").iterdir()] == ["vo"]
+
+
+def asked(path, question):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(str(path))
+        with suppress(BrokenPipeError):
+            connection.sendall(question)
+        connection.shutdown(socket.SHUT_WR)
+        return json.loads(connection.makefile().readline())

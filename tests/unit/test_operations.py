@@ -9,6 +9,7 @@ import pytest
 from memory_cluster import MemoryCluster
 
 from primage.clients.cluster import Ref
+from primage.contract.custom_resources import made_of
 from primage.contract.names import ANNOTATION_OPENS
 from primage.engine.api import Options
 from primage.engine.embedded.clusters import Clusters
@@ -101,12 +102,21 @@ def test_an_apps_objects_are_found_without_a_state(cluster, engine, stack, count
     assert all("trial" in ref.name for ref in found), "the other run's are not this one's"
 
 
-def test_a_sites_objects_are_found_across_the_cluster(cluster, engine):
-    declared = {Ref.of(obj) for obj in EmbeddedEngine().render(SITE, Options())}
+def site_up(cluster, engine):
+    """Bring the site up, with what the authorizer makes of its tenants, as the API server notes it; the addresses of all."""
+    declared = EmbeddedEngine().render(SITE, Options())
     engine.up(SITE, Options())
+    tenants = made_of(declared)
+    for obj in tenants:
+        cluster.apply(obj, manager="primage-authorizer")
+    return {Ref.of(obj) for obj in [*declared, *tenants]}
+
+
+def test_a_sites_objects_are_found_across_the_cluster(cluster, engine):
+    wanted = site_up(cluster, engine)
     engine.up(BATCH, Options())
-    assert {Ref.of(obj) for obj in stack_handle(SITE).objects()} == declared
-    assert {(ref.api_version, ref.kind) for ref in declared} == SITE_KINDS, "SITE_KINDS lists what the site program makes"
+    assert {Ref.of(obj) for obj in stack_handle(SITE).objects()} == wanted
+    assert {(ref.api_version, ref.kind) for ref in wanted} == SITE_KINDS, "SITE_KINDS lists what a site has"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +138,7 @@ def test_what_an_app_cannot_have_made_is_not_its_own(cluster, engine, foreign):
 
 
 def test_a_tenants_object_with_the_sites_label_is_not_the_sites(cluster, engine):
-    engine.up(SITE, Options())
+    site_up(cluster, engine)
     before = len(stack_handle(SITE).objects())
     cluster.put(labelled(SITE))
     cluster.put(labelled(SITE, kind=("batch/v1", "Job"), labels={"primage.eu/made-by": "tenant"}))
@@ -408,7 +418,7 @@ def test_what_has_no_session_is_not_opened(cluster, engine, stack):
 
 def test_checks_use_the_engine_they_are_given_and_leave_nothing(cluster, engine, monkeypatch):
     monkeypatch.setattr(cluster, "raw", lambda _: "ok", raising=False)
-    engine.up(SITE, Options())
+    site_up(cluster, engine)
     before = set(cluster.objects)
     checks = {check.name: check for check in run_checks("local", engine, lambda _: None)}
     assert checks["batch job vo.primage.eu"].ok

@@ -5,10 +5,11 @@ import ipaddress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primage.contract.hpc_centres import HpcBackendConfig
+from primage.contract.hpc_centres import HpcBackendConfig, HpcConfig
 from primage.contract.networks import NetworkConfig
-from primage.contract.tenant import tenants
-from primage.contract.tenant_objects import claims, hpc_connector, limits, namespace, network
+from primage.contract.offer import SiteOffer
+from primage.contract.tenant import Tenant, tenants
+from primage.contract.tenant_objects import everything, limits, network
 from primage.contract.vo import ContainerConfig, QuotaConfig, UserConfig, VoConfig
 from primage.contract.volumes import PosixVolume
 from primage.contract.volumes.settings import VolumesConfig
@@ -32,22 +33,15 @@ VOLUMES = VolumesConfig(
 CENTRES = [HpcBackendConfig(name="hpc", endpoint="10.1.0.1", vos=("vo.example.org",))]
 
 
-def everything(tenant):
-    shares = claims.shares(tenant, VOLUMES)
-    return [
-        namespace.namespace(tenant),
-        limits.quota(tenant),
-        limits.limits(tenant),
-        namespace.config(tenant, mount_point="/primage", oneprovider=""),
-        *network.network_policies(tenant, SITE),
-        *(make(tenant, share) for share in shares for make in (claims.volume, claims.claim)),
-        *(hpc_connector.backend(tenant, centre) for centre in CENTRES),
-        hpc_connector.account(tenant),
-        hpc_connector.role(tenant, CENTRES),
-        hpc_connector.binding(tenant),
-        hpc_connector.network_policy(tenant, CENTRES),
-        hpc_connector.deployment(tenant, CENTRES, "primage/hpc-connector:1"),
-    ]
+OFFER = SiteOffer(
+    labels={"primage.eu/made-by": "site"},
+    protect=False,
+    mount_point="/primage",
+    oneprovider="",
+    network=SITE,
+    volumes=VOLUMES,
+    hpc=HpcConfig(backends=tuple(CENTRES)),
+)
 
 
 def place(obj):
@@ -57,12 +51,13 @@ def place(obj):
 @given(st.lists(VO, min_size=1, max_size=3, unique=True), st.lists(MEMBER, max_size=4, unique=True))
 def test_no_two_tenants_have_an_object_in_common_and_each_carries_its_tenants_labels(vos, members):
     found = tenants([vo(name, members if number == 0 else ()) for number, name in enumerate(vos)])
-    made = [(tenant, obj) for tenant in found for obj in everything(tenant)]
+    made = [(tenant, obj) for tenant in found for obj in everything(tenant, OFFER)]
     places = [place(obj) for _, obj in made]
     assert len(set(places)) == len(places)
     for tenant, obj in made:
         assert tenant.labels.items() <= obj["metadata"]["labels"].items()
-        assert obj["metadata"].get("namespace", tenant.namespace) == tenant.namespace
+        shared = [Tenant(tenant.vo).namespace] if obj["kind"] == "RoleBinding" else []
+        assert obj["metadata"].get("namespace", tenant.namespace) in [tenant.namespace, *shared]
 
 
 @given(st.lists(NETWORK, max_size=4))
@@ -99,7 +94,7 @@ def test_a_container_that_asks_for_no_scratch_gets_no_more_than_it_may_have():
 
 def test_a_claim_is_bound_to_a_volume_that_nobody_else_can_claim():
     tenant = tenants([vo(members=["ada@example.org"])])[1]
-    objects = everything(tenant)
+    objects = everything(tenant, OFFER)
     volumes = {obj["metadata"]["name"]: obj["spec"] for obj in objects if obj["kind"] == "PersistentVolume"}
     claims = [obj for obj in objects if obj["kind"] == "PersistentVolumeClaim"]
     assert len(claims) == len(volumes) == 3

@@ -3,3 +3,45 @@
 A tenant is a VO's own namespace or a member's (primage.contract.tenant). Whoever makes these objects, or checks them, asks
 here what they are: a module for each kind.
 """
+
+from __future__ import annotations
+
+from primage.contract.offer import SiteOffer
+from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects import claims, hpc_connector, limits, namespace, network, rights
+from primage.contract.tenant_objects.objects import Object
+
+__all__ = ["Object", "everything"]
+
+
+def everything(tenant: Tenant, offer: SiteOffer) -> list[Object]:
+    """All of a tenant, in the order in which it is made; only the folders that its volumes lead to come before them."""
+    found = [
+        namespace.namespace(tenant),
+        limits.quota(tenant),
+        limits.limits(tenant),
+        *network.network_policies(tenant, offer.network),
+        namespace.config(tenant, mount_point=offer.mount_point, oneprovider=offer.oneprovider),
+        *(make(tenant, share) for share in claims.shares(tenant, offer.volumes) for make in (claims.volume, claims.claim)),
+        *_hpc(tenant, offer),
+        *rights.bindings(tenant),
+    ]
+    return [_labelled(obj, offer.labels) for obj in found]
+
+
+def _hpc(tenant: Tenant, offer: SiteOffer) -> list[Object]:
+    centres = [centre for centre in offer.hpc.backends if tenant.vo.name in centre.vos]
+    if not centres:
+        return []
+    return [
+        *(hpc_connector.backend(tenant, centre) for centre in centres),
+        hpc_connector.account(tenant),
+        hpc_connector.binding(tenant),
+        hpc_connector.network_policy(tenant, centres),
+        hpc_connector.deployment(tenant, centres, offer.hpc.image),
+    ]
+
+
+def _labelled(obj: Object, labels: dict[str, str]) -> Object:
+    metadata = obj["metadata"]
+    return {**obj, "metadata": {**metadata, "labels": {**labels, **metadata["labels"]}}}

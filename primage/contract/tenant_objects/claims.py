@@ -8,6 +8,7 @@ from typing import Any
 
 from primage.contract import names
 from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects.folders import claimed
 from primage.contract.tenant_objects.objects import Object, inside
 from primage.contract.volumes.settings import VolumesConfig
 
@@ -42,19 +43,9 @@ def shares(tenant: Tenant, volumes: VolumesConfig) -> list[Share]:
         names.CLAIM_HOME_SHARED: volumes.home,
     }
     return [
-        Share(claim, cut_from[claim].capacity, cut_from[claim].folder(below), writable=claim != names.CLAIM_DATALAKE)
-        for claim, below in folders(tenant).items()
+        Share(claim, volume.capacity, volume.folder("/".join(claimed(tenant)[claim].path)), writable=claim != names.CLAIM_DATALAKE)
+        for claim, volume in cut_from.items()
     ]
-
-
-def folders(tenant: Tenant) -> dict[str, str]:
-    """The folder of each of its claims, below the volume that it is cut from."""
-    vo = tenant.vo.name
-    return {
-        names.CLAIM_DATALAKE: vo,
-        names.CLAIM_HOME_PRIVATE: f"{vo}/private/{tenant.identity}",
-        names.CLAIM_HOME_SHARED: f"{vo}/shared",
-    }
 
 
 def volume(tenant: Tenant, share: Share) -> Object:

@@ -36,27 +36,14 @@ def account(tenant: Tenant) -> Object:
     return _own(tenant, "v1", "ServiceAccount", NAME, automountServiceAccountToken=False)
 
 
-def role(tenant: Tenant, centres: Sequence[HpcBackendConfig]) -> Object:
-    """Jobs and their status, scripts, these backends' credentials, and events; in this namespace alone."""
-    credentials = [backend_object(centre.name) for centre in centres]
-    rules = [
-        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "patch"]},
-        {"apiGroups": ["batch"], "resources": ["jobs/status"], "verbs": ["patch"]},
-        {"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["get"]},
-        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": credentials},
-        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
-    ]
-    return _own(tenant, f"{RBAC}/v1", "Role", NAME, rules=rules)
-
-
 def binding(tenant: Tenant) -> Object:
-    """Gives the connector its role."""
+    """Gives the connector its rights, in this namespace alone: ClusterRole `names.CONNECTOR_ROLE`, which the site has once."""
     return _own(
         tenant,
         f"{RBAC}/v1",
         "RoleBinding",
         NAME,
-        roleRef={"apiGroup": RBAC, "kind": "Role", "name": NAME},
+        roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": names.CONNECTOR_ROLE},
         subjects=[{"kind": "ServiceAccount", "name": NAME, "namespace": tenant.namespace}],
     )
 

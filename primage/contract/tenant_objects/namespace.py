@@ -11,7 +11,7 @@ POD_SECURITY = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in (
 
 def namespace(tenant: Tenant) -> Object:
     """Its namespace: Pod Security `restricted`, the one user and group of its pods, and whose it is."""
-    whose = {"primage.eu/user-name": tenant.user.name} if tenant.user else {}
+    whose = {names.ANNOTATION_USER: tenant.member.identity} if tenant.member else {}
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -23,7 +23,7 @@ def namespace(tenant: Tenant) -> Object:
                 names.LABEL_UID: str(tenant.uid),
                 names.LABEL_GID: str(tenant.vo.gid),
             },
-            "annotations": {names.ANNOTATION_SCRATCH: tenant.vo.scratch_max, "primage.eu/vo-name": tenant.vo.name, **whose},
+            "annotations": {names.ANNOTATION_SCRATCH: tenant.vo.scratch_max, names.ANNOTATION_VO: tenant.vo.name, **whose},
         },
     }
 

@@ -32,7 +32,7 @@ def network_policies(tenant: Tenant, network: NetworkConfig) -> list[Object]:
         "accept-own-namespace": {"podSelector": open_ones, "policyTypes": ["Ingress"], "ingress": [{"from": own}]},
     }
     if network.api_servers:
-        specs["allow-api"] = _to_api(network)
+        specs["allow-api"] = to_api(network)
     if tenant.vo.egress:
         blocks = [_outside(cidr, network.machines) for cidr in tenant.vo.egress]
         specs["allow-egress"] = {"policyTypes": ["Egress"], "egress": [{"to": blocks}]}
@@ -46,7 +46,7 @@ def _outside(cidr: str, machines: Sequence[str]) -> Object:
     return {"ipBlock": {"cidr": cidr, **({"except": among} if among else {})}}
 
 
-def _to_api(network: NetworkConfig) -> Object:
+def to_api(network: NetworkConfig) -> Object:
     """For pods that hold a token. A policy sees the API server's own address, not that of its Service."""
     blocks = [{"ipBlock": {"cidr": cidr}} for cidr in network.api_servers]
     return {

@@ -22,7 +22,7 @@ class PosixVolume(VolumeBackend):
         return self.path
 
     def folder(self, below: str) -> Source:
-        """`Directory`: component Folders has made it with the VO's group. A folder that kubelet made would be root's."""
+        """`Directory`: the authorizer has made it with the VO's group. A folder that kubelet made would be root's."""
         return {"hostPath": {"path": f"{self.path}/{below}", "type": "Directory"}}
 
     def whole(self) -> Source:

@@ -13,11 +13,6 @@ class VolumesConfig(Settings):
 
     datalake: Volume = Field(description="Images, read-only for jobs.")
     home: Volume = Field(description="A private folder per user and a shared folder per VO.")
-    image: str = Field(
-        default="primage/base:1",
-        min_length=1,
-        description="Image of the Jobs that make VOs' and members' folders: any with python3 (images/base).",
-    )
 
     @model_validator(mode="after")
     def _apart(self) -> VolumesConfig:

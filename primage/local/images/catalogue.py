@@ -18,6 +18,8 @@ QUEUE = "primage/queue:1"
 QUEUE_LIBRARIES = "primage/queue-libraries:1"
 HPC_CONNECTOR = "primage/hpc-connector:1"
 HPC_CONNECTOR_LIBRARIES = "primage/hpc-connector-libraries:1"
+AUTHORIZER = "primage/authorizer:1"
+AUTHORIZER_LIBRARIES = "primage/authorizer-libraries:1"
 STUDY = "primage/study-histology:1"
 STUDY_LIBRARIES = "primage/study-libraries:1"
 KUBE_ROUTER = "primage/kube-router:1"
@@ -130,6 +132,7 @@ def _contract(repository: Path) -> dict[str, Path]:
 
 
 QUEUE_REQUIREMENTS = "services/htc_queue/requirements.txt"
+AUTHORIZER_REQUIREMENTS = "services/authorizer/requirements.txt"
 HPC_REQUIREMENTS = "services/hpc_connector/requirements.txt"
 STUDY_REQUIREMENTS = "apps/study-histology/requirements.txt"
 NOTEBOOK_REQUIREMENTS = "images/notebook/requirements.txt"
@@ -142,6 +145,16 @@ def connector_images(repository: Path, libraries: Callable[[Path], Path]) -> lis
     return [
         Image(HPC_CONNECTOR_LIBRARIES, "images/hpc-connector-libraries", lib, on_nodes=False),
         Image(HPC_CONNECTOR, "images/hpc-connector", code, base=HPC_CONNECTOR_LIBRARIES),
+    ]
+
+
+def authorizer_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:
+    """What makes tenants' objects: its libraries, and its own code as the last layer."""
+    lib = {"lib": libraries(repository / AUTHORIZER_REQUIREMENTS)}
+    code = {"authorizer": repository / "services" / "authorizer" / "authorizer", **_contract(repository)}
+    return [
+        Image(AUTHORIZER_LIBRARIES, "images/authorizer-libraries", lib, on_nodes=False),
+        Image(AUTHORIZER, "images/authorizer", code, base=AUTHORIZER_LIBRARIES),
     ]
 
 
@@ -162,6 +175,7 @@ def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Imag
     }
     study = {**queue, "study_histology": repository / "apps" / "study-histology" / "package" / "study_histology"}
     return [
+        *authorizer_images(repository, libraries),
         *connector_images(repository, libraries),
         Image(QUEUE_LIBRARIES, "images/queue-libraries", {"lib": queue_lib}, on_nodes=False),
         Image(QUEUE, "images/queue", queue, base=QUEUE_LIBRARIES),

@@ -4,11 +4,14 @@ import json
 import subprocess
 
 import pytest
+from authorizer_process import authorizer
 from both_engines import Primage, owned, require_same
 from control_plane import control_plane
 
 from primage.clients.cluster import Cluster, Ref
-from primage.contract.names import CONFIG_MAP
+from primage.contract.custom_resources import made_of
+from primage.contract.names import CONFIG_MAP, SYSTEM_NAMESPACE
+from primage.contract.offer import CONFIG_MAP as CONFIG_MAP_OF_OFFER
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.ownership import managers_of
@@ -23,7 +26,7 @@ SPACE = "vo-dot-primage-dot-eu"
 @pytest.fixture(scope="module")
 def kinds():
     objects = EmbeddedEngine().render(StackName(SITE), Options())
-    return sorted({(obj["apiVersion"], obj["kind"]) for obj in objects})
+    return sorted({(obj["apiVersion"], obj["kind"]) for obj in [*objects, *made_of(objects)]})
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,8 @@ def empty_site(pulumi_environment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("control-plane")
     with control_plane(KUBERNETES_TOOLS.build(folder / "build.log", lambda *_: None), folder) as kubeconfig:
         here = {**pulumi_environment(), "PRIMAGE_KUBECONFIG": kubeconfig, "PRIMAGE_HOME": str(folder / "home")}
-        yield Primage(here), Cluster(kubeconfig)
+        with authorizer(kubeconfig, folder / "authorizer") as process:
+            yield Primage(here), Cluster(kubeconfig), process
 
 
 @pytest.fixture
@@ -43,12 +47,17 @@ def images(tmp_path):
     return ("--config", f"site.images.references={path}")
 
 
+def by_program(obj):
+    """Whether the program declared it, and not the authorizer made it."""
+    return f"primage:primage/{SITE}" in managers_of(obj)
+
+
 def committed():
     return subprocess.run(["git", "status", "--porcelain", "--", "*.yaml"], capture_output=True, text=True, check=True).stdout
 
 
 def test_both_engines_make_the_same_site_and_one_takes_over_the_others(empty_site, kinds, images):
-    primage, cluster = empty_site
+    primage, cluster, process = empty_site
     before = committed()
 
     def objects():
@@ -61,23 +70,28 @@ def test_both_engines_make_the_same_site_and_one_takes_over_the_others(empty_sit
     assert primage("preview", SITE, "--engine", "pulumi", *images)["changes"] == []
     primage("destroy", SITE, "--engine", "pulumi")
     assert objects() == {}
+    process.kill()
+    process.start()
 
     made = primage("up", SITE, "--engine", "embedded", *images)
     ours = objects()
-    assert made["counts"] == {"create": len(ours)}
+    declared = [obj for obj in ours.values() if by_program(obj)]
+    assert made["counts"] == {"create": len(declared)}
+    assert len(declared) < len(ours)
     require_same("site", ours, pulumis)
 
     moved = primage("move", SITE, "--to", "pulumi", *images)
-    assert moved["objects"] == len(ours)
+    assert moved["objects"] == len(declared)
     assert objects() == ours, "a move touches nothing"
-    assert primage("preview", SITE, "--engine", "pulumi", *images)["counts"] == {"same": len(ours)}
+    assert primage("preview", SITE, "--engine", "pulumi", *images)["counts"] == {"same": len(declared)}
     assert primage("outputs", SITE, "--engine", "pulumi") == made["outputs"]
 
     changed = primage("up", SITE, "--engine", "pulumi", *images, *ELSEWHERE)
     assert {change["action"] for change in changed["changes"]} == {"update"}
     config = cluster.get(Ref("v1", "ConfigMap", CONFIG_MAP, SPACE))
     assert config["data"]["primage.storage"] == "/elsewhere"
-    assert managers_of(config) == [f"primage:primage/{SITE}"], "the same manager goes on, so that nothing is a conflict"
+    offer = cluster.get(Ref("v1", "ConfigMap", CONFIG_MAP_OF_OFFER, SYSTEM_NAMESPACE))
+    assert managers_of(offer) == [f"primage:primage/{SITE}"], "the same manager goes on, so that nothing is a conflict"
     primage("destroy", SITE, "--engine", "pulumi")
     assert objects() == {}
     assert committed() == before

@@ -1,24 +1,19 @@
-"""Makes folders on shared volumes. Runs alone, as root, in the Jobs of infra/components/folders.py: the standard library only.
+"""One folder on a shared volume, made or brought in line by root.
 
-Reads a JSON list of folders, each `{"volume", "path", "uid", "gid", "mode", "personal"}`, and goes down each path by
-file descriptors, so that no symbolic link is followed, whoever planted it. A folder that is there is given its owner and
-mode; what is in it is never touched. A personal folder is never given to another person: one that
-belongs to somebody else is an error.
+Goes down its path by file descriptors, so that no symbolic link is followed, whoever planted it. A folder that is there is
+given its owner and mode; what is in it is never touched. A personal folder is never given to another person: one that belongs to
+somebody else is an error.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import stat
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 WRITABLE_BY_OTHERS = 0o022
-TOLD = 3
-"""Status of a run that has said what it could not make."""
 
 
 class ProblemError(Exception):
@@ -105,21 +100,3 @@ def _align(found: int, folder: Folder) -> str:
         os.fchmod(found, folder.mode)
         done.append(f"mode {stat.S_IMODE(status.st_mode):o} changed to {folder.mode:o}")
     return ", ".join(done)
-
-
-def main(mounts: str, wanted: str) -> int:
-    """Make every folder of the file `wanted`, telling of each; `TOLD` where one could not be made."""
-    failed = False
-    for item in json.loads(Path(wanted).read_text()):
-        folder = Folder(**item)
-        where = "/".join([folder.volume, *folder.path])
-        try:
-            print(f"{where}: {make(Path(mounts), folder) or 'is as it should be'}", flush=True)
-        except (ProblemError, OSError) as error:
-            failed = True
-            print(f"{where}: {error}. It should be {folder.uid}:{folder.gid}'s, with mode {folder.mode:o}", flush=True)
-    return TOLD if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,209 @@
+"""What makes tenants' objects (services/authorizer), with the rights it needs and no others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from primage.components.kubernetes_object import KubernetesObject, declare
+from primage.contract import custom_resources, names, offer
+from primage.contract.hpc import backend_object
+from primage.contract.networks import NetworkConfig
+from primage.contract.offer import SiteOffer
+from primage.contract.pod_security import container_security
+from primage.contract.roles import Access
+from primage.contract.tenant_objects.network import to_api
+
+NAME = names.AUTHORIZER
+UID = 10001
+RBAC = "rbac.authorization.k8s.io"
+RUN, SOCKET, VOLUMES = "/run/primage", "/run/primage/folders", "/volumes"
+ALIVE = "/tmp/alive"  # noqa: S108  # inside the container
+START_S, SILENT_MINUTES = 120, 2
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # where clients look for it
+FOLDER_RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
+"""To give folders away and set their modes; the last keeps the set-group-ID bit of a group that root is not in."""
+ANYWHERE = ("0.0.0.0/0", "::/0")
+KEPT = ["get", "list", "watch", "create", "patch", "delete"]
+
+
+class Authorizer(pulumi.ComponentResource):
+    """One pod of two containers: one has the token and no root, the other is root on the shared volumes and has no token.
+
+    Args:
+        image: with both programs.
+        found: what the site has for tenants.
+    """
+
+    def __init__(self, name: str, image: str, found: SiteOffer, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("primage:site:Authorizer", name, {}, opts)
+        self._name = name
+        self._labels = {names.LABEL_APP: NAME}
+        self._here = pulumi.ResourceOptions(parent=self)
+        centres = [centre.name for centre in found.hpc.backends]
+        needed = [
+            self._object("v1", "ConfigMap", offer.CONFIG_MAP, data={offer.KEY: found.model_dump_json(indent=1)}),
+            self._object("v1", "ServiceAccount", NAME, automountServiceAccountToken=False),
+            self._cluster("ClusterRole", names.CONNECTOR_ROLE, rules=_connector_rules(centres)),
+            self._cluster("ClusterRole", f"primage-{NAME}", rules=_rules()),
+            self._cluster(
+                "ClusterRoleBinding",
+                f"primage-{NAME}",
+                roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": f"primage-{NAME}"},
+                subjects=[{"kind": "ServiceAccount", "name": NAME, "namespace": names.SYSTEM_NAMESPACE}],
+            ),
+            self._object("networking.k8s.io/v1", "NetworkPolicy", NAME, spec=_to_api(found.network)),
+        ]
+        pod = {"metadata": {"labels": {**self._labels, names.LABEL_API_ACCESS: "true"}}, "spec": _pod(image, found)}
+        self._object(
+            "apps/v1",
+            "Deployment",
+            NAME,
+            pulumi.ResourceOptions(parent=self, depends_on=needed),
+            spec={
+                "replicas": 1,
+                # Two at a time would make everything twice.
+                "strategy": {"type": "Recreate"},
+                "selector": {"matchLabels": self._labels},
+                "template": pod,
+            },
+        )
+        self.register_outputs({})
+
+    def _object(
+        self, api_version: str, kind: str, name: str, opts: pulumi.ResourceOptions | None = None, **fields: Any
+    ) -> KubernetesObject:
+        metadata = {"name": name, "namespace": names.SYSTEM_NAMESPACE, "labels": self._labels}
+        obj = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
+        return declare(f"{self._name}-{kind.lower()}-{name}", obj, opts or self._here)
+
+    def _cluster(self, kind: str, name: str, **fields: Any) -> KubernetesObject:
+        obj = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": {"name": name}, **fields}
+        return declare(f"{self._name}-{kind.lower()}-{name}", obj, self._here)
+
+
+def _rules() -> list[dict[str, Any]]:
+    """To make, mend and remove tenants' objects; of roles, to bind these few."""
+    bound = [*(access.value for access in Access), names.CONNECTOR_ROLE]
+    return [
+        {
+            "apiGroups": [custom_resources.GROUP],
+            "resources": [custom_resources.ORGANISATIONS, custom_resources.MEMBERS],
+            "verbs": ["get", "list", "watch", "patch"],
+        },
+        {
+            "apiGroups": [custom_resources.GROUP],
+            "resources": [f"{custom_resources.ORGANISATIONS}/status", f"{custom_resources.MEMBERS}/status"],
+            "verbs": ["patch"],
+        },
+        # Whoever may update a namespace is an operator to admission (infra/admission.py).
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": [*KEPT, "update"]},
+        {
+            "apiGroups": [""],
+            "resources": [
+                "persistentvolumes",
+                "persistentvolumeclaims",
+                "configmaps",
+                "resourcequotas",
+                "limitranges",
+                "serviceaccounts",
+            ],
+            "verbs": KEPT,
+        },
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": KEPT},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": KEPT},
+        {"apiGroups": [RBAC], "resources": ["rolebindings"], "verbs": KEPT},
+        {"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": ["bind"], "resourceNames": bound},
+    ]
+
+
+def _connector_rules(centres: list[str]) -> list[dict[str, Any]]:
+    """Jobs and their status, scripts, these centres' credentials, and events: of a namespace that it is bound in."""
+    credentials = [backend_object(centre) for centre in centres]
+    secrets = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": credentials}] if credentials else []
+    return [
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "patch"]},
+        {"apiGroups": ["batch"], "resources": ["jobs/status"], "verbs": ["patch"]},
+        {"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["get"]},
+        *secrets,
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+    ]
+
+
+def _to_api(network: NetworkConfig) -> dict[str, Any]:
+    """To the API servers; where the site does not say where they are, to any address at their port."""
+    return to_api(network if network.api_servers else network.model_copy(update={"api_servers": ANYWHERE}))
+
+
+def _pod(image: str, found: SiteOffer) -> dict[str, Any]:
+    roots = {"datalake": found.volumes.datalake.whole(), "home": found.volumes.home.whole()}
+    return {
+        "serviceAccountName": NAME,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 10,
+        "securityContext": {"fsGroup": UID, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [_authorizer(image), _folders(image, list(roots))],
+        "volumes": [
+            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}},
+            {"name": "token", "projected": {"sources": _token()}},
+            *({"name": name, **source} for name, source in roots.items()),
+        ],
+    }
+
+
+def _token() -> list[dict[str, Any]]:
+    """What Kubernetes would mount by itself, into every container."""
+    return [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+    ]
+
+
+def _authorizer(image: str) -> dict[str, Any]:
+    environment = {"PRIMAGE_NAMESPACE": names.SYSTEM_NAMESPACE, "PRIMAGE_FOLDERS": SOCKET, "PRIMAGE_ALIVE": ALIVE}
+    return {
+        "name": NAME,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-m", "authorizer"],
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "resources": {"requests": {"cpu": "50m", "memory": "150Mi"}, "limits": {"cpu": "1", "memory": "150Mi"}},
+        "startupProbe": {"exec": {"command": ["test", "-e", ALIVE]}, "periodSeconds": 1, "failureThreshold": START_S},
+        "livenessProbe": {
+            "exec": {"command": ["sh", "-c", f'test -n "$(find {ALIVE} -mmin -{SILENT_MINUTES})"']},
+            "periodSeconds": 30,
+            "timeoutSeconds": 10,
+        },
+        "securityContext": {**container_security(), "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID},
+        "volumeMounts": [
+            {"name": "run", "mountPath": RUN},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            {"name": "token", "mountPath": TOKEN, "readOnly": True},
+        ],
+    }
+
+
+def _folders(image: str, roots: list[str]) -> dict[str, Any]:
+    """Root, with no more of root's rights than making folders takes, and nothing but the volumes' roots to use them on."""
+    amounts = {"cpu": "20m", "memory": "48Mi"}
+    return {
+        "name": "folders",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-m", "authorizer.folders", SOCKET, VOLUMES],
+        "resources": {"requests": amounts, "limits": {**amounts, "cpu": "500m"}},
+        "securityContext": {
+            **container_security(),
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "capabilities": {"drop": ["ALL"], "add": list(FOLDER_RIGHTS)},
+        },
+        "volumeMounts": [
+            {"name": "run", "mountPath": RUN},
+            *({"name": name, "mountPath": f"{VOLUMES}/{name}"} for name in roots),
+        ],
+    }

@@ -1,0 +1,192 @@
+"""VirtualOrganisation and Member, the two kinds of object of group `primage.eu/v1`: their definitions, made from the models of
+their specifications, and what an object of each says.
+
+A VirtualOrganisation has the name of its namespace. A Member is in the namespace of its VO and has the name of its own.
+Kubernetes writes fields in camel case (`containerMax`), site files in snake case (`container_max`): these are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from primage.contract import names
+from primage.contract import offer as offers
+from primage.contract.offer import SiteOffer
+from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects import everything
+from primage.contract.vo import MemberSpec, VirtualOrganisationSpec
+
+Object = dict[str, Any]
+GROUP, VERSION = "primage.eu", "v1"
+API_VERSION = f"{GROUP}/{VERSION}"
+ORGANISATION, MEMBER = "VirtualOrganisation", "Member"
+ORGANISATIONS, MEMBERS = "virtualorganisations", "members"
+READY, WAITING, REFUSED = "Ready", "Waiting", "Refused"
+"""What `status.phase` says: all is there, something is on its way, or a person has to look at `status.problem`."""
+OFFER = f"{GROUP}/offer"
+"""Annotation: digest of the offer that the object is to be made with, where whoever wrote it knows of one."""
+Spec = TypeVar("Spec", bound=BaseModel)
+
+_STATUS = {
+    "namespace": "Its namespace.",
+    "phase": "Ready, or what it is short of.",
+    "applied": "Digest of the specification that it has all of.",
+    "made": "When its namespace was made.",
+    "lastLogin": "When the member last logged in.",
+    "problem": "What is wrong and what to do.",
+}
+_KEPT = ("type", "description", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "pattern")
+
+
+def definitions() -> list[Object]:
+    """The CustomResourceDefinitions of both."""
+    by_name = {"VO": ".spec.name", "Phase": ".status.phase", "Problem": ".status.problem"}
+    by_identity = {
+        "Identity": ".spec.identity",
+        "Roles": ".spec.roles",
+        "Namespace": ".status.namespace",
+        "Phase": ".status.phase",
+        "Problem": ".status.problem",
+    }
+    return [
+        _definition(ORGANISATION, ORGANISATIONS, "Cluster", VirtualOrganisationSpec, by_name),
+        _definition(MEMBER, MEMBERS, "Namespaced", MemberSpec, by_identity),
+    ]
+
+
+def organisation(spec: VirtualOrganisationSpec) -> Object:
+    """The object of a VO."""
+    return _object(ORGANISATION, {"name": names.namespace_for(spec.name)}, spec)
+
+
+def member(vo: str, spec: MemberSpec) -> Object:
+    """The object of a member.
+
+    Args:
+        vo: the VO's name.
+    """
+    return _object(MEMBER, {"name": names.namespace_for(spec.identity), "namespace": names.namespace_for(vo)}, spec)
+
+
+def organisation_of(obj: Object) -> VirtualOrganisationSpec:
+    """What an object says of a VO.
+
+    Raises:
+        ValueError: it is none, or has not the name of its namespace.
+    """
+    return _spec(obj, VirtualOrganisationSpec, "name")
+
+
+def member_of(obj: Object) -> MemberSpec:
+    """What an object says of a member; raises as `organisation_of` does."""
+    return _spec(obj, MemberSpec, "identity")
+
+
+def digest_of(obj: Object) -> str:
+    """Of what it asks for: what its status repeats once all of it is there."""
+    offer = (obj["metadata"].get("annotations") or {}).get(OFFER, "")
+    return hashlib.sha256(json.dumps([obj["spec"], offer], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def waited_for(obj: Object, offer: str) -> Object:
+    """The object for a program that waits until all of it is there, made with an offer of that digest."""
+    metadata = {**obj["metadata"], "annotations": {OFFER: offer}}
+    digest = digest_of({**obj, "metadata": metadata})
+    metadata["annotations"]["pulumi.com/waitFor"] = f"jsonpath={{.status.applied}}={digest}"
+    return {**obj, "metadata": metadata}
+
+
+def made_of(objects: Iterable[Object]) -> list[Object]:
+    """What the authorizer will make of a site program's objects, the site's offer and its tenants among them; else nothing."""
+    given = list(objects)
+    found = [obj for obj in given if obj["kind"] == "ConfigMap" and obj["metadata"]["name"] == offers.CONFIG_MAP]
+    if not found:
+        return []
+    offer = SiteOffer.model_validate_json(found[0]["data"][offers.KEY])
+    vos = {obj["metadata"]["name"]: organisation_of(obj) for obj in given if obj["kind"] == ORGANISATION}
+    tenants = [Tenant(vo) for vo in vos.values()]
+    tenants += [Tenant(vos[obj["metadata"]["namespace"]], member_of(obj)) for obj in given if obj["kind"] == MEMBER]
+    return [obj for tenant in tenants for obj in everything(tenant, offer)]
+
+
+def _object(kind: str, metadata: Object, spec: BaseModel) -> Object:
+    written = _spelled(spec.model_dump(mode="json", exclude_none=True), _camel)
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": written}
+
+
+def _spec(obj: Object, model: type[Spec], key: str) -> Spec:
+    found = model.model_validate(_spelled(obj.get("spec") or {}, _snake))
+    wanted = names.namespace_for(getattr(found, key))
+    if obj["metadata"]["name"] != wanted:
+        raise ValueError(f"metadata.name is {obj['metadata']['name']}, and has to be {wanted} for {getattr(found, key)}")
+    return found
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
+
+
+def _spelled(value: Any, spell: Any) -> Any:
+    """The value with the names of its fields spelled another way; no specification has names that are data."""
+    if isinstance(value, list):
+        return [_spelled(item, spell) for item in value]
+    if isinstance(value, dict):
+        return {spell(key): _spelled(item, spell) for key, item in value.items()}
+    return value
+
+
+def _definition(kind: str, plural: str, scope: str, model: type[BaseModel], columns: dict[str, str]) -> Object:
+    schema = model.model_json_schema()
+    status = {"type": "object", "properties": {key: {"type": "string", "description": says} for key, says in _STATUS.items()}}
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {
+            "openAPIV3Schema": {
+                "type": "object",
+                "required": ["spec"],
+                "properties": {"spec": _structural(schema, schema.get("$defs", {})), "status": status},
+            }
+        },
+        "additionalPrinterColumns": [{"name": name, "type": "string", "jsonPath": path} for name, path in columns.items()],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": scope,
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
+            "versions": [version],
+        },
+    }
+
+
+def _structural(schema: Object, defs: Object) -> Object:
+    """The part of a JSON schema that a CustomResourceDefinition takes: no references, no choice, no defaults."""
+    if "$ref" in schema:
+        schema = {**defs[schema["$ref"].rpartition("/")[2]], **{k: v for k, v in schema.items() if k != "$ref"}}
+    if "anyOf" in schema:
+        (some,) = [part for part in schema["anyOf"] if part.get("type") != "null"]
+        return _structural({**some, "description": schema.get("description", "")}, defs)
+    found = {key: schema[key] for key in _KEPT if key in schema}
+    if schema.get("type") == "object":
+        found["properties"] = {_camel(name): _structural(part, defs) for name, part in schema["properties"].items()}
+        if required := [_camel(name) for name in schema.get("required", [])]:
+            found["required"] = required
+    if schema.get("type") == "array":
+        found["items"] = _structural(schema["items"], defs)
+    return found

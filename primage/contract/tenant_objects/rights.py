@@ -1,0 +1,35 @@
+"""What a member may do, as bindings of ClusterRoles: in their own namespace and in the VO's."""
+
+from __future__ import annotations
+
+from primage.contract import names
+from primage.contract.roles import Access, access
+from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects.objects import Object, inside
+
+RBAC = "rbac.authorization.k8s.io"
+
+
+def bindings(tenant: Tenant) -> list[Object]:
+    """A member's, none for who has no role; nobody is bound in the name of a VO."""
+    if tenant.member is None:
+        return []
+    own, shared = access(tenant.member.roles)
+    there = Tenant(tenant.vo)
+    found = [_binding(tenant, "member", own, tenant), _binding(there, f"member-{tenant.namespace}", shared, tenant)]
+    return [binding for binding in found if binding]
+
+
+def _binding(where: Tenant, name: str, allowed: Access | None, whose: Tenant) -> Object | None:
+    if allowed is None:
+        return None
+    made = inside(
+        where,
+        f"{RBAC}/v1",
+        "RoleBinding",
+        name,
+        roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": allowed.value},
+        subjects=[{"kind": "User", "apiGroup": RBAC, "name": names.cluster_user(whose.identity)}],
+    )
+    made["metadata"]["labels"] = whose.labels
+    return made

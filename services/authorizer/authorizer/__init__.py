@@ -1,0 +1,1 @@
+"""Makes what virtual organisations (VOs) and their members have on a site, and keeps it so."""

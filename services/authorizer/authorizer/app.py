@@ -1,0 +1,102 @@
+"""Wiring: the loops of the authorizer, each of which ends the process when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import kopf
+from lightkube import AsyncClient
+from pydantic import ValidationError
+
+from authorizer.clients.folders import Folders
+from authorizer.clients.kube import Kube
+from authorizer.custom_resources import registry_of, settings
+from authorizer.domain.errors import WaitingError
+from authorizer.domain.objects import CONFIG_MAP, KINDS, Kind, Object
+from authorizer.tenants import Tenants
+from primage.contract import offer
+from primage.contract.offer import SiteOffer
+
+BEAT_S = 10.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+"""Before a watch is started again when the API server is away."""
+log = logging.getLogger("authorizer")
+
+
+class App:
+    """The whole of it.
+
+    Args:
+        namespace: where the site's offer is.
+        folders: socket of the container that makes folders.
+        alive: touched every BEAT_S seconds.
+        watch_s: seconds between two comparisons of everything.
+    """
+
+    def __init__(self, client: AsyncClient, *, namespace: str, folders: Path, alive: Path, watch_s: float) -> None:
+        self._kube = Kube(client)
+        self._server = str(client.config.cluster.server)
+        self._tenants = Tenants(self._kube, Folders(folders))
+        self._namespace = namespace
+        self._alive = alive
+        self._watch_s = watch_s
+
+    async def run(self) -> None:
+        """Until one of the loops ends."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._again(self._read_offer))
+            await self._tenants.offered.wait()
+            for kind in KINDS:
+                loops.create_task(self._again(self._keep(kind)))
+            loops.create_task(self._custom_resources())
+            loops.create_task(self._beat())
+
+    async def _custom_resources(self) -> None:
+        await kopf.operator(
+            registry=registry_of(self._tenants, self._server),
+            settings=settings(),
+            clusterwide=True,
+            standalone=True,
+            memo=self._tenants,
+        )
+        raise RuntimeError("the watch of custom resources has ended")
+
+    def _keep(self, kind: Kind) -> Callable[[], Coroutine[None, None, None]]:
+        return lambda: self._tenants.keep(kind, self._watch_s)
+
+    async def _read_offer(self) -> None:
+        which = {"fields": {"metadata.name": offer.CONFIG_MAP}, "namespace": self._namespace}
+        async for change, found in self._kube.changes(CONFIG_MAP, self._watch_s, **which):
+            if change != "DELETED":
+                for obj in found:
+                    self._take(obj)
+
+    def _take(self, obj: Object) -> None:
+        try:
+            read = SiteOffer.model_validate_json((obj.get("data") or {})[offer.KEY])
+        except (KeyError, ValidationError) as error:
+            log.error("config map %s is no offer, and the last one stays: %s", offer.CONFIG_MAP, error)
+            return
+        if read != self._tenants.offer:
+            log.info("the site's offer is %s", read.digest)
+            self._tenants.change_offer(read)
+
+    async def _again(self, watch: Callable[[], Coroutine[None, None, None]]) -> None:
+        """A watch, again and again; an API server that is away is waited for."""
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                await watch()
+                pause = FIRST_PAUSE_S
+            except WaitingError as error:
+                log.warning("%s", error)
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE_S, pause * 2)
+
+    async def _beat(self) -> None:
+        while True:
+            self._alive.touch()
+            await asyncio.sleep(BEAT_S)

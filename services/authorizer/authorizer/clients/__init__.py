@@ -1,0 +1,1 @@
+"""All I/O: the API server, and the container that makes folders."""

@@ -1,0 +1,91 @@
+"""Objects of tenants: their addresses, whose they are, and whether one is as it should be."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from primage.contract import names
+from primage.contract.quantities import InvalidQuantityError, parse_quantity
+
+Object = dict[str, Any]
+
+
+class Kind(NamedTuple):
+    """A kind of object, as the API's paths spell it."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """As objects name it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
+VOLUME = Kind("", "v1", "PersistentVolume", "persistentvolumes", namespaced=False)
+CLAIM = Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
+BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+KINDS = (
+    NAMESPACE,
+    VOLUME,
+    CLAIM,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    BINDING,
+    Kind("", "v1", "ResourceQuota", "resourcequotas"),
+    Kind("", "v1", "LimitRange", "limitranges"),
+    Kind("", "v1", "ServiceAccount", "serviceaccounts"),
+    Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+)
+"""What tenants' objects are, the namespace first."""
+BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}
+
+
+class Address(NamedTuple):
+    """Where an object is."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"
+
+
+def address_of(obj: Object) -> Address:
+    """The address of one of KINDS."""
+    metadata = obj["metadata"]
+    return Address(BY_NAME[obj["apiVersion"], obj["kind"]], metadata.get("namespace") or "", metadata["name"])
+
+
+def owner_of(obj: Object) -> str:
+    """The namespace of the tenant that an object is of, as its labels say; empty where they say none."""
+    labels = obj["metadata"].get("labels") or {}
+    return str(labels.get(names.LABEL_USER) or labels.get(names.LABEL_VO) or "")
+
+
+def differs(live: Any, wanted: Any) -> bool:
+    """Whether anything of what is wanted is not so; what the API server or a controller adds does not count."""
+    if isinstance(wanted, dict):
+        return not isinstance(live, dict) or any(
+            differs(live[key], value) if key in live else value not in ("", None, [], {}) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return not isinstance(live, list) or len(live) != len(wanted) or any(map(differs, live, wanted))
+    return bool(live != wanted) and not _same_amount(live, wanted)
+
+
+def _same_amount(live: Any, wanted: Any) -> bool:
+    """Whether two texts are one quantity: the API server writes 1024Mi as 1Gi."""
+    if not isinstance(live, str) or not isinstance(wanted, str):
+        return False
+    try:
+        return parse_quantity(live) == parse_quantity(wanted)
+    except InvalidQuantityError:
+        return False

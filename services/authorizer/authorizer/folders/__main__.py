@@ -1,0 +1,83 @@
+"""`python -m authorizer.folders SOCKET VOLUMES`: makes the folders it is asked for, until it is told to end.
+
+Listens on a socket in a folder that only the authorizer's container has. A question is one line, a JSON list of folders; the
+answer is one line, `{"problems": [...]}`, empty when all of them are as they should be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socketserver
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from authorizer.folders.make import Folder, ProblemError, make
+
+LONGEST = 64 * 1024
+"""Bytes of a question."""
+FORBIDDEN = {"", ".", ".."}
+GROUP = 10001
+"""Of the authorizer's container, which may connect."""
+
+
+def asked_for(question: bytes) -> list[Folder]:
+    """The folders that a question names.
+
+    Raises:
+        ValueError: it is no list of folders, or leads out of a volume.
+    """
+    given = json.loads(question)
+    if not isinstance(given, list):
+        raise ValueError("it is no list")
+    folders = []
+    for item in given:
+        volume, path, uid, gid, mode, personal = item
+        numbers = all(isinstance(number, int) and number >= 0 for number in (uid, gid, mode))
+        names = isinstance(path, list) and path and all(isinstance(name, str) for name in (volume, *path))
+        if not numbers or not names or any(name in FORBIDDEN or "/" in name or "\0" in name for name in (volume, *path)):
+            raise ValueError(f"{str(item)[:200]} is no folder")
+        folders.append(Folder(volume, path, uid, gid, mode, bool(personal)))
+    return folders
+
+
+def problems(volumes: Path, wanted: list[Folder]) -> list[str]:
+    """Make every folder; what could not be made, each in a sentence."""
+    found = []
+    for folder in wanted:
+        where = "/".join([folder.volume, *folder.path])
+        try:
+            if done := make(volumes, folder):
+                print(f"{where}: {done}", flush=True)
+        except (ProblemError, OSError) as error:
+            found.append(f"{where}: {error}. It should be {folder.uid}:{folder.gid}'s, with mode {folder.mode:o}")
+    return found
+
+
+def server(path: Path, volumes: Path) -> socketserver.UnixStreamServer:
+    """Listens at `path`; one question at a time."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        timeout = 10
+
+        def handle(self) -> None:
+            question = self.rfile.readline(LONGEST)
+            try:
+                answer = {"problems": problems(volumes, asked_for(question))}
+            except (TypeError, ValueError, RecursionError) as error:
+                answer = {"problems": [f"this is no list of folders: {error}"]}
+            self.wfile.write(json.dumps(answer).encode() + b"\n")
+
+    with suppress(FileNotFoundError):
+        path.unlink()
+    made = socketserver.UnixStreamServer(str(path), Handler)
+    with suppress(PermissionError):
+        os.chown(path, -1, GROUP)
+    path.chmod(0o660)
+    return made
+
+
+if __name__ == "__main__":
+    with server(Path(sys.argv[1]), Path(sys.argv[2])) as listening:
+        listening.serve_forever()

@@ -1,0 +1,306 @@
+"""The authorizer on a control plane of its own: tenants are made, kept and taken away, whatever happens meanwhile."""
+
+import itertools
+import os
+import random
+import stat
+import time
+from contextlib import suppress
+
+import pytest
+from authorizer_process import authorizer
+from control_plane import control_plane
+from hpc_machine import until
+
+from primage.clients.cluster import Cluster, Ref, Refused
+from primage.contract import custom_resources as custom
+from primage.contract import names
+from primage.contract.hpc_centres import HpcBackendConfig, HpcConfig
+from primage.contract.networks import NetworkConfig
+from primage.contract.offer import CONFIG_MAP, KEY, SiteOffer
+from primage.contract.roles import Role
+from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects import everything
+from primage.contract.vo import MemberSpec, QuotaConfig, VirtualOrganisationSpec
+from primage.contract.volumes import PosixVolume
+from primage.contract.volumes.settings import VolumesConfig
+from primage.local.toolchain.build import KUBERNETES_TOOLS
+
+OPERATOR = "operator"
+LABELS = {names.LABEL_MADE_BY: "site", names.LABEL_STACK: "here", names.LABEL_SITE: "here", names.LABEL_MANAGED_BY: "primage"}
+VO = VirtualOrganisationSpec(name="vo.example.org", gid=20001, quota=QuotaConfig(cpu="4", memory="8Gi"))
+OTHER = VirtualOrganisationSpec(name="other.example.org", gid=20002, quota=QuotaConfig(cpu="4", memory="8Gi"))
+SPACE = "vo-dot-example-dot-org"
+NUMBERS = itertools.count(1)
+BACK_S = 60
+"""A long time for what takes a second where nothing else runs."""
+
+
+def offer(**more):
+    fields = {
+        "labels": LABELS,
+        "protect": False,
+        "mount_point": "/primage",
+        "oneprovider": "",
+        "network": NetworkConfig(api_servers=("10.0.0.1/32",)),
+        "volumes": VolumesConfig(
+            datalake=PosixVolume(path="/srv/datalake", capacity="1Gi"), home=PosixVolume(path="/srv/home", capacity="1Gi")
+        ),
+        "hpc": HpcConfig(
+            image="registry.example.org/hpc@sha256:" + 64 * "0",
+            backends=(HpcBackendConfig(name="hpc", endpoint="10.1.0.1", vos=(VO.name,)),),
+        ),
+    }
+    return SiteOffer(**{**fields, **more})
+
+
+def offered(cluster, what):
+    metadata = {"name": CONFIG_MAP, "namespace": names.SYSTEM_NAMESPACE}
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {KEY: what.model_dump_json()}}, manager=OPERATOR
+    )
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plane")
+    with control_plane(KUBERNETES_TOOLS.build(folder / "build.log", lambda *_: None), folder) as kubeconfig:
+        cluster = Cluster(kubeconfig)
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": names.SYSTEM_NAMESPACE}}
+        for obj in (space, *custom.definitions()):
+            cluster.apply(obj, manager=OPERATOR)
+        until("the kinds are served", lambda: not isinstance(_listed(cluster), Refused))
+        offered(cluster, offer())
+        yield cluster, kubeconfig
+
+
+def _listed(cluster):
+    try:
+        return cluster.list(custom.API_VERSION, custom.MEMBER)
+    except Refused as refusal:
+        return refusal
+
+
+@pytest.fixture(scope="module")
+def process(empty, tmp_path_factory):
+    with authorizer(empty[1], tmp_path_factory.mktemp("authorizer"), PRIMAGE_WATCH_S="5") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def standing(empty, process):
+    """With the VO on it."""
+    ready(empty[0], custom.organisation(VO))
+    return empty[0]
+
+
+@pytest.fixture
+def cluster(standing, process):
+    """As a site is: with its own offer, and the authorizer at work."""
+    yield standing
+    offered(standing, offer())
+    process.start()
+
+
+@pytest.fixture
+def member(request):
+    """A person whom no other test has asked for."""
+    number = next(NUMBERS)
+    return MemberSpec(identity=f"ada{number}@example.org", uid=40000 + number, roles=(Role.RESEARCHER,))
+
+
+def home_of(process, member):
+    return process.volumes / "home/vo.example.org/private" / member.identity
+
+
+def ask(cluster, obj):
+    """Write a custom resource; its address."""
+    cluster.apply(obj, manager=OPERATOR)
+    return Ref.of(obj)
+
+
+def status(cluster, ref):
+    return (cluster.get(ref) or {}).get("status") or {}
+
+
+def ready(cluster, obj):
+    """Ask for a tenant, and wait until it is said to be there."""
+    ref = ask(cluster, obj)
+    until(f"{ref} is ready", lambda: status(cluster, ref).get("applied") == custom.digest_of(obj), 60)
+    return ref
+
+
+def missing(cluster, tenant, what=None):
+    """Which of a tenant's objects are not there."""
+    return [str(Ref.of(obj)) for obj in everything(tenant, what or offer()) if cluster.get(Ref.of(obj)) is None]
+
+
+def bound(cluster, namespace, member):
+    """The roles that a member has in a namespace."""
+    found = cluster.list("rbac.authorization.k8s.io/v1", "RoleBinding", namespace)
+    return {binding["roleRef"]["name"] for binding in found for subject in binding["subjects"] if subject["name"] == me(member)}
+
+
+def me(member):
+    return f"primage:{member.identity}"
+
+
+def test_a_vo_and_a_member_have_all_that_the_contract_says_and_folders(cluster, process, member):
+    ref = ready(cluster, custom.member(VO.name, member))
+    assert missing(cluster, Tenant(VO)) == missing(cluster, Tenant(VO, member)) == []
+    assert status(cluster, ref)["namespace"] == ref.name
+    assert bound(cluster, ref.name, member) == {"edit"}
+    assert bound(cluster, SPACE, member) == {"view"}
+    found = home_of(process, member).stat()
+    assert (found.st_uid, found.st_gid, f"{stat.S_IMODE(found.st_mode):o}") == (member.uid, member.uid, "2770")
+
+
+def test_what_is_deleted_or_changed_by_hand_is_back(cluster, member):
+    space = ready(cluster, custom.member(VO.name, member)).name
+    policy = Ref("networking.k8s.io/v1", "NetworkPolicy", "default-deny", space)
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "vo", "namespace": space}}
+    rbac = "rbac.authorization.k8s.io"
+    intruder = {
+        "apiVersion": f"{rbac}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "more", "namespace": space, "labels": {**LABELS, **Tenant(VO, member).labels}},
+        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "User", "apiGroup": rbac, "name": me(member)}],
+    }
+    cluster.delete(policy)
+    cluster.apply({**quota, "spec": {"hard": {"pods": "9999"}}}, manager="hand", force=True)
+    cluster.apply(intruder, manager="hand")
+    until("the policy is back", lambda: cluster.get(policy) is not None, BACK_S)
+    until("the quota is as it was", lambda: cluster.get(Ref.of(quota))["spec"]["hard"]["pods"] == "100", BACK_S)
+    until("nobody has more rights", lambda: bound(cluster, space, member) == {"edit"}, BACK_S)
+
+
+def test_a_namespace_that_is_deleted_comes_back_with_all_that_was_in_it(cluster, process, member):
+    space = Ref("v1", "Namespace", ready(cluster, custom.member(VO.name, member)).name)
+    file = home_of(process, member) / "mine"
+    file.write_text("mine")
+    before = cluster.get(space)["metadata"]["uid"]
+    cluster.delete(space)
+
+    def again():
+        found = cluster.get(space)
+        return found and found["metadata"]["uid"] != before and not missing(cluster, Tenant(VO, member))
+
+    until("all of it is there again", again, 60)
+    assert file.read_text() == "mine"
+
+
+def test_who_loses_every_role_has_no_rights_and_keeps_what_is_theirs(cluster, member):
+    space = ready(cluster, custom.member(VO.name, member)).name
+    ready(cluster, custom.member(VO.name, member.model_copy(update={"roles": ()})))
+    assert bound(cluster, space, member) == bound(cluster, SPACE, member) == set()
+    assert cluster.get(Ref("v1", "PersistentVolumeClaim", names.CLAIM_HOME_PRIVATE, space))
+    ready(cluster, custom.member(VO.name, member.model_copy(update={"roles": (Role.GUEST, Role.ADMIN)})))
+    assert bound(cluster, space, member) == bound(cluster, SPACE, member) == {"edit"}
+
+
+def test_who_is_deleted_leaves_nothing_but_files(cluster, process, member):
+    ref = ready(cluster, custom.member(VO.name, member))
+    file = home_of(process, member) / "mine"
+    file.write_text("mine")
+    cluster.delete(ref)
+    until("the member is gone", lambda: cluster.get(ref) is None, 60)
+    assert cluster.get(Ref("v1", "Namespace", ref.name)) is None
+    assert not any(ref.name in volume["metadata"]["name"] for volume in cluster.list("v1", "PersistentVolume"))
+    assert bound(cluster, SPACE, member) == set()
+    assert file.read_text() == "mine"
+    assert missing(cluster, Tenant(VO)) == [], "and the VO has all it had"
+
+
+def test_another_offer_reaches_everybody_and_a_protected_member_is_kept(cluster, member):
+    ref = ready(cluster, custom.member(VO.name, member))
+    offered(cluster, offer(mount_point="/elsewhere", protect=True, hpc=HpcConfig(image="x/y:1")))
+    config = Ref("v1", "ConfigMap", names.CONFIG_MAP, ref.name)
+    there = lambda: cluster.get(config)["data"][names.CONFIG_MAP_MOUNT_KEY]  # noqa: E731
+    until("jobs find their files elsewhere", lambda: there() == "/elsewhere", BACK_S)
+    connector = Ref("apps/v1", "Deployment", names.HPC_CONNECTOR, ref.name)
+    until("the connector is gone with the centre", lambda: cluster.get(connector) is None, BACK_S)
+    cluster.delete(ref, propagation="Background")
+    until("it says so", lambda: "is protected" in status(cluster, ref).get("problem", ""), BACK_S)
+    assert bound(cluster, ref.name, member) == bound(cluster, SPACE, member) == set(), "nobody works there any more"
+    assert cluster.get(Ref("v1", "Namespace", ref.name))["status"]["phase"] == "Active"
+
+
+ADA = MemberSpec(identity="ada@example.org", uid=40001)
+
+
+@pytest.mark.parametrize(
+    ("obj", "says"),
+    [
+        (
+            {**custom.member(VO.name, ADA), "metadata": {"name": "kube-system", "namespace": SPACE}},
+            "has to be ada-at-example-dot-org",
+        ),
+        (custom.organisation(VO.model_copy(update={"name": "default"})), "namespace default is there and is not that of"),
+        (custom.organisation(VO.model_copy(update={"name": "nowhere.org", "egress": ("nowhere",)})), "egress"),
+        (custom.member(VO.name, ADA.model_copy(update={"identity": "Ada <b>@x"})), "identity"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_told(cluster, obj, says):
+    ref = ask(cluster, obj)
+    until("it is refused", lambda: says in status(cluster, ref).get("problem", ""), BACK_S)
+    assert status(cluster, ref)["phase"] == custom.REFUSED
+    cluster.delete(ref)
+    until("it is gone", lambda: cluster.get(ref) is None, BACK_S)
+    assert missing(cluster, Tenant(VO)) == []
+    assert cluster.get(Ref("v1", "Namespace", "default"))["status"]["phase"] == "Active"
+
+
+def test_the_api_server_knows_which_roles_there_are(cluster):
+    asked = custom.member(VO.name, ADA)
+    asked["spec"]["roles"] = ["root"]
+    with pytest.raises(Refused, match="roles"):
+        ask(cluster, asked)
+
+
+def test_a_person_is_a_member_of_one_vo_on_a_site(cluster, member):
+    ready(cluster, custom.organisation(OTHER))
+    ready(cluster, custom.member(VO.name, member))
+    second = ask(cluster, custom.member(OTHER.name, member))
+    until("the second is refused", lambda: "member of one VO on a site" in status(cluster, second).get("problem", ""), BACK_S)
+    cluster.delete(second)
+    until("the second is gone", lambda: cluster.get(second) is None, BACK_S)
+    assert missing(cluster, Tenant(VO, member)) == [], "and took nothing of the first with it"
+
+
+def test_somebody_elses_folder_is_given_to_nobody(cluster, process, member):
+    theirs = home_of(process, member)
+    theirs.mkdir()
+    os.chown(theirs, 50001, 50001)
+    ref = ask(cluster, custom.member(VO.name, member))
+    until("it is told", lambda: f"belongs to user 50001 and not to {member.uid}" in status(cluster, ref).get("problem", ""), BACK_S)
+    theirs.rmdir()
+    until("it goes on by itself", lambda: status(cluster, ref).get("phase") == custom.READY, 30)
+
+
+def test_killed_anywhere_it_goes_on(cluster, process):
+    """Killed after times that chance chooses, while members are made and taken away."""
+    chance = random.Random(7)
+    people = [MemberSpec(identity=f"p{n}@example.org", uid=41000 + n) for n in range(6)]
+
+    def pulled_through(done):
+        deadline = time.monotonic() + 300
+        while not done():
+            assert time.monotonic() < deadline, process.log()[-3000:]
+            process.kill()
+            process.start()
+            with suppress(AssertionError):
+                until("it is done", done, 1 + chance.random() * 4)
+
+    asked = [custom.member(VO.name, person) for person in people]
+    refs = [ask(cluster, obj) for obj in asked]
+
+    def all_ready():
+        return all(status(cluster, ref).get("applied") == custom.digest_of(obj) for ref, obj in zip(refs, asked, strict=True))
+
+    pulled_through(all_ready)
+    assert [missing(cluster, Tenant(VO, person)) for person in people] == [[]] * len(people)
+    for ref in refs:
+        cluster.delete(ref, propagation="Background")
+    pulled_through(lambda: all(cluster.get(ref) is None for ref in refs))
+    assert [cluster.get(Ref("v1", "Namespace", ref.name)) for ref in refs] == [None] * len(refs)
