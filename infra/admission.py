@@ -254,6 +254,12 @@ ACCESS = (
         f"!('{names.LABEL_MADE_BY}' in variables.labels)",
         f"label {names.LABEL_MADE_BY} marks what the site made. Leave it out of a pod's labels",
     ),
+    # A controller of the system's makes these claims, and the policies do not bind it.
+    Rule(
+        f"variables.volumes.all(v, !('{names.LABEL_MADE_BY}' in"
+        " v.?ephemeral.?volumeClaimTemplate.?metadata.?labels.orValue({})))",
+        f"label {names.LABEL_MADE_BY} marks what the site made. Leave it out of ephemeral volumes' claims",
+    ),
     Rule(
         f"variables.volumes.all(v, v.?persistentVolumeClaim.?claimName.orValue('') != '{names.CLAIM_DATALAKE}'"
         " || v.persistentVolumeClaim.?readOnly.orValue(false))",
@@ -343,6 +349,12 @@ SITE_OBJECTS = Policy(
             "!(request.resource.resource in ['secrets', 'configmaps']) || request.operation != 'CREATE'"
             f" || !object.metadata.?name.orValue('').startsWith('{BACKEND_PREFIX}')",
             f"names that begin with {BACKEND_PREFIX} are for the HPC centres that operators connect. Use another name",
+        ),
+        # Made before the site makes its own, it would be in its way.
+        Rule(
+            "!(request.resource.resource in ['deployments', 'serviceaccounts', 'networkpolicies']) || request.operation != 'CREATE'"
+            f" || object.metadata.?name.orValue('') != '{names.HPC_CONNECTOR}'",
+            f"name {names.HPC_CONNECTOR} is for the site's connector. Use another name",
         ),
     ),
     FROM_TENANT,

@@ -16,7 +16,7 @@ from primage.contract.roles import Access
 from primage.contract.tenant_objects.network import to_api
 
 NAME = names.AUTHORIZER
-UID = 10001
+UID = 10002
 RBAC = "rbac.authorization.k8s.io"
 RUN, SOCKET, VOLUMES = "/run/primage", "/run/primage/folders", "/volumes"
 ALIVE = "/tmp/alive"  # noqa: S108  # inside the container
@@ -25,7 +25,7 @@ TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # where c
 FOLDER_RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 """To give folders away and set their modes; the last keeps the set-group-ID bit of a group that root is not in."""
 ANYWHERE = ("0.0.0.0/0", "::/0")
-KEPT = ["get", "list", "watch", "create", "patch", "delete"]
+KEPT = ["list", "watch", "create", "patch", "delete"]
 
 
 class Authorizer(pulumi.ComponentResource):
@@ -98,7 +98,7 @@ def _rules() -> list[dict[str, Any]]:
             "verbs": ["patch"],
         },
         # Whoever may update a namespace is an operator to admission (infra/admission.py).
-        {"apiGroups": [""], "resources": ["namespaces"], "verbs": [*KEPT, "update"]},
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": [*KEPT, "get", "update"]},
         {
             "apiGroups": [""],
             "resources": [
@@ -112,6 +112,8 @@ def _rules() -> list[dict[str, Any]]:
             "verbs": KEPT,
         },
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": KEPT},
+        # Of who is taken away, before the connector that cancels them at their centre goes with the namespace.
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "delete"]},
         {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": KEPT},
         {"apiGroups": [RBAC], "resources": ["rolebindings"], "verbs": KEPT},
         {"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": ["bind"], "resourceNames": bound},

@@ -1,4 +1,4 @@
-"""The namespace of the site's own Jobs."""
+"""The namespace of the site's own pods."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from primage.contract import names
 
 
 class SystemNamespace(pulumi.ComponentResource):
-    """`primage-system`: nobody but operators has rights in it, its pods may mount what nodes have, and none reaches the network."""
+    """`primage-system`: nobody but operators has rights in it, and its pods may mount what nodes have.
 
-    namespace: pulumi.Output[str]
-    """Name of the namespace."""
+    None of them reaches the network, unless a policy of its own says where.
+    """
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("primage:site:SystemNamespace", name, {}, opts)
@@ -23,13 +23,12 @@ class SystemNamespace(pulumi.ComponentResource):
             metadata={"name": names.SYSTEM_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.namespace = space.name
         KubernetesObject(
             "networking.k8s.io/v1",
             "NetworkPolicy",
             f"{name}-default-deny",
-            metadata={"name": "default-deny", "namespace": self.namespace},
+            metadata={"name": "default-deny", "namespace": space.name},
             spec={"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.register_outputs({"namespace": self.namespace})
+        self.register_outputs({"namespace": space.name})

@@ -27,10 +27,9 @@ GROUP, VERSION = "primage.eu", "v1"
 API_VERSION = f"{GROUP}/{VERSION}"
 ORGANISATION, MEMBER = "VirtualOrganisation", "Member"
 ORGANISATIONS, MEMBERS = "virtualorganisations", "members"
-READY, WAITING, REFUSED = "Ready", "Waiting", "Refused"
-"""What `status.phase` says: all is there, something is on its way, or a person has to look at `status.problem`."""
-OFFER = f"{GROUP}/offer"
-"""Annotation: digest of the offer that the object is to be made with, where whoever wrote it knows of one."""
+READY, WAITING, REFUSED, PAUSED = "Ready", "Waiting", "Refused", "Paused"
+"""What `status.phase` says: all is there; something is on its way; a person has to look at `status.problem`; a person has asked
+for it to be left alone (`names.ANNOTATION_PAUSED`)."""
 Spec = TypeVar("Spec", bound=BaseModel)
 
 _STATUS = {
@@ -38,7 +37,6 @@ _STATUS = {
     "phase": "Ready, or what it is short of.",
     "applied": "Digest of the specification that it has all of.",
     "made": "When its namespace was made.",
-    "lastLogin": "When the member last logged in.",
     "problem": "What is wrong and what to do.",
 }
 _KEPT = ("type", "description", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "pattern")
@@ -90,13 +88,13 @@ def member_of(obj: Object) -> MemberSpec:
 
 def digest_of(obj: Object) -> str:
     """Of what it asks for: what its status repeats once all of it is there."""
-    offer = (obj["metadata"].get("annotations") or {}).get(OFFER, "")
+    offer = (obj["metadata"].get("annotations") or {}).get(names.ANNOTATION_OFFER, "")
     return hashlib.sha256(json.dumps([obj["spec"], offer], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def waited_for(obj: Object, offer: str) -> Object:
     """The object for a program that waits until all of it is there, made with an offer of that digest."""
-    metadata = {**obj["metadata"], "annotations": {OFFER: offer}}
+    metadata = {**obj["metadata"], "annotations": {names.ANNOTATION_OFFER: offer}}
     digest = digest_of({**obj, "metadata": metadata})
     metadata["annotations"]["pulumi.com/waitFor"] = f"jsonpath={{.status.applied}}={digest}"
     return {**obj, "metadata": metadata}

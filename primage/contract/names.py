@@ -40,7 +40,7 @@ LABEL_API_ACCESS = "primage.eu/api-access"
 """`"true"` on pods that hold a token of the Kubernetes API: the only ones its server is open to."""
 LABEL_MADE_BY = "primage.eu/made-by"
 MADE_BY_SITE = "site"
-"""Value of LABEL_MADE_BY on what the site program made; admission keeps such objects from tenants' hands."""
+"""Value of LABEL_MADE_BY on what the site program and the authorizer made; admission keeps such objects from tenants' hands."""
 CREDENTIALS_MANAGER = "primage-credentials"
 """Field manager of what is written with credentials in it, whichever command writes it."""
 LABEL_UID = "primage.eu/uid"
@@ -51,11 +51,15 @@ ANNOTATION_OPENS = "primage.eu/opens"
 ANNOTATION_SCRATCH = "primage.eu/scratch-max"
 """On a tenant's namespace: the most scratch space on a node that one container may use."""
 
+ANNOTATION_OFFER = "primage.eu/offer"
+"""On a VirtualOrganisation or Member: digest of the offer that it is to be made with, where whoever wrote it knows of one."""
+ANNOTATION_PAUSED = "primage.eu/paused"
+"""`"true"` on a VirtualOrganisation or Member: an operator is at work there, and nothing of it is made, changed or put back."""
 ANNOTATION_VO, ANNOTATION_USER = "primage.eu/vo-name", "primage.eu/user-name"
 """On a tenant's namespace: the VO's and the member's name in full, which their labels need not spell."""
 
 SYSTEM_NAMESPACE = "primage-system"
-"""Where the site's own Jobs run; no tenant has rights in it."""
+"""Where the site's own pods run; no tenant has rights in it."""
 HPC_CONNECTOR = "hpc-connector"
 """The connector in a tenant's namespace: its Deployment, service account and pods."""
 CONNECTOR_ROLE = "primage-hpc-connector"
@@ -65,6 +69,11 @@ AUTHORIZER = "authorizer"
 
 MAX_LABEL = 63
 _PLAIN_IDENTITY = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*(?:@[a-z0-9]+(?:\.[a-z0-9]+)*)?")
+
+
+def tenant_labels(vo: str, member: str = "") -> dict[str, str]:
+    """The labels of a tenant's objects, by the namespace of its VO and, of a member, their own."""
+    return {LABEL_VO: vo, **({LABEL_USER: member} if member else {})}
 
 
 def cluster_user(identity: str) -> str:

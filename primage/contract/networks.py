@@ -37,8 +37,8 @@ class NetworkConfig(Settings):
 
     api_servers: tuple[Cidr, ...] = Field(
         default=(),
-        description="Networks of the API servers. Pods that hold a token for them (the HPC connector, a queue's scaler) can reach "
-        "them, and no other pod can. Empty: no pod can.",
+        description="Networks of the API servers. Pods that hold a token for them (the HPC connector, a queue's scaler, the "
+        "authorizer) can reach them, and no other pod can. Empty: no pod can but the authorizer.",
     )
     api_port: int = Field(default=6443, ge=1, le=65535, description="Port the API servers listen on there.")
     machines: tuple[Cidr, ...] = Field(

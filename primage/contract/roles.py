@@ -25,7 +25,7 @@ class Access(StrEnum):
     """What a person may do in a namespace; the value is the name of the ClusterRole that says it."""
 
     RUN = "edit"
-    """Run things and see everything of them: Kubernetes' own role, within what admission allows (infra/admission.py)."""
+    """Run things and see all of them: Kubernetes' own role, within what admission allows (infra/admission.py)."""
     LOOK = "view"
     """See what there is and what became of it, but no secrets."""
 
@@ -46,7 +46,7 @@ class Rights:
 
 
 RIGHTS = {
-    Role.ADMIN: Rights(Access.RUN, Access.RUN, "looks after the VO: its members, their roles and what runs for all of them"),
+    Role.ADMIN: Rights(Access.RUN, Access.RUN, "looks after what runs for the whole VO"),
     Role.DEPLOY_MANAGER: Rights(Access.RUN, Access.RUN, "deploys and releases the VO's backends and services"),
     Role.CLINICIAN: Rights(Access.RUN, Access.LOOK, "enters data and looks at results"),
     Role.RESEARCHER: Rights(Access.RUN, Access.LOOK, "runs jobs on the VO's data"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from primage.contract import names
 from primage.contract.accounts import VO_UID
-from primage.contract.vo import MemberSpec, QuotaConfig, VirtualOrganisationSpec, VoConfig
+from primage.contract.vo import MemberSpec, QuotaConfig, VirtualOrganisationSpec
 
 
 @dataclass(frozen=True)
@@ -45,15 +44,4 @@ class Tenant:
     @property
     def labels(self) -> dict[str, str]:
         """What every object of it carries."""
-        whose = {names.LABEL_USER: self.namespace} if self.member else {}
-        return {names.LABEL_VO: names.namespace_for(self.vo.name), **whose}
-
-
-def tenants_of(vo: VoConfig) -> list[Tenant]:
-    """A VO, then its members."""
-    return [Tenant(vo.organisation), *(Tenant(vo.organisation, user.member) for user in vo.users)]
-
-
-def tenants(vos: Iterable[VoConfig]) -> list[Tenant]:
-    """All of a site, each VO before its members."""
-    return [tenant for vo in vos for tenant in tenants_of(vo)]
+        return names.tenant_labels(names.namespace_for(self.vo.name), self.namespace if self.member else "")

@@ -44,15 +44,20 @@ class ContainerConfig(Settings):
     memory: Quantity = Field(description="Main memory.")
 
 
-class MemberSpec(Settings):
-    """A member of a VO: custom resource `Member`, in the VO's namespace."""
+class Membership(Settings):
+    """What a member of a VO is and may do, whoever they are."""
 
-    identity: Identity = Field(max_length=200, description="As the identity provider has it: name@domain.tld.")
     uid: Uid = Field(description="POSIX user, and group, that owns the member's private folder; the same on every site.")
     roles: tuple[Role, ...] = Field(
         default=(Role.RESEARCHER,), description="What they may do (docs/reference/roles.md); with none, nothing but be known."
     )
     quota: QuotaConfig | None = Field(default=None, description="Limits of the member's namespace; by default those of the VO's.")
+
+
+class MemberSpec(Membership):
+    """A member of a VO: custom resource `Member`, in the VO's namespace."""
+
+    identity: Identity = Field(max_length=200, description="As the identity provider has it: name@domain.tld.")
 
 
 class VirtualOrganisationSpec(Settings):
@@ -73,13 +78,10 @@ class VirtualOrganisationSpec(Settings):
     )
 
 
-class UserConfig(Settings):
+class UserConfig(Membership):
     """A member of a VO with a namespace, a private folder and HPC accounts of their own."""
 
     name: Identity = Field(max_length=200, description="Identity as the identity provider has it: name@domain.tld.")
-    uid: Uid = Field(description="POSIX user, and group, that owns the member's private folder; the same on every site.")
-    roles: tuple[Role, ...] = Field(default=(Role.RESEARCHER,), description="What they may do in the VO (docs/reference/roles.md).")
-    quota: QuotaConfig | None = Field(default=None, description="Limits of the member's namespace; by default those of the VO's.")
 
     @property
     def member(self) -> MemberSpec:

@@ -13,6 +13,8 @@ from enum import Enum
 from typing import Any
 
 from primage.clients.cluster import Object, is_leaving
+from primage.contract.custom_resources import READY as TENANT_READY
+from primage.contract.custom_resources import REFUSED
 from primage.contract.names import LABEL_COMPONENT, LABEL_QUEUE, LABEL_STACK, stack_of_label
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
 from primage.errors import ExitCode, PrimageError
@@ -209,11 +211,11 @@ def _definition(obj: Object) -> Verdict:
 def _tenant(obj: Object) -> Verdict:
     status = obj.get("status") or {}
     problem = str(status.get("problem") or "the authorizer has not said yet that all of it is there")
-    if status.get("phase") == "Refused":
+    if status.get("phase") == REFUSED:
         return Verdict(
             State.FAILED, problem, "put that right: it is tried again every few seconds; then run the same command again"
         )
-    return READY if status.get("phase") == "Ready" else waiting(problem)
+    return READY if status.get("phase") == TENANT_READY else waiting(problem)
 
 
 def _load_balancer(obj: Object) -> Verdict:

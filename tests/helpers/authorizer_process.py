@@ -66,9 +66,10 @@ class AuthorizerProcess:
         self._running[name].kill()
         self._running[name].wait()
 
-    def running(self) -> bool:
-        """Whether both are."""
-        return all(process.poll() is None for process in self._running.values())
+    def stop(self) -> None:
+        """End both."""
+        for name in list(self._running):
+            self.kill(name)
 
     def log(self) -> str:
         """What the authorizer has said."""
@@ -84,5 +85,4 @@ def authorizer(kubeconfig: str, folder: Path, **environment: str) -> Iterator[Au
         made.start()
         yield made
     finally:
-        for name in list(made._running):
-            made.kill(name)
+        made.stop()

@@ -130,9 +130,9 @@ def ready(cluster, obj):
     return ref
 
 
-def missing(cluster, tenant, what=None):
+def missing(cluster, tenant):
     """Which of a tenant's objects are not there."""
-    return [str(Ref.of(obj)) for obj in everything(tenant, what or offer()) if cluster.get(Ref.of(obj)) is None]
+    return [str(Ref.of(obj)) for obj in everything(tenant, offer()) if cluster.get(Ref.of(obj)) is None]
 
 
 def bound(cluster, namespace, member):
@@ -173,6 +173,53 @@ def test_what_is_deleted_or_changed_by_hand_is_back(cluster, member):
     until("the policy is back", lambda: cluster.get(policy) is not None, BACK_S)
     until("the quota is as it was", lambda: cluster.get(Ref.of(quota))["spec"]["hard"]["pods"] == "100", BACK_S)
     until("nobody has more rights", lambda: bound(cluster, space, member) == {"edit"}, BACK_S)
+    mine = {**intruder, "metadata": {**intruder["metadata"], "name": "member-edit"}}
+    cluster.delete(Ref.of(mine), propagation="Background")
+    with suppress(Refused):  # it may be back already
+        cluster.apply(mine, manager="hand")
+    until("nor by the name of their own", lambda: bound(cluster, space, member) == {"edit"}, BACK_S)
+
+
+def test_who_is_left_alone_is_and_is_put_back_afterwards(cluster, member):
+    asked = custom.member(VO.name, member)
+    ref = ready(cluster, asked)
+    policy = Ref("networking.k8s.io/v1", "NetworkPolicy", "default-deny", ref.name)
+    ask(cluster, {**asked, "metadata": {**asked["metadata"], "annotations": {names.ANNOTATION_PAUSED: "true"}}})
+    until("it says so", lambda: status(cluster, ref)["phase"] == custom.PAUSED)
+    cluster.delete(policy)
+    other = MemberSpec(identity="beside@example.org", uid=49999)
+    ready(cluster, custom.member(VO.name, other))
+    assert cluster.get(policy) is None
+    ask(cluster, asked)
+    until("the policy is back", lambda: cluster.get(policy) is not None)
+
+
+def test_rights_that_nobody_asks_for_are_taken(cluster, process, member):
+    ref = ready(cluster, custom.member(VO.name, member))
+    process.kill()
+    cluster.delete(ref, propagation="Background")
+    path = f"{cluster._path(ref)}"
+    cluster._call("PATCH", path, None, '{"metadata":{"finalizers":null}}', content_type="application/merge-patch+json")
+    until("it is gone, and nobody has noticed", lambda: cluster.get(ref) is None)
+    assert bound(cluster, SPACE, member) == {"view"}
+    process.start()
+    until("nobody has rights", lambda: bound(cluster, ref.name, member) == bound(cluster, SPACE, member) == set())
+
+
+def test_a_member_with_a_job_that_something_holds_keeps_the_connector_until_it_is_let_go(cluster, member):
+    ref = ready(cluster, custom.member(VO.name, member))
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}
+    spec = {"managedBy": "hpc.primage.eu/connector", "template": {"spec": pod}}
+    metadata = {"name": "held", "namespace": ref.name, "finalizers": ["hpc.primage.eu/cancel"]}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+    cluster.apply(job, manager="hand")
+    cluster.delete(ref, propagation="Background")
+    until("it is said", lambda: "jobs are being ended, held among them" in status(cluster, ref).get("problem", ""))
+    connector = Ref("rbac.authorization.k8s.io/v1", "RoleBinding", names.HPC_CONNECTOR, ref.name)
+    assert cluster.get(connector), "who cancels the job still may"
+    assert bound(cluster, ref.name, member) == bound(cluster, SPACE, member) == set()
+    cluster.apply({**job, "metadata": {**metadata, "finalizers": []}}, manager="hand")
+    until("the member is gone", lambda: cluster.get(ref) is None)
 
 
 def test_a_namespace_that_is_deleted_comes_back_with_all_that_was_in_it(cluster, process, member):
@@ -186,7 +233,9 @@ def test_a_namespace_that_is_deleted_comes_back_with_all_that_was_in_it(cluster,
         found = cluster.get(space)
         return found and found["metadata"]["uid"] != before and not missing(cluster, Tenant(VO, member))
 
-    until("all of it is there again", again, 60)
+    until("all of it is there again", again)
+    home = Ref("v1", "PersistentVolumeClaim", names.CLAIM_HOME_PRIVATE, space.name)
+    until("and the claims have their volumes", lambda: cluster.get(home)["status"].get("phase") == "Bound")
     assert file.read_text() == "mine"
 
 
@@ -195,8 +244,12 @@ def test_who_loses_every_role_has_no_rights_and_keeps_what_is_theirs(cluster, me
     ready(cluster, custom.member(VO.name, member.model_copy(update={"roles": ()})))
     assert bound(cluster, space, member) == bound(cluster, SPACE, member) == set()
     assert cluster.get(Ref("v1", "PersistentVolumeClaim", names.CLAIM_HOME_PRIVATE, space))
-    ready(cluster, custom.member(VO.name, member.model_copy(update={"roles": (Role.GUEST, Role.ADMIN)})))
-    assert bound(cluster, space, member) == bound(cluster, SPACE, member) == {"edit"}
+    quota = cluster.get(Ref("v1", "ResourceQuota", "vo", space))["spec"]["hard"]
+    assert (quota["pods"], quota["count/jobs.batch"]) == ("0", "0"), "nothing of theirs starts pods"
+    steps = [((Role.GUEST, Role.ADMIN), "edit", "edit"), ((Role.RESEARCHER,), "edit", "view"), ((Role.GUEST,), "view", "view")]
+    for roles, own, shared in steps:
+        ready(cluster, custom.member(VO.name, member.model_copy(update={"roles": roles})))
+        assert (bound(cluster, space, member), bound(cluster, SPACE, member)) == ({own}, {shared})
 
 
 def test_who_is_deleted_leaves_nothing_but_files(cluster, process, member):
@@ -209,7 +262,7 @@ def test_who_is_deleted_leaves_nothing_but_files(cluster, process, member):
     assert not any(ref.name in volume["metadata"]["name"] for volume in cluster.list("v1", "PersistentVolume"))
     assert bound(cluster, SPACE, member) == set()
     assert file.read_text() == "mine"
-    assert missing(cluster, Tenant(VO)) == [], "and the VO has all it had"
+    until("and the VO has all it had", lambda: missing(cluster, Tenant(VO)) == [])
 
 
 def test_another_offer_reaches_everybody_and_a_protected_member_is_kept(cluster, member):
@@ -220,10 +273,12 @@ def test_another_offer_reaches_everybody_and_a_protected_member_is_kept(cluster,
     until("jobs find their files elsewhere", lambda: there() == "/elsewhere", BACK_S)
     connector = Ref("apps/v1", "Deployment", names.HPC_CONNECTOR, ref.name)
     until("the connector is gone with the centre", lambda: cluster.get(connector) is None, BACK_S)
-    cluster.delete(ref, propagation="Background")
-    until("it says so", lambda: "is protected" in status(cluster, ref).get("problem", ""), BACK_S)
+    cluster.delete(ref)
+    until("the member is gone", lambda: cluster.get(ref) is None, BACK_S)
     assert bound(cluster, ref.name, member) == bound(cluster, SPACE, member) == set(), "nobody works there any more"
     assert cluster.get(Ref("v1", "Namespace", ref.name))["status"]["phase"] == "Active"
+    ready(cluster, custom.member(VO.name, member))
+    assert bound(cluster, ref.name, member) == {"edit"}, "and it is theirs again once they are back"
 
 
 ADA = MemberSpec(identity="ada@example.org", uid=40001)
@@ -247,7 +302,7 @@ def test_what_cannot_be_is_refused_and_told(cluster, obj, says):
     assert status(cluster, ref)["phase"] == custom.REFUSED
     cluster.delete(ref)
     until("it is gone", lambda: cluster.get(ref) is None, BACK_S)
-    assert missing(cluster, Tenant(VO)) == []
+    until("the VO has all it had", lambda: missing(cluster, Tenant(VO)) == [])
     assert cluster.get(Ref("v1", "Namespace", "default"))["status"]["phase"] == "Active"
 
 

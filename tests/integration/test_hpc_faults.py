@@ -11,6 +11,8 @@ from hpc_machine import MACHINE, OTHER_HOME, OTHER_VO, Connector, Jobs, on_hpc, 
 from machine import files
 
 from primage.clients.cluster import Ref
+from primage.contract.custom_resources import API_VERSION, ORGANISATION, PAUSED, READY
+from primage.contract.names import ANNOTATION_PAUSED
 
 pytestmark = pytest.mark.usefixtures("slurm")
 
@@ -36,11 +38,20 @@ REST_POINTS = ("after-staging", "after-sbatch", "before-recording", "after-stagi
 @pytest.fixture(scope="module")
 def _away(cluster):
     """The site's own connector of the second VO makes room for the ones of this machine."""
+    asked = {"apiVersion": API_VERSION, "kind": ORGANISATION, "metadata": {"name": OTHER_VO}}
+    paused = {"name": OTHER_VO, "annotations": {ANNOTATION_PAUSED: "true"}}
+
+    def phase():
+        return cluster.get(Ref.of(asked))["status"]["phase"]
+
+    cluster.apply({**asked, "metadata": paused}, manager="test")
+    until("the authorizer leaves the VO alone", lambda: phase() == PAUSED)
     cluster.patch(DEPLOYMENT, {"spec": {"replicas": 0}}, manager="test")
     labels = "app.kubernetes.io/name=hpc-connector"
     until("the site's connector is gone", lambda: not cluster.list("v1", "Pod", OTHER_VO, labels=labels))
     yield
-    cluster.patch(DEPLOYMENT, {"spec": {"replicas": 1}}, manager="test")
+    cluster.apply(asked, manager="test")
+    until("the authorizer has the VO again", lambda: phase() == READY)
     until("the site's connector is back", lambda: (cluster.get(DEPLOYMENT) or {}).get("status", {}).get("availableReplicas"))
 
 

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from authorizer.domain.objects import address_of
 from primage.contract.custom_resources import made_of
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
@@ -69,7 +70,7 @@ def test_the_rules_are_checked_on_every_type_of_component():
 
 
 SYSTEM = "primage-system"
-"""Where the site's own Jobs run, which no tenant has rights in."""
+"""Where the site's own pods run, which no tenant has rights in."""
 
 
 def pods(objects, *, system=False):
@@ -105,7 +106,7 @@ def test_the_sites_own_pods_are_root_without_a_token_or_have_a_token_and_are_not
             mounted = {mount["name"] for mount in container["volumeMounts"]}
             security = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
             if "token" in mounted:
-                assert container["securityContext"] == {**security, "runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001}
+                assert container["securityContext"] == {**security, "runAsNonRoot": True, "runAsUser": 10002, "runAsGroup": 10002}
                 assert not mounted & {"datalake", "home"}
             else:
                 capabilities = {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]}
@@ -147,6 +148,16 @@ def test_no_role_may_everything(objects):
             assert not {"escalate", "impersonate"} & set(rule["verbs"])
             assert "bind" not in rule["verbs"] or rule["resourceNames"] == ["edit", "view", "primage-hpc-connector"]
             assert "secrets" not in rule["resources"] or (rule["verbs"] == ["get"] and rule["resourceNames"])
+
+
+def test_the_authorizer_watches_and_may_write_every_kind_that_tenants_have(objects):
+    role = next((o for o in objects if (o["kind"], o["metadata"]["name"]) == ("ClusterRole", "primage-authorizer")), None)
+    if role is None:
+        return
+    allowed = {(group, r): set(rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"] for r in rule["resources"]}
+    for obj in made_of(objects):
+        kind = address_of(obj).kind
+        assert {"list", "watch", "create", "patch", "delete"} <= allowed[kind.group, kind.plural]
 
 
 def test_pods_say_what_they_need(objects):

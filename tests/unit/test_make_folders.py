@@ -97,15 +97,25 @@ def test_every_folder_is_tried_and_what_could_not_be_made_is_told(volumes, capsy
 
 
 @pytest.mark.parametrize(
-    "question", [b"", b"nonsense\n", b"{}\n", b'[["home", ["vo"]]]\n', b'[["home", [".."], 0, 0, 488, false]]\n', b"[" * 70_000]
+    "question",
+    [
+        b"",
+        b"nonsense\n",
+        b"{}\n",
+        b'[{"volume": "home", "path": ["vo"]}]\n',
+        b'[{"volume": "home", "path": [".."], "uid": 0, "gid": 0, "mode": 488, "personal": false}]\n',
+        b'[{"volume": "home", "path": ["a/../../b"], "uid": 0, "gid": 0, "mode": 488, "personal": false}]\n',
+        b'[{"volume": "home", "path": ["a"], "uid": -1, "gid": 0, "mode": 488, "personal": false}]\n',
+        b"[" * 70_000,
+    ],
 )
 def test_a_question_that_is_none_is_answered_and_the_next_one_too(volumes, tmp_path, question):
     path = tmp_path / "socket"
     with server(path, volumes) as listening:
         thread = threading.Thread(target=listening.serve_forever, daemon=True)
         thread.start()
-        assert asked(path, question)["problems"] or question == b"{}\n"
-        assert asked(path, json.dumps([folder("vo")]).encode() + b"\n") == {"problems": []}
+        assert asked(path, question)["problems"]
+        assert asked(path, json.dumps([folder("vo")._asdict()]).encode() + b"\n") == {"problems": []}
         listening.shutdown()
     assert mode_of(volumes / "home/vo") == 0o2750
     assert [entry.name for entry in (volumes / "home").iterdir()] == ["vo"]

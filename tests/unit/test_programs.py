@@ -12,7 +12,7 @@ from memory_cluster import MemoryCluster
 from primage.clients.cluster import Ref
 from primage.contract.custom_resources import made_of
 from primage.contract.outputs import SiteOutputs
-from primage.contract.tenant import tenants_of
+from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects.folders import folders
 from primage.contract.vo import VoConfig
 from primage.engine.api import Options
@@ -97,8 +97,9 @@ def test_a_new_member_changes_nothing_of_the_others(site):
 
 def test_folders_are_as_ever():
     """Owner, group and mode of every folder, as sites have them on their file systems."""
-    vo, first, second = tenants_of(VoConfig.model_validate(stack_settings("local")["vos"][0]))
-    wanted = dict.fromkeys(folder for tenant in (vo, first, second) for folder in folders(tenant))
+    vo = VoConfig.model_validate(stack_settings("local")["vos"][0])
+    tenants = [Tenant(vo.organisation), *(Tenant(vo.organisation, user.member) for user in vo.users)]
+    wanted = dict.fromkeys(folder for tenant in tenants for folder in folders(tenant))
     assert [("/".join([f.volume, *f.path]), f.uid, f.gid, f"{f.mode:o}") for f in wanted] == [
         ("datalake/vo.primage.eu", 0, 20001, "2750"),
         ("home/vo.primage.eu", 0, 20001, "2750"),

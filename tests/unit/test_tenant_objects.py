@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from primage.contract.hpc_centres import HpcBackendConfig, HpcConfig
 from primage.contract.networks import NetworkConfig
 from primage.contract.offer import SiteOffer
-from primage.contract.tenant import Tenant, tenants
+from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects import everything, limits, network
 from primage.contract.vo import ContainerConfig, QuotaConfig, UserConfig, VoConfig
 from primage.contract.volumes import PosixVolume
@@ -42,6 +42,11 @@ OFFER = SiteOffer(
     volumes=VOLUMES,
     hpc=HpcConfig(backends=tuple(CENTRES)),
 )
+
+
+def tenants(vos):
+    """All of these VOs, each before its members."""
+    return [tenant for vo in vos for tenant in (Tenant(vo.organisation), *(Tenant(vo.organisation, u.member) for u in vo.users))]
 
 
 def place(obj):

@@ -11,11 +11,9 @@ from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects import claims, hpc_connector, limits, namespace, network, rights
 from primage.contract.tenant_objects.objects import Object
 
-__all__ = ["Object", "everything"]
-
 
 def everything(tenant: Tenant, offer: SiteOffer) -> list[Object]:
-    """All of a tenant, in the order in which it is made; only the folders that its volumes lead to come before them."""
+    """All of a tenant, the namespace first; only the folders that its volumes lead to come before them."""
     found = [
         namespace.namespace(tenant),
         limits.quota(tenant),

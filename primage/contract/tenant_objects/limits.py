@@ -29,7 +29,9 @@ OTHER_KINDS = (
 
 def quota(tenant: Tenant) -> Object:
     """What its pods use together at most, and how many objects of every kind there may be."""
-    return inside(tenant, "v1", "ResourceQuota", "vo", spec={"hard": _hard(tenant.quota)})
+    # Who has no role keeps what is theirs and starts nothing, nor does anything of theirs that starts pods.
+    idle = {"pods": "0", "count/jobs.batch": "0"} if tenant.member and not tenant.member.roles else {}
+    return inside(tenant, "v1", "ResourceQuota", "vo", spec={"hard": {**_hard(tenant.quota), **idle}})
 
 
 def limits(tenant: Tenant) -> Object:

@@ -11,18 +11,22 @@ RBAC = "rbac.authorization.k8s.io"
 
 
 def bindings(tenant: Tenant) -> list[Object]:
-    """A member's, none for who has no role; nobody is bound in the name of a VO."""
+    """A member's, none for who has no role; nobody is bound in the name of a VO.
+
+    What is bound is part of the name: a binding's role can never be changed, so other rights are another binding.
+    """
     if tenant.member is None:
         return []
     own, shared = access(tenant.member.roles)
     there = Tenant(tenant.vo)
-    found = [_binding(tenant, "member", own, tenant), _binding(there, f"member-{tenant.namespace}", shared, tenant)]
-    return [binding for binding in found if binding]
+    return [
+        _binding(where, f"{name}-{allowed}", allowed, tenant)
+        for where, name, allowed in ((tenant, "member", own), (there, f"member-{tenant.namespace}", shared))
+        if allowed
+    ]
 
 
-def _binding(where: Tenant, name: str, allowed: Access | None, whose: Tenant) -> Object | None:
-    if allowed is None:
-        return None
+def _binding(where: Tenant, name: str, allowed: Access, whose: Tenant) -> Object:
     made = inside(
         where,
         f"{RBAC}/v1",

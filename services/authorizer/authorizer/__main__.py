@@ -1,7 +1,7 @@
 """`python -m authorizer`: makes tenants' objects, configured by its environment.
 
 PRIMAGE_NAMESPACE, where the config map with the site's offer is; PRIMAGE_FOLDERS, the socket of the container that makes
-folders; PRIMAGE_ALIVE, a file that is touched as long as every loop turns; PRIMAGE_WATCH_S (290), seconds after which everything
+folders; PRIMAGE_ALIVE, a file that is touched as long as every watch turns; PRIMAGE_WATCH_S (290), seconds after which everything
 is listed again and compared, which tests shorten.
 """
 
@@ -18,7 +18,7 @@ from lightkube import AsyncClient
 
 from authorizer.app import App
 
-QUIET = ("httpx", "httpx2", "httpcore2", "kopf", "aiohttp")
+QUIET = ("httpx2", "httpcore2", "kopf", "aiohttp")
 
 
 async def run() -> None:

@@ -14,13 +14,16 @@ from pydantic import ValidationError
 from authorizer.clients.folders import Folders
 from authorizer.clients.kube import Kube
 from authorizer.custom_resources import registry_of, settings
-from authorizer.domain.errors import WaitingError
+from authorizer.domain.errors import RefusedError, WaitingError
 from authorizer.domain.objects import CONFIG_MAP, KINDS, Kind, Object
+from authorizer.keeper import AT_ONCE, Keeper
+from authorizer.live import LiveObjects
 from authorizer.tenants import Tenants
 from primage.contract import offer
 from primage.contract.offer import SiteOffer
 
-BEAT_S = 10.0
+BEAT_S, GRACE_S = 10.0, 60.0
+"""Between two touches of the file; how much later than it should a watch may begin again."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 """Before a watch is started again when the API server is away."""
 log = logging.getLogger("authorizer")
@@ -39,10 +42,13 @@ class App:
     def __init__(self, client: AsyncClient, *, namespace: str, folders: Path, alive: Path, watch_s: float) -> None:
         self._kube = Kube(client)
         self._server = str(client.config.cluster.server)
-        self._tenants = Tenants(self._kube, Folders(folders))
+        self._live = LiveObjects()
+        self._tenants = Tenants(self._kube, Folders(folders), self._live)
+        self._keeper = Keeper(self._kube, self._tenants, self._live)
         self._namespace = namespace
         self._alive = alive
         self._watch_s = watch_s
+        self._turned: dict[Callable[[], Coroutine[None, None, None]], float] = {}
 
     async def run(self) -> None:
         """Until one of the loops ends."""
@@ -50,13 +56,17 @@ class App:
             loops.create_task(self._again(self._read_offer))
             await self._tenants.offered.wait()
             for kind in KINDS:
-                loops.create_task(self._again(self._keep(kind)))
+                loops.create_task(self._again(self._watch(kind)))
+            await self._live.complete.wait()
+            for _ in range(AT_ONCE):
+                loops.create_task(self._keeper.repair())
             loops.create_task(self._custom_resources())
+            loops.create_task(self._again(self._keeper.sweep))
             loops.create_task(self._beat())
 
     async def _custom_resources(self) -> None:
         await kopf.operator(
-            registry=registry_of(self._tenants, self._server),
+            registry=registry_of(self._tenants, self._keeper, self._server),
             settings=settings(),
             clusterwide=True,
             standalone=True,
@@ -64,8 +74,8 @@ class App:
         )
         raise RuntimeError("the watch of custom resources has ended")
 
-    def _keep(self, kind: Kind) -> Callable[[], Coroutine[None, None, None]]:
-        return lambda: self._tenants.keep(kind, self._watch_s)
+    def _watch(self, kind: Kind) -> Callable[[], Coroutine[None, None, None]]:
+        return lambda: self._keeper.watch(kind, self._watch_s)
 
     async def _read_offer(self) -> None:
         which = {"fields": {"metadata.name": offer.CONFIG_MAP}, "namespace": self._namespace}
@@ -80,23 +90,27 @@ class App:
         except (KeyError, ValidationError) as error:
             log.error("config map %s is no offer, and the last one stays: %s", offer.CONFIG_MAP, error)
             return
-        if read != self._tenants.offer:
+        if self._tenants.change_offer(read):
             log.info("the site's offer is %s", read.digest)
-            self._tenants.change_offer(read)
+            self._keeper.everybody()
 
     async def _again(self, watch: Callable[[], Coroutine[None, None, None]]) -> None:
         """A watch, again and again; an API server that is away is waited for."""
         pause = FIRST_PAUSE_S
         while True:
+            self._turned[watch] = asyncio.get_running_loop().time()
             try:
                 await watch()
                 pause = FIRST_PAUSE_S
-            except WaitingError as error:
-                log.warning("%s", error)
+            except (WaitingError, RefusedError, KeyError, ValueError) as error:  # the last two: an answer that was cut off
+                log.warning("%s", error or type(error).__name__)
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE_S, pause * 2)
 
     async def _beat(self) -> None:
+        """Touch the file as long as every watch begins again in its time."""
         while True:
-            self._alive.touch()
+            latest = asyncio.get_running_loop().time() - self._watch_s - GRACE_S
+            if all(turned > latest for turned in self._turned.values()):
+                self._alive.touch()
             await asyncio.sleep(BEAT_S)

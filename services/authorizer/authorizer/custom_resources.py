@@ -10,20 +10,21 @@ from typing import Any
 
 import kopf
 
-from authorizer.domain.errors import RefusedError, WaitingError
+from authorizer.clients.kube import LONGEST_PROBLEM
+from authorizer.domain.errors import RefusedError, WaitingError, phase_of
 from authorizer.domain.objects import Object
+from authorizer.keeper import Keeper
 from authorizer.tenants import Tenants
 from primage.contract import names
 from primage.contract.custom_resources import (
     GROUP,
     MEMBERS,
-    OFFER,
     ORGANISATION,
     ORGANISATIONS,
+    PAUSED,
     READY,
     REFUSED,
     VERSION,
-    WAITING,
     digest_of,
     member_of,
     organisation_of,
@@ -33,9 +34,9 @@ from primage.contract.tenant import Tenant
 FINALIZER = f"{GROUP}/authorizer"
 NOTES = f"authorizer.{GROUP}"
 """Prefix of the annotations in which the framework keeps what it has done."""
-WAIT_S, REFUSED_S = 1.0, 5.0
-"""Until the next try."""
-LONGEST_PROBLEM = 2000
+WAIT_S, REFUSED_S = 0.25, 5.0
+"""Until the next try: of what is on its way, soon and then later and later; of what a person has to put right."""
+MOST_DOUBLED = 8
 log = logging.getLogger("authorizer")
 
 
@@ -54,7 +55,7 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry_of(tenants: Tenants, server: str) -> kopf.OperatorRegistry:
+def registry_of(tenants: Tenants, keeper: Keeper, server: str) -> kopf.OperatorRegistry:
     """The handlers.
 
     Args:
@@ -62,21 +63,29 @@ def registry_of(tenants: Tenants, server: str) -> kopf.OperatorRegistry:
     """
     registry = kopf.OperatorRegistry()
 
-    async def settle(body: Any, patch: Any, **_: Any) -> None:
+    async def settle(body: Any, patch: Any, retry: int, **_: Any) -> None:
         obj: Object = dict(body)
-        with _told(obj, patch):
-            tenants.require_offer((obj["metadata"].get("annotations") or {}).get(OFFER, ""))
+        annotations = obj["metadata"].get("annotations") or {}
+        if annotations.get(names.ANNOTATION_PAUSED) == "true":
+            tenants.pause(obj["metadata"]["name"])
+            patch.status.update({"phase": PAUSED, "problem": None})
+            return
+        with _told(obj, patch, retry):
             tenant = tenant_of(obj, tenants)
-            await tenants.settle(tenant)
+            made = await tenants.settle(tenant)
+            if tenant.member is None:
+                keeper.follow(tenant)
+            # Last: who waits for another offer is looked after as well as anybody.
+            tenants.require_offer(annotations.get(names.ANNOTATION_OFFER, ""))
         applied = digest_of(obj)
         if (body.get("status") or {}).get("applied") != applied:
             log.info("%s %s: ready in namespace %s", obj["kind"], tenant.identity, tenant.namespace)
-        patch.status.update({"phase": READY, "applied": applied, "namespace": tenant.namespace, "problem": None})
+        patch.status.update({"phase": READY, "applied": applied, "namespace": tenant.namespace, "made": made, "problem": None})
 
-    async def take_away(body: Any, patch: Any, **_: Any) -> None:
+    async def take_away(body: Any, patch: Any, retry: int, **_: Any) -> None:
         obj: Object = dict(body)
-        with _told(obj, patch):
-            await tenants.take_away(labels_of(obj))
+        with _told(obj, patch, retry):
+            await tenants.take_away(obj["metadata"]["name"], labels_of(obj))
         log.info("%s %s: gone", obj["kind"], obj["metadata"]["name"])
 
     for plural in (ORGANISATIONS, MEMBERS):
@@ -105,8 +114,8 @@ def tenant_of(obj: Object, tenants: Tenants) -> Tenant:
         spec = member_of(obj)
     except ValueError as error:
         raise RefusedError(str(error)) from error
-    vo = tenants.vo_of(obj["metadata"]["namespace"])
-    if vo is None:
+    vo = tenants.get(obj["metadata"]["namespace"])
+    if vo is None or vo.member is not None:
         raise WaitingError(f"namespace {obj['metadata']['namespace']} is not known as that of a virtual organisation yet")
     return Tenant(vo.vo, spec)
 
@@ -114,19 +123,22 @@ def tenant_of(obj: Object, tenants: Tenants) -> Tenant:
 def labels_of(obj: Object) -> dict[str, str]:
     """The labels of the tenant that an object asked for, whatever else it says."""
     name = obj["metadata"]["name"]
-    if obj["kind"] == ORGANISATION:
-        return {names.LABEL_VO: name}
-    return {names.LABEL_VO: obj["metadata"]["namespace"], names.LABEL_USER: name}
+    return names.tenant_labels(name) if obj["kind"] == ORGANISATION else names.tenant_labels(obj["metadata"]["namespace"], name)
 
 
 @contextmanager
-def _told(obj: Object, patch: Any) -> Iterator[None]:
-    """What goes wrong is written to the object's status, and tried again."""
+def _told(obj: Object, patch: Any, retry: int) -> Iterator[None]:
+    """What goes wrong is written to the object's status, and tried again.
+
+    Args:
+        retry: how often it was tried before.
+    """
     try:
         yield
     except (RefusedError, WaitingError) as error:
-        refused, problem = isinstance(error, RefusedError), str(error)[:LONGEST_PROBLEM]
+        phase, problem = phase_of(error), str(error)[:LONGEST_PROBLEM]
+        delay = REFUSED_S if phase == REFUSED else min(REFUSED_S, WAIT_S * 2 ** min(retry, MOST_DOUBLED))
         if (obj.get("status") or {}).get("problem") != problem:
-            log.log(logging.ERROR if refused else logging.INFO, "%s %s: %s", obj["kind"], obj["metadata"]["name"], problem)
-        patch.status.update({"phase": REFUSED if refused else WAITING, "problem": problem})
-        raise kopf.TemporaryError(problem, delay=REFUSED_S if refused else WAIT_S) from error
+            log.log(logging.ERROR if phase == REFUSED else logging.INFO, "%s %s: %s", obj["kind"], obj["metadata"]["name"], problem)
+        patch.status.update({"phase": phase, "problem": problem})
+        raise kopf.TemporaryError(problem, delay=delay) from error

@@ -1,43 +1,43 @@
-"""Tenants as they should be, and how each is made so, kept so, and taken away."""
+"""Tenants as they should be, and how each is made so and taken away."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from authorizer.clients.folders import Folders
 from authorizer.clients.kube import Kube
-from authorizer.domain.errors import RefusedError, WaitingError
+from authorizer.domain.errors import RefusedError, WaitingError, phase_of
 from authorizer.domain.objects import (
     BINDING,
     CLAIM,
+    JOB,
     KINDS,
+    MEMBER,
     NAMESPACE,
     VOLUME,
     Address,
     Kind,
     Object,
     address_of,
-    differs,
+    has_user,
     owner_of,
 )
-from authorizer.domain.ownership import has, require_own
-from authorizer.domain.short_of import short_of
+from authorizer.domain.ownership import MADE_HERE, has, require_own
+from authorizer.live import LiveObjects
+from primage.contract import names
+from primage.contract.custom_resources import READY
 from primage.contract.offer import SiteOffer
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects import everything
 from primage.contract.tenant_objects.folders import folders
 
-PATIENCE_S = 120
-"""For a claim's volume and a connector's pod, before what is waited for is told and another try is made."""
 NO_OFFER = "the site has not said yet what it offers"
 LOOKED_AT = 32
 """Tenants whose objects are kept at hand."""
 KEPT = frozenset({NAMESPACE, VOLUME, CLAIM})
 """What holds data, and is deleted with its tenant alone."""
-SOON_S, LONGEST_PAUSE_S = 0.2, 30.0
-"""Before something is mended, and between two tries at most."""
 log = logging.getLogger("authorizer")
 
 
@@ -45,239 +45,220 @@ class Tenants:
     """Everybody whom the site serves.
 
     Attributes:
-        offer: what the site has for them; None until it has said so.
-        offered: set once it has.
+        offered: set once the site has said what it has for them.
     """
 
-    def __init__(self, kube: Kube, maker: Folders) -> None:
-        self.offer: SiteOffer | None = None
+    def __init__(self, kube: Kube, maker: Folders, live: LiveObjects) -> None:
         self.offered = asyncio.Event()
+        self._offer: SiteOffer | None = None
         self._kube = kube
         self._folders = maker
+        self._live = live
         self._tenants: dict[str, Tenant] = {}
-        self._wanted: dict[str, dict[Address, Object]] = {}
-        self._there: dict[Address, str] = {}
-        self._missing: dict[Address, str] = {}
+        self._wanted: dict[str, tuple[Tenant, dict[Address, Object]]] = {}
+        self._ailing: set[str] = set()
+        self._paused: set[str] = set()
         self._locks: dict[str, asyncio.Lock] = {}
-        self._mending: dict[str, asyncio.Task[None]] = {}
-        self._news = asyncio.Condition()
 
-    # -- what should be --------------------------------------------------------------------------------------------
+    # -- who there is, and what each should have ---------------------------------------------------------------------
 
-    def vo_of(self, namespace: str) -> Tenant | None:
-        """The VO whose namespace that is."""
-        found = self._tenants.get(namespace)
-        return found if found and found.member is None else None
+    @property
+    def offer(self) -> SiteOffer:
+        """What the site has for everybody.
 
-    def members_of(self, vo: Tenant) -> list[Tenant]:
-        """The members of a VO."""
-        return [one for one in self._tenants.values() if one.member and one.vo.name == vo.vo.name]
+        Raises:
+            WaitingError: it has not said so yet.
+        """
+        if self._offer is None:
+            raise WaitingError(NO_OFFER)
+        return self._offer
 
-    def change_offer(self, offer: SiteOffer) -> None:
-        """Take another offer, and bring everybody in line with it."""
-        self.offer = offer
-        self.offered.set()
+    def change_offer(self, offer: SiteOffer) -> bool:
+        """Take an offer; returns whether it is another one."""
+        if offer == self._offer:
+            return False
+        self._offer = offer
         self._wanted.clear()
-        for namespace in self._tenants:
-            self._mend(namespace)
+        self.offered.set()
+        return True
 
     def require_offer(self, digest: str) -> None:
         """Raise WaitingError until the offer is the one of that digest; an empty one is any."""
-        if self.offer is None or digest not in ("", self.offer.digest):
-            raise WaitingError(NO_OFFER)
+        if digest not in ("", self.offer.digest):
+            raise WaitingError(f"it is to be made with the site's offer {digest}, and the one known yet is {self.offer.digest}")
 
-    def _objects(self, tenant: Tenant) -> dict[Address, Object]:
+    def pause(self, namespace: str) -> None:
+        """Leave a tenant alone until it is settled again."""
+        self._paused.add(namespace)
+
+    def get(self, namespace: str) -> Tenant | None:
+        """The tenant whose namespace that is."""
+        return self._tenants.get(namespace)
+
+    def __iter__(self) -> Iterator[Tenant]:
+        """All of them, as they are known now."""
+        return iter(list(self._tenants.values()))
+
+    def wanted(self, tenant: Tenant) -> dict[Address, Object]:
         """All that a tenant should have. Kept for a while: what is looked at next is often the same tenant's."""
-        if self.offer is None:
-            raise WaitingError(NO_OFFER)
-        if tenant.namespace not in self._wanted:
+        known, objects = self._wanted.get(tenant.namespace, (None, {}))
+        if known != tenant:
             while len(self._wanted) >= LOOKED_AT:
                 self._wanted.pop(next(iter(self._wanted)))
-            self._wanted[tenant.namespace] = {address_of(obj): obj for obj in everything(tenant, self.offer)}
-        return self._wanted[tenant.namespace]
+            objects = {address_of(obj): obj for obj in everything(tenant, self.offer)}
+            self._wanted[tenant.namespace] = (tenant, objects)
+        return objects
 
-    # -- making it so ----------------------------------------------------------------------------------------------
+    # -- making it so ------------------------------------------------------------------------------------------------
 
-    async def settle(self, tenant: Tenant) -> None:
-        """Make all that a tenant should have, and return once it can be used.
+    async def settle(self, tenant: Tenant) -> str:
+        """Make all that a tenant should have, and return once it can be used: when its namespace was made.
 
         Raises:
             RefusedError: it cannot be; says who has to do what.
             WaitingError: not yet.
         """
         async with self._lock(tenant.namespace):
-            await self._require_own(tenant)
-            self._replace(tenant)
-            await self._make(tenant)
-        await self._ready(tenant)
-        if tenant.member is None:
-            await self._follow(tenant)
-
-    def _replace(self, tenant: Tenant) -> None:
-        if self._tenants.get(tenant.namespace) != tenant:
+            tenant = self._of_todays_vo(tenant)
+            known = self._tenants.get(tenant.namespace)
+            if known and known.labels != tenant.labels:
+                raise RefusedError(f"{tenant.identity} is one of {known.vo.name}, and a person is a member of one VO on a site")
+            require_own(await self._kube.get(Address(NAMESPACE, "", tenant.namespace)), tenant)
             self._tenants[tenant.namespace] = tenant
-            self._wanted.pop(tenant.namespace, None)
+            self._ailing.discard(tenant.namespace)
+            self._paused.discard(tenant.namespace)
+            made, wanted = await self._make(tenant), list(self.wanted(tenant))
+        await self._live.until(lambda: not self._live.short_of(wanted), lambda: self._live.short_of(wanted))
+        return str(made["metadata"]["creationTimestamp"])
 
-    async def _require_own(self, tenant: Tenant) -> None:
-        if self.offer is None:
-            raise WaitingError(NO_OFFER)
-        require_own(await self._kube.get(Address(NAMESPACE, "", tenant.namespace)), tenant, self.offer.labels)
+    def _of_todays_vo(self, tenant: Tenant) -> Tenant:
+        """The same; of a member, with the VO as it is by now."""
+        if tenant.member is None:
+            return tenant
+        vo = self._tenants.get(names.namespace_for(tenant.vo.name))
+        if vo is None or vo.member is not None:
+            raise WaitingError(f"virtual organisation {tenant.vo.name} is not known yet")
+        return Tenant(vo.vo, tenant.member)
 
-    async def _make(self, tenant: Tenant) -> None:
-        wanted = self._objects(tenant)
+    def follow(self, vo: Tenant) -> list[str]:
+        """Have a VO's members belong to it as it is now; the namespaces of those for whom that changes something."""
+        stale = [one for one in self if one.member and one.vo.name == vo.vo.name and one.vo != vo.vo]
+        for one in stale:
+            self._tenants[one.namespace] = Tenant(vo.vo, one.member)
+        return [one.namespace for one in stale]
+
+    async def repair(self, namespace: str) -> None:
+        """Make again all that a tenant should have, and say in its status how that went. Nothing where nobody is known there.
+
+        Raises:
+            RefusedError, WaitingError: as `settle`.
+        """
+        async with self._lock(namespace):
+            tenant = self._tenants.get(namespace)
+            if tenant is None or namespace in self._paused:
+                return
+            try:
+                await self._make(tenant)
+            except (RefusedError, WaitingError) as error:
+                self._ailing.add(namespace)
+                await self._kube.say(tenant, phase_of(error), str(error))
+                raise
+            if namespace in self._ailing:
+                self._ailing.discard(namespace)
+                await self._kube.say(tenant, READY, None)
+
+    async def _make(self, tenant: Tenant) -> Object:
+        """Make it so; returns the namespace. What cannot be made keeps nothing back but rights, which come last."""
+        wanted = self.wanted(tenant)
+        # First: what somebody lost must not wait for anything else.
+        await self._remove_others(tenant, wanted)
         if problems := await self._folders.make(folders(tenant)):
             raise RefusedError("; ".join(problems))
+        (space,), errors = await self._apply(wanted, {NAMESPACE})
+        if errors:
+            raise errors[0]
         # A claim that is there before its volume is looked at again only a quarter of a minute later.
-        for kinds in ({NAMESPACE}, {VOLUME}, set(KINDS) - {NAMESPACE, VOLUME}):
-            made = await asyncio.gather(*(self._kube.apply(obj) for address, obj in wanted.items() if address.kind in kinds))
-            for obj in made:
-                self._note(obj)
-        await self._remove_others(tenant, wanted)
+        volumes, of_volumes = await self._apply(wanted, {VOLUME})
+        await self._renew(wanted, volumes)
+        _, of_claims = await self._apply(wanted, {CLAIM})
+        _, of_limits = await self._apply(wanted, set(KINDS) - {NAMESPACE, VOLUME, CLAIM, BINDING})
+        _, of_rights = ([], []) if of_limits else await self._apply(wanted, {BINDING})
+        for error in (*of_limits, *of_rights, *of_volumes, *of_claims):
+            raise error
+        return space
+
+    async def _apply(self, wanted: dict[Address, Object], kinds: set[Kind]) -> tuple[list[Object], list[Exception]]:
+        """Apply what is of these kinds, side by side and all of it; what it has become, and what went wrong."""
+        tries = [self._kube.apply(obj) for address, obj in wanted.items() if address.kind in kinds]
+        done = await asyncio.gather(*tries, return_exceptions=True)
+        made = [one for one in done if isinstance(one, dict)]
+        for obj in made:
+            self._live.note(obj)
+        return made, [one for one in done if isinstance(one, Exception)]
+
+    async def _renew(self, wanted: dict[Address, Object], volumes: list[Object]) -> None:
+        """Make volumes again whose claim was deleted: they would wait for that very one for ever. What is in the folder stays."""
+        for volume in volumes:
+            if (volume.get("status") or {}).get("phase") == "Released":
+                await self._kube.delete(address_of(volume))
+                made = await self._kube.apply(wanted[address_of(volume)])
+                if made["metadata"].get("deletionTimestamp"):
+                    raise WaitingError(f"volume {volume['metadata']['name']} is being made again")
 
     async def _remove_others(self, tenant: Tenant, wanted: dict[Address, Object]) -> None:
         """What it had before and should not have any more: a right that was taken, an HPC centre that is not offered."""
-        theirs = [address for address, owner in self._there.items() if owner == tenant.namespace]
-        for address in theirs:
+        for address in self._live.of(tenant.namespace):
             if address not in wanted and address.kind not in KEPT:
                 log.info("%s: %s is removed", tenant.identity, address)
                 await self._kube.delete(address)
 
-    async def _ready(self, tenant: Tenant) -> None:
-        wanted = self._objects(tenant)
-
-        def missing() -> str:
-            return "; ".join(self._missing[address] for address in wanted if address in self._missing)
-
-        await self._until(lambda: not missing(), missing)
-
-    async def _until(self, reached: Callable[[], bool], why: Callable[[], str]) -> None:
-        """Return when the watches have told enough; raise WaitingError with the reason where that takes too long."""
-        try:
-            async with asyncio.timeout(PATIENCE_S), self._news:
-                await self._news.wait_for(reached)
-        except TimeoutError:
-            raise WaitingError(why()) from None
-
-    async def _follow(self, vo: Tenant) -> None:
-        """Bring a VO's members in line with it."""
-        stale = [one for one in self.members_of(vo) if one.vo != vo.vo]
-        await asyncio.gather(*(self.settle(Tenant(vo.vo, one.member)) for one in stale))
-
-    # -- keeping it so ---------------------------------------------------------------------------------------------
-
-    async def keep(self, kind: Kind, watch_s: float) -> None:
-        """Watch a kind of object for a while, and mend what is not as it should be."""
-        async for change, objects in self._kube.changes(kind, watch_s):
-            for obj in objects:
-                self._seen(change, obj)
-            if change == "ALL":
-                self._compare(kind, {address_of(obj) for obj in objects})
-            async with self._news:
-                self._news.notify_all()
-
-    def _seen(self, change: str, obj: Object) -> None:
-        address, owner = address_of(obj), owner_of(obj)
-        if change == "DELETED":
-            self._there.pop(address, None)
-            self._missing.pop(address, None)
-        else:
-            self._there[address] = owner
-            self._note(obj)
-        tenant = self._tenants.get(owner)
-        if tenant is None or self.offer is None or (obj["metadata"].get("deletionTimestamp") and change != "DELETED"):
-            return
-        wanted = self._objects(tenant).get(address)
-        if wanted is None:
-            if change != "DELETED" and address.kind not in KEPT:
-                self._mend(owner)
-        elif change == "DELETED" or differs(obj, wanted):
-            log.info("%s: %s is not as it should be", tenant.identity, address)
-            self._mend(owner)
-
-    def _note(self, obj: Object) -> None:
-        address = address_of(obj)
-        if why := short_of(obj):
-            self._missing[address] = why
-        else:
-            self._missing.pop(address, None)
-
-    def _compare(self, kind: Kind, listed: set[Address]) -> None:
-        """Mend what the list of all objects of a kind does not have."""
-        for address in [known for known in self._there if known.kind is kind and known not in listed]:
-            del self._there[address]
-        for namespace, tenant in self._tenants.items():
-            if self.offer and any(one.kind is kind and one not in listed for one in self._objects(tenant)):
-                self._mend(namespace)
-
-    def _mend(self, namespace: str) -> None:
-        """Bring a tenant in line soon, once for all that is found wrong until then; nothing to do while it is being made."""
-        if namespace not in self._mending and not self._lock(namespace).locked():
-            self._mending[namespace] = asyncio.create_task(self._mended(namespace))
-
-    async def _mended(self, namespace: str) -> None:
-        pause = SOON_S
-        try:
-            while True:
-                await asyncio.sleep(pause)
-                async with self._lock(namespace):
-                    tenant = self._tenants.get(namespace)
-                    if tenant is None or await self._made(tenant):
-                        return
-                pause = min(LONGEST_PAUSE_S, pause * 2)
-        finally:
-            del self._mending[namespace]
-
-    async def _made(self, tenant: Tenant) -> bool:
-        """Whether a tenant could be made as it should be."""
-        try:
-            await self._make(tenant)
-        except WaitingError as error:
-            log.info("%s: %s", tenant.identity, error)
-        except RefusedError as error:
-            log.error("%s: %s", tenant.identity, error)
-        else:
-            return True
-        return False
-
     def _lock(self, namespace: str) -> asyncio.Lock:
         return self._locks.setdefault(namespace, asyncio.Lock())
 
-    # -- taking it away --------------------------------------------------------------------------------------------
+    # -- taking it away ----------------------------------------------------------------------------------------------
 
-    async def take_away(self, labels: dict[str, str]) -> None:
+    async def take_away(self, namespace: str, labels: dict[str, str]) -> None:
         """Take a tenant's rights, and then the namespace and the volumes; what is in the folders stays.
+
+        On a protected site the namespace stays, with all that is in it: it is theirs again once they are asked for again.
 
         Args:
             labels: the tenant's: of its VO and, of a member, of their own.
 
         Raises:
-            RefusedError: the site protects it.
+            RefusedError: it is a VO that has members, on a protected site.
             WaitingError: it is on its way.
         """
-        namespace = owner_of({"metadata": {"labels": labels}})
-        space = Address(NAMESPACE, "", namespace)
-        if self.offer is None:
-            raise WaitingError(NO_OFFER)
+        space, offer = Address(NAMESPACE, "", namespace), self.offer
         async with self._lock(namespace):
-            live = await self._kube.get(space)
-            if live is not None and not has(live, {**self.offer.labels, **labels}):
+            known, there = self._tenants.get(namespace), await self._kube.get(space)
+            if (known and known.labels != labels) or (there is not None and not has(there, {**MADE_HERE, **labels})):
                 return  # another's, which this one was never given
+            if offer.protect and names.LABEL_USER not in labels and await self._kube.list(MEMBER, namespace=namespace):
+                raise RefusedError("it has members, who would keep their rights on a protected site: delete its Members first")
             self._tenants.pop(namespace, None)
             self._wanted.pop(namespace, None)
-            for address in [one for one, owner in self._there.items() if owner == namespace and one.kind is BINDING]:
-                await self._kube.delete(address)
-            if live is not None:
-                self._require_unprotected(namespace)
+            for binding in await self._kube.list(BINDING, labels={**MADE_HERE, **labels}, namespace="*"):
+                if has_user(binding) and owner_of(binding) == namespace:
+                    await self._kube.delete(address_of(binding))
+            if offer.protect:
+                log.warning("namespace %s is protected, and stays without anybody who has rights in it", namespace)
+                return
+            if there is not None:
+                await self._end_jobs(namespace)
+                self._live.note(there)
                 await self._kube.delete(space)
-                self._there[space] = namespace
-                await self._until(lambda: space not in self._there, lambda: f"namespace {namespace} is still being deleted")
-            for volume in await self._kube.volumes_of(labels):
-                if owner_of(volume) == namespace:
-                    await self._kube.delete(address_of(volume))
+                await self._live.until(
+                    lambda: space not in self._live.of(namespace), lambda: f"namespace {namespace} is still being deleted"
+                )
+            for address in self._live.of(namespace):
+                if address.kind is VOLUME:
+                    await self._kube.delete(address)
 
-    def _require_unprotected(self, namespace: str) -> None:
-        if self.offer and self.offer.protect:
-            raise RefusedError(
-                f"namespace {namespace} is protected and keeps all that is in it; nobody has rights there any more. If its loss "
-                "is meant, set `protect: false` in the site's settings and run `primage up`"
-            )
+    async def _end_jobs(self, namespace: str) -> None:
+        """End what runs: the connector, which cancels jobs at their centre, must not go before them."""
+        jobs = await self._kube.list(JOB, namespace=namespace)
+        for job in jobs:
+            await self._kube.delete(address_of(job))
+        if left := await self._kube.list(JOB, namespace=namespace) if jobs else []:
+            raise WaitingError(f"{len(left)} of its jobs are being ended, {left[0]['metadata']['name']} among them")

@@ -70,6 +70,7 @@ def test_both_engines_make_the_same_site_and_one_takes_over_the_others(empty_sit
     assert primage("preview", SITE, "--engine", "pulumi", *images)["changes"] == []
     primage("destroy", SITE, "--engine", "pulumi")
     assert objects() == {}
+    # A pod goes with its site: this one has watched definitions that are gone.
     process.kill()
     process.start()
 

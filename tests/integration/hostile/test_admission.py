@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile import create
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.contract import names
@@ -81,6 +82,9 @@ def _meta() -> Object:
 POD_SECURITY, ONE, INIT = "spec/securityContext", "spec/containers/0/securityContext", "spec/initContainers"
 SECOND = {**POD["spec"]["containers"][0], "name": "second"}
 TOKEN = [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]
+CLAIMED = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+FORGED = {"metadata": {"labels": {"primage.eu/made-by": "site"}}, "spec": CLAIMED}
+EPHEMERAL = {"name": "d", "ephemeral": {"volumeClaimTemplate": FORGED}}
 LAKE = {"claimName": "datalake"}
 PODS: dict[str, tuple[dict[str, Any], str]] = {
     # Users and groups.
@@ -143,6 +147,7 @@ PODS: dict[str, tuple[dict[str, Any], str]] = {
     # The data lake.
     "the data lake to write": ({"spec/volumes": [{"name": "d", "persistentVolumeClaim": LAKE}]}, "Set readOnly: true"),
     "the data lake to read": ({"spec/volumes": [{"name": "d", "persistentVolumeClaim": {**LAKE, "readOnly": True}}]}, ""),
+    "a claim of one's own that says the site made it": ({"spec/volumes": [EPHEMERAL]}, "of ephemeral volumes' claims"),
     "home to write": ({"spec/volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "home-private"}}]}, ""),
 }
 FINALIZER = {"finalizers": ["example.org/never"]}
@@ -341,6 +346,13 @@ def test_what_makes_pods_is_told_at_once(hostile: Cluster, cell: str):
 def test_an_object_is_admitted_or_refused_and_told_why(hostile: Cluster, cell: str):
     obj, words = OBJECTS[cell]
     judged(refusal(hostile, obj), words)
+
+
+def test_nobody_takes_the_connectors_name_before_the_site_does(hostile: Cluster):
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "", "namespace": SPACE}}
+    for obj in (DEPLOYMENT, account, policy(policyTypes=["Ingress"])):
+        with pytest.raises(Refused, match="is for the site's connector"):
+            create(hostile, changed(obj, {"metadata/name": "hpc-connector"}))
 
 
 def test_the_connectors_replica_set_and_pod_stay_its_deployments(tenant: Any, cluster: Cluster):

@@ -183,7 +183,9 @@ def test_what_no_app_makes_is_not_deleted(operator, write, cluster, kubeconfig, 
     assert cluster.get(ref)["metadata"]["uid"] == before
 
 
-@pytest.mark.parametrize("ref", [Ref("rbac.authorization.k8s.io/v1", "Role", "hpc-connector", SPACE)], ids=lambda ref: ref.kind)
+@pytest.mark.parametrize(
+    "ref", [Ref("rbac.authorization.k8s.io/v1", "RoleBinding", "hpc-connector", SPACE)], ids=lambda ref: ref.kind
+)
 def test_what_the_site_made_in_the_namespace_is_not_deleted(operator, write, cluster, kubeconfig, ref):
     write(state(entry("c", kubeconfig, ref)))
     code, said = operator("preview", RUN, "--json")

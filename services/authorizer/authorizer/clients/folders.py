@@ -12,6 +12,8 @@ from primage.contract.tenant_objects.folders import Folder
 
 TIMEOUT_S = 30
 LONGEST = 64 * 1024
+AT_ONCE = 4
+"""Questions at a time: the other side answers one after the other."""
 
 
 class Folders:
@@ -23,14 +25,15 @@ class Folders:
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
+        self._turn = asyncio.Semaphore(AT_ONCE)
 
     async def make(self, folders: Sequence[Folder]) -> list[str]:
         """Have folders made; what could not be, each in a sentence."""
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with self._turn, asyncio.timeout(TIMEOUT_S):
                 reader, writer = await asyncio.open_unix_connection(self._socket, limit=LONGEST)
                 try:
-                    writer.write(json.dumps(folders).encode() + b"\n")
+                    writer.write(json.dumps([folder._asdict() for folder in folders]).encode() + b"\n")
                     await writer.drain()
                     answer = await reader.readline()
                 finally:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import httpx2
 from lightkube import ApiError, AsyncClient
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.types import CascadeType, PatchType
 
 from authorizer.domain.errors import RefusedError, WaitingError
-from authorizer.domain.objects import KINDS, VOLUME, Address, Kind, Object, address_of
+from authorizer.domain.objects import BINDING, KINDS, MEMBER, ORGANISATION, OTHERS, Address, Kind, Object, address_of
 from primage.contract import names
+from primage.contract.tenant import Tenant
 
 MANAGER = "primage-authorizer"
 """Field manager of all that is made here."""
@@ -22,13 +24,19 @@ AT_ONCE = 16
 PAGE = 250
 OF_TENANTS = {names.LABEL_MADE_BY: names.MADE_BY_SITE, names.LABEL_VO: None}
 """What the site made that is some tenant's."""
-GONE = 404
+GONE, UNFIT = 404, 422
 RESOURCES: dict[Kind, Any] = {
     kind: (create_namespaced_resource if kind.namespaced else create_global_resource)(
         kind.group, kind.version, kind.kind, kind.plural
     )
-    for kind in KINDS
+    for kind in (*KINDS, *OTHERS)
 }
+LONGEST_PROBLEM = 2000
+"""Characters of what is wrong that a status holds."""
+
+
+Objects = list[Object]
+"""Several; inside `Kube`, `list` is a method."""
 
 
 class Kube:
@@ -40,34 +48,59 @@ class Kube:
 
     async def apply(self, obj: Object) -> Object:
         """Make an object, or bring one that is there in line, whoever wrote its fields."""
+        address = address_of(obj)
+        try:
+            return await self._applied(obj)
+        except _UnfitError:
+            if address.kind is not BINDING:
+                raise
+        # Somebody has made one of that name with another role, which no binding can change.
+        await self.delete(address)
+        return await self._applied(obj)
+
+    async def _applied(self, obj: Object) -> Object:
         resource = RESOURCES[address_of(obj).kind]
         return await self._asked(self._client.apply(resource(obj), field_manager=MANAGER, force=True))
 
     async def get(self, address: Address) -> Object | None:
         """The object; None where there is none."""
-        resource = RESOURCES[address.kind]
-        where = {"namespace": address.namespace} if address.kind.namespaced else {}
         try:
-            return await self._asked(self._client.get(resource, address.name, **where))
+            return await self._asked(self._client.get(RESOURCES[address.kind], address.name, **_where(address)))
         except _MissingError:
             return None
 
+    async def list(self, kind: Kind, **which: Any) -> Objects:
+        """All objects of a kind.
+
+        Args:
+            which: `labels`, `fields` and `namespace` as the library takes them.
+        """
+        found = self._client.list(RESOURCES[kind], chunk_size=PAGE, **which)
+        return [_plain(obj, kind) async for obj in _passing(found)]
+
     async def delete(self, address: Address) -> None:
-        """Delete an object; quiet where there is none."""
+        """Delete an object, and then what it owns; quiet where there is none."""
         resource = RESOURCES[address.kind]
-        where: dict[str, Any] = {"namespace": address.namespace} if address.kind.namespaced else {}
-        try:
-            await self._asked(self._client.delete(resource, address.name, **where))
-        except _MissingError:
-            return
+        with suppress(_MissingError):
+            await self._asked(self._client.delete(resource, address.name, cascade=CascadeType.BACKGROUND, **_where(address)))
 
-    async def volumes_of(self, labels: dict[str, str]) -> list[Object]:
-        """The persistent volumes with these labels."""
-        found = self._client.list(RESOURCES[VOLUME], chunk_size=PAGE, labels={**labels})
-        return [_plain(obj, VOLUME) async for obj in _passing(found)]
+    async def say(self, tenant: Tenant, phase: str, problem: str | None) -> None:
+        """Write to a tenant's custom resource how it is; quiet where there is none any more.
 
-    async def changes(self, kind: Kind, watch_s: float, **which: Any) -> AsyncIterator[tuple[str, list[Object]]]:
-        """All objects of a kind (`ALL`, once), then each that changes (`ADDED`, `MODIFIED`, `DELETED`), for `watch_s` seconds.
+        Args:
+            problem: what is wrong, None for nothing.
+        """
+        name, vo = tenant.namespace, names.namespace_for(tenant.vo.name)
+        status = {"status": {"phase": phase, "problem": problem and problem[:LONGEST_PROBLEM]}}
+        address = Address(MEMBER, vo, name) if tenant.member else Address(ORGANISATION, "", name)
+        resource = RESOURCES[address.kind].Status
+        with suppress(_MissingError):
+            await self._asked(self._client.patch(resource, name, status, patch_type=PatchType.MERGE, **_where(address)))
+
+    async def changes(self, kind: Kind, watch_s: float, **which: Any) -> AsyncIterator[tuple[str, Objects]]:
+        """All objects of a kind (`LISTED`, in pages, and `COMPLETE`, once), then each that changes.
+
+        A change is `ADDED`, `MODIFIED` or `DELETED`. It lasts `watch_s` seconds, to be started again then.
 
         Args:
             which: `labels`, `fields` and `namespace` as the library takes them; by default what the site made for tenants.
@@ -78,8 +111,14 @@ class Kube:
         end = loop.time() + watch_s
         where: dict[str, Any] = which or {"labels": OF_TENANTS, **({"namespace": "*"} if kind.namespaced else {})}
         found = self._client.list(RESOURCES[kind], chunk_size=PAGE, **where)
-        listed = [_plain(obj, kind) async for obj in _passing(found)]
-        yield "ALL", listed
+        page: Objects = []
+        async for obj in _passing(found):
+            page.append(_plain(obj, kind))
+            if len(page) == PAGE:
+                yield "LISTED", page
+                page = []
+        yield "LISTED", page
+        yield "COMPLETE", []
         events = self._client.watch(
             RESOURCES[kind],
             server_timeout=int(watch_s) + 10,
@@ -108,6 +147,14 @@ class _MissingError(RefusedError):
     """There is no such object."""
 
 
+class _UnfitError(RefusedError):
+    """The object cannot be so, or cannot become so."""
+
+
+def _where(address: Address) -> dict[str, Any]:
+    return {"namespace": address.namespace} if address.kind.namespaced else {}
+
+
 async def _passing(found: Any) -> AsyncGenerator[Any, None]:
     """The items, with the library's errors in our words."""
     try:
@@ -123,11 +170,14 @@ def _error_of(error: ApiError) -> Exception:
     code = error.status.code or 0
     if code == GONE:
         return _MissingError(str(error))
+    if code == UNFIT:
+        return _UnfitError(str(error))
     # 409: a namespace that is going away, or a conflict; 410: a version too old to watch from; 429: too much at once.
     passes = code in {409, 410, 429} or code >= 500 or "being terminated" in str(error)
     return WaitingError(str(error)) if passes else RefusedError(str(error))
 
 
 def _plain(obj: Any, kind: Kind) -> Object:
-    """Lists give objects without what they all have in common."""
-    return {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
+    """Lists give objects without what they all have in common, and with who wrote each field, which is the most of them."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    return {**obj, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}

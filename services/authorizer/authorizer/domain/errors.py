@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from primage.contract.custom_resources import REFUSED, WAITING
+
 
 class RefusedError(Exception):
     """What is wanted cannot be, and a person has to look at it."""
@@ -9,3 +11,8 @@ class RefusedError(Exception):
 
 class WaitingError(Exception):
     """Something is on its way, or cannot be reached now."""
+
+
+def phase_of(error: RefusedError | WaitingError) -> str:
+    """What `status.phase` says of a tenant that this keeps from being ready."""
+    return REFUSED if isinstance(error, RefusedError) else WAITING

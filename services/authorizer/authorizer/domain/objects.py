@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from primage.contract import custom_resources as custom
 from primage.contract import names
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
 
@@ -44,7 +45,12 @@ KINDS = (
     Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
 )
 """What tenants' objects are, the namespace first."""
-BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}
+JOB = Kind("batch", "v1", "Job", "jobs")
+ORGANISATION = Kind(custom.GROUP, custom.VERSION, custom.ORGANISATION, custom.ORGANISATIONS, namespaced=False)
+MEMBER = Kind(custom.GROUP, custom.VERSION, custom.MEMBER, custom.MEMBERS)
+OTHERS = (JOB, ORGANISATION, MEMBER)
+"""What is asked for or deleted, and made by others."""
+BY_NAME = {(kind.api_version, kind.kind): kind for kind in (*KINDS, *OTHERS)}
 
 
 class Address(NamedTuple):
@@ -59,7 +65,7 @@ class Address(NamedTuple):
 
 
 def address_of(obj: Object) -> Address:
-    """The address of one of KINDS."""
+    """The address of an object of a known kind."""
     metadata = obj["metadata"]
     return Address(BY_NAME[obj["apiVersion"], obj["kind"]], metadata.get("namespace") or "", metadata["name"])
 
@@ -68,6 +74,11 @@ def owner_of(obj: Object) -> str:
     """The namespace of the tenant that an object is of, as its labels say; empty where they say none."""
     labels = obj["metadata"].get("labels") or {}
     return str(labels.get(names.LABEL_USER) or labels.get(names.LABEL_VO) or "")
+
+
+def has_user(binding: Object) -> bool:
+    """Whether a binding gives rights to a person, and not to a pod."""
+    return any(subject.get("kind") == "User" for subject in binding.get("subjects") or [])
 
 
 def differs(live: Any, wanted: Any) -> bool:

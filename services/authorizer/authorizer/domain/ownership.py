@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from authorizer.domain.errors import RefusedError
 from authorizer.domain.objects import Object
+from primage.contract import names
 from primage.contract.tenant import Tenant
 
 
@@ -12,13 +13,12 @@ def has(obj: Object, labels: dict[str, str]) -> bool:
     return labels.items() <= (obj["metadata"].get("labels") or {}).items()
 
 
-def require_own(live: Object | None, tenant: Tenant, marks: dict[str, str]) -> None:
-    """Raise RefusedError where a namespace of the tenant's name is there and is somebody else's.
+MADE_HERE = {names.LABEL_MADE_BY: names.MADE_BY_SITE}
 
-    Args:
-        marks: labels of what the site made.
-    """
-    wanted = {**marks, **tenant.labels}
+
+def require_own(live: Object | None, tenant: Tenant) -> None:
+    """Raise RefusedError where a namespace of the tenant's name is there and is somebody else's."""
+    wanted = {**MADE_HERE, **tenant.labels}
     if live is None or has(live, wanted):
         return
     labels = live["metadata"].get("labels") or {}

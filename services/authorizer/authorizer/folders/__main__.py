@@ -7,7 +7,6 @@ answer is one line, `{"problems": [...]}`, empty when all of them are as they sh
 from __future__ import annotations
 
 import json
-import os
 import socketserver
 import sys
 from contextlib import suppress
@@ -18,8 +17,6 @@ from authorizer.folders.make import Folder, ProblemError, make
 LONGEST = 64 * 1024
 """Bytes of a question."""
 FORBIDDEN = {"", ".", ".."}
-GROUP = 10001
-"""Of the authorizer's container, which may connect."""
 
 
 def asked_for(question: bytes) -> list[Folder]:
@@ -33,12 +30,13 @@ def asked_for(question: bytes) -> list[Folder]:
         raise ValueError("it is no list")
     folders = []
     for item in given:
-        volume, path, uid, gid, mode, personal = item
-        numbers = all(isinstance(number, int) and number >= 0 for number in (uid, gid, mode))
-        names = isinstance(path, list) and path and all(isinstance(name, str) for name in (volume, *path))
-        if not numbers or not names or any(name in FORBIDDEN or "/" in name or "\0" in name for name in (volume, *path)):
+        folder = Folder(**item)
+        numbers = all(isinstance(number, int) and number >= 0 for number in (folder.uid, folder.gid, folder.mode))
+        parts = [folder.volume, *folder.path] if isinstance(folder.path, list) and folder.path else [None]
+        named = all(isinstance(part, str) and part not in FORBIDDEN and "/" not in part and "\0" not in part for part in parts)
+        if not numbers or not named:
             raise ValueError(f"{str(item)[:200]} is no folder")
-        folders.append(Folder(volume, path, uid, gid, mode, bool(personal)))
+        folders.append(folder)
     return folders
 
 
@@ -69,12 +67,13 @@ def server(path: Path, volumes: Path) -> socketserver.UnixStreamServer:
                 answer = {"problems": [f"this is no list of folders: {error}"]}
             self.wfile.write(json.dumps(answer).encode() + b"\n")
 
+    class Server(socketserver.UnixStreamServer):
+        request_queue_size = 128  # all members at once, when the authorizer starts
+
     with suppress(FileNotFoundError):
         path.unlink()
-    made = socketserver.UnixStreamServer(str(path), Handler)
-    with suppress(PermissionError):
-        os.chown(path, -1, GROUP)
-    path.chmod(0o660)
+    made = Server(str(path), Handler)
+    path.chmod(0o660)  # the folder's group, which its set-group-ID bit has given the socket, is the authorizer's
     return made
 
 

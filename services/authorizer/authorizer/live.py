@@ -1,0 +1,73 @@
+"""What is there of tenants' objects, as the watches have told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from authorizer.domain.errors import WaitingError
+from authorizer.domain.objects import KINDS, Address, Kind, Object, address_of, owner_of
+from authorizer.domain.short_of import short_of
+
+PATIENCE_S = 5
+"""For a claim's volume or a namespace's end: then its status tells, and it is tried again."""
+
+
+class LiveObjects:
+    """Addresses, whose each is, and what it is short of; not the objects themselves, of which there are many.
+
+    Attributes:
+        complete: set once every kind has been listed: until then, what is not known may be there nevertheless.
+    """
+
+    def __init__(self) -> None:
+        self.complete = asyncio.Event()
+        self._there: dict[str, set[Address]] = {}
+        self._short: dict[Address, str] = {}
+        self._listed: set[Kind] = set()
+        self._news = asyncio.Condition()
+
+    def note(self, obj: Object, *, deleted: bool = False) -> None:
+        """An object is there, or is not any more."""
+        address, theirs = address_of(obj), self._there.setdefault(owner_of(obj), set())
+        self._short.pop(address, None)
+        if deleted:
+            theirs.discard(address)
+            return
+        theirs.add(address)
+        if why := short_of(obj):
+            self._short[address] = why
+
+    def known(self, kind: Kind) -> set[Address]:
+        """All of a kind."""
+        return {address for theirs in self._there.values() for address in theirs if address.kind is kind}
+
+    def listed(self, kind: Kind, gone: Iterable[Address]) -> None:
+        """A kind has been listed from end to end, and these were not there any more."""
+        missing = set(gone)
+        for theirs in self._there.values():
+            theirs -= missing
+        self._listed.add(kind)
+        if self._listed.issuperset(KINDS):
+            self.complete.set()
+
+    def of(self, owner: str) -> list[Address]:
+        """All of a tenant, by the name of its namespace."""
+        return sorted(self._there.get(owner, ()))
+
+    def short_of(self, addresses: Iterable[Address]) -> str:
+        """What these objects are short of, in words; empty where all are ready."""
+        return "; ".join(self._short[address] for address in addresses if address in self._short)
+
+    async def tell(self) -> None:
+        """Wake whoever waits for news."""
+        async with self._news:
+            self._news.notify_all()
+
+    async def until(self, reached: Callable[[], bool], why: Callable[[], str]) -> None:
+        """Return once something is so; raise WaitingError, with the reason, where that takes too long."""
+        try:
+            async with asyncio.timeout(PATIENCE_S), self._news:
+                await self._news.wait_for(reached)
+        except TimeoutError:
+            raise WaitingError(why()) from None
