@@ -106,5 +106,12 @@ class Keeper:
                 self._pauses.pop(namespace, None)
             except (RefusedError, WaitingError) as error:
                 log.log(logging.ERROR if isinstance(error, RefusedError) else logging.INFO, "%s: %s", namespace, error)
-                self._pauses[namespace] = min(LONGEST_PAUSE_S, 2 * self._pauses.get(namespace, SOON_S))
-                self._later(namespace)
+                self._again(namespace)
+            except Exception:  # a mistake of ours about one tenant must not keep the others waiting
+                log.exception("%s cannot be repaired", namespace)
+                self._again(namespace)
+
+    def _again(self, namespace: str) -> None:
+        """Try once more, each time a longer while later."""
+        self._pauses[namespace] = min(LONGEST_PAUSE_S, 2 * self._pauses.get(namespace, SOON_S))
+        self._later(namespace)

@@ -174,7 +174,7 @@ class Tenants:
         await self._remove_others(tenant, wanted)
         if problems := await self._folders.make(folders(tenant)):
             raise RefusedError("; ".join(problems))
-        (space,), errors = await self._apply(wanted, {NAMESPACE})
+        spaces, errors = await self._apply(wanted, {NAMESPACE})
         if errors:
             raise errors[0]
         # A claim that is there before its volume is looked at again only a quarter of a minute later.
@@ -185,7 +185,7 @@ class Tenants:
         _, of_rights = ([], []) if of_limits else await self._apply(wanted, {BINDING})
         for error in (*of_limits, *of_rights, *of_volumes, *of_claims):
             raise error
-        return space
+        return spaces[0]
 
     async def _apply(self, wanted: dict[Address, Object], kinds: set[Kind]) -> tuple[list[Object], list[Exception]]:
         """Apply what is of these kinds, side by side and all of it; what it has become, and what went wrong."""

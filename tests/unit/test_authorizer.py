@@ -1,0 +1,180 @@
+"""Whose an object is and whether it is as it should be; what becomes of a tenant when the API server says no."""
+
+import asyncio
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authorizer.domain.errors import RefusedError, WaitingError
+from authorizer.domain.objects import NAMESPACE, address_of, differs, owner_of
+from authorizer.domain.ownership import require_own
+from authorizer.keeper import Keeper
+from authorizer.live import LiveObjects
+from authorizer.tenants import Tenants
+from primage.contract.custom_resources import READY, WAITING
+from primage.contract.networks import NetworkConfig
+from primage.contract.offer import SiteOffer
+from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects import everything
+from primage.contract.vo import MemberSpec, QuotaConfig, VirtualOrganisationSpec
+from primage.contract.volumes import PosixVolume
+from primage.contract.volumes.settings import VolumesConfig
+
+VO = VirtualOrganisationSpec(name="vo.example.org", gid=20001, quota=QuotaConfig(cpu="4", memory="8Gi"))
+ADA = Tenant(VO, MemberSpec(identity="ada@example.org", uid=40001))
+OFFER = SiteOffer(
+    labels={"primage.eu/made-by": "site"},
+    protect=False,
+    mount_point="/primage",
+    oneprovider="",
+    network=NetworkConfig(),
+    volumes=VolumesConfig(datalake=PosixVolume(path="/lake", capacity="1Gi"), home=PosixVolume(path="/home", capacity="1Gi")),
+    hpc={},
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(VALUES)
+def test_nothing_differs_from_itself(value):
+    assert not differs(copy.deepcopy(value), value)
+
+
+@given(st.dictionaries(st.text(max_size=3), VALUES), st.dictionaries(st.text(max_size=3), VALUES))
+def test_what_the_server_adds_is_no_difference(wanted, more):
+    assert not differs({**more, **wanted}, wanted)
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "so"),
+    [
+        ({"cpu": "1Gi"}, {"cpu": "1024Mi"}, False),
+        ({"cpu": "2"}, {"cpu": "1"}, True),
+        ({}, {"data": {"a": ""}}, True),
+        ({"data": {}}, {"data": {"a": ""}}, False),
+        ({"spec": {"ports": [1]}}, {"spec": {"ports": [1, 2]}}, True),
+        ({"spec": {"token": True}}, {"spec": {"token": False}}, True),
+    ],
+)
+def test_differences(live, wanted, so):
+    assert differs(live, wanted) is so
+
+
+def test_every_object_of_a_tenant_has_an_address_and_its_owner():
+    for obj in everything(ADA, OFFER):
+        assert owner_of(obj) == ADA.namespace
+        assert address_of(obj).name == obj["metadata"]["name"]
+
+
+@pytest.mark.parametrize("labels", [{}, {"primage.eu/made-by": "site", "primage.eu/vo": "other-dot-org"}])
+def test_a_namespace_that_is_somebody_elses_is_refused(labels):
+    with pytest.raises(RefusedError, match="is there and is not that of ada"):
+        require_own({"metadata": {"name": ADA.namespace, "labels": labels}}, ADA)
+
+
+class Server:
+    """An API server that takes everything but kinds that it is told not to."""
+
+    def __init__(self):
+        self.there, self.said, self.broken = {}, [], {}
+
+    async def apply(self, obj):
+        if error := self.broken.get(obj["kind"]):
+            raise error
+        bound = {"status": {"phase": "Bound"}} if obj["kind"] == "PersistentVolumeClaim" else {}
+        made = {**obj, **bound, "metadata": {**obj["metadata"], "creationTimestamp": "2026-01-01T00:00:00Z"}}
+        self.there[address_of(obj)] = made
+        return made
+
+    async def get(self, address):
+        return self.there.get(address)
+
+    async def delete(self, address):
+        self.there.pop(address, None)
+
+    async def say(self, tenant, phase, problem):
+        self.said.append((tenant.identity, phase, problem))
+
+
+class Folders:
+    async def make(self, _folders):
+        return []
+
+
+async def served(server):
+    """A VO and a member, settled there."""
+    live = LiveObjects()
+    tenants = Tenants(server, Folders(), live)
+    tenants.change_offer(OFFER)
+    await tenants.settle(Tenant(VO))
+    await tenants.settle(ADA)
+    return tenants, Keeper(server, tenants, live)
+
+
+def kinds(server, namespace):
+    return sorted({address.kind.kind for address in server.there if address.namespace == namespace})
+
+
+@pytest.mark.parametrize("kind", ["Namespace", "NetworkPolicy", "PersistentVolume"])
+def test_a_repair_that_fails_is_told_and_so_is_its_end(kind):
+    async def run():
+        server = Server()
+        tenants, _ = await served(server)
+        server.broken[kind] = WaitingError("the API server is away")
+        with pytest.raises(WaitingError):
+            await tenants.repair(ADA.namespace)
+        server.broken.clear()
+        await tenants.repair(ADA.namespace)
+        return server.said
+
+    told = [("ada@example.org", WAITING, "the API server is away"), ("ada@example.org", READY, None)]
+    assert asyncio.run(run()) == told
+
+
+def test_there_are_no_rights_where_there_are_no_limits():
+    async def run():
+        server = Server()
+        server.broken["ResourceQuota"] = RefusedError("exceeded quota")
+        with pytest.raises(RefusedError):
+            await served(server)
+        return kinds(server, Tenant(VO).namespace)
+
+    assert "RoleBinding" not in asyncio.run(run())
+
+
+def test_a_member_settled_late_does_not_bring_back_the_vo_as_it_was():
+    async def run():
+        server = Server()
+        tenants, keeper = await served(server)
+        wider = VO.model_copy(update={"quota": QuotaConfig(cpu="8", memory="8Gi")})
+        await tenants.settle(Tenant(wider))
+        keeper.follow(Tenant(wider))
+        await tenants.settle(ADA)  # asked for with the VO as it was before
+        return {tenant.vo.quota.cpu for tenant in tenants}
+
+    assert asyncio.run(run()) == {"8"}
+
+
+def test_a_mistake_about_one_tenant_keeps_the_others_repaired():
+    async def run():
+        server = Server()
+        _, keeper = await served(server)
+        server.broken["ConfigMap"] = TypeError("a mistake")
+        server.there.pop(next(address for address in server.there if address.kind is NAMESPACE))
+        worker = asyncio.create_task(keeper.repair())
+        keeper.everybody()
+        await asyncio.sleep(0)
+        for _ in range(1000):
+            await asyncio.sleep(0.01)
+            if len([address for address in server.there if address.kind is NAMESPACE]) == 2:
+                break
+        ended = worker.done()
+        worker.cancel()
+        return ended
+
+    assert asyncio.run(run()) is False
