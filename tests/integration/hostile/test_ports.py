@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from hostile import GID, OTHER_SPACE, SPACE, UID, VO_SPACE, Tenant, kubectl
+from hpc_machine import until
 from machine import output_on
 
 from primage.local.images import storage
@@ -347,6 +348,7 @@ def test_pods_reach_those_of_a_node_that_has_joined_and_nothing_else(pods, tenan
         pods.wait(there, "{.status.phase}", "Running")
         get = ("get", "pod", "ports-joined", "-n", SPACE, "-o", "jsonpath={.status.podIP}")
         address = kubectl(*get, kubeconfig=tenant.admin).stdout
+        until("it listens", lambda: (address, 8000) in {(place.address, place.port) for place in listening("worker-1")})
         table = [*listening("front"), *listening("worker-1"), *services(tenant.admin)]
         (found,) = scan(pods, {"a member's pod": kind}, table, forever=20.0, node="front").values()
         assert (address, 8000) in opened(found), "it is reached by its own namespace's pods"
