@@ -350,7 +350,11 @@ def test_pods_reach_those_of_a_node_that_has_joined_and_nothing_else(pods, tenan
         address = kubectl(*get, kubeconfig=tenant.admin).stdout
         until("it listens", lambda: (address, 8000) in {(place.address, place.port) for place in listening("worker-1")})
         table = [*listening("front"), *listening("worker-1"), *services(tenant.admin)]
-        (found,) = scan(pods, {"a member's pod": kind}, table, forever=20.0, node="front").values()
+        # The other node learns of the pod, and of the addresses that went with the node, a moment after the pod runs.
+        for _ in range(3):
+            (found,) = scan(pods, {"a member's pod": kind}, table, forever=20.0, node="front").values()
+            if (address, 8000) in opened(found) and opened(found) <= allowed(kind, tenant.admin):
+                break
         assert (address, 8000) in opened(found), "it is reached by its own namespace's pods"
         assert opened(found) <= allowed(kind, tenant.admin)
     finally:
