@@ -49,7 +49,7 @@ def changed_to_running(repository: Path) -> float:
     reference = roll_out(repository)
     seconds = time.monotonic() - started
     found = running(site_handle(SITE.site).cluster)
-    if found != {reference}:
+    if found != {reference}:  # `up` has waited for them, but not for ever
         raise SystemExit(f"Error: the connectors run {found} and not {reference}.")
     return seconds
 

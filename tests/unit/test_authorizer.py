@@ -147,6 +147,22 @@ def test_there_are_no_rights_where_there_are_no_limits():
     assert "RoleBinding" not in asyncio.run(run())
 
 
+def test_who_is_left_alone_is_known_and_not_repaired():
+    async def run():
+        server = Server()
+        tenants = Tenants(server, Folders(), LiveObjects())
+        tenants.change_offer(OFFER)
+        tenants.pause(Tenant(VO))
+        await tenants.repair(Tenant(VO).namespace)
+        before = set(server.there)
+        await tenants.settle(ADA)
+        return before, kinds(server, ADA.namespace)
+
+    before, theirs = asyncio.run(run())
+    assert before == set()
+    assert "RoleBinding" in theirs
+
+
 def test_a_member_settled_late_does_not_bring_back_the_vo_as_it_was():
     async def run():
         server = Server()

@@ -66,21 +66,23 @@ def registry_of(tenants: Tenants, keeper: Keeper, server: str) -> kopf.OperatorR
     async def settle(body: Any, patch: Any, retry: int, **_: Any) -> None:
         obj: Object = dict(body)
         annotations = obj["metadata"].get("annotations") or {}
-        if annotations.get(names.ANNOTATION_PAUSED) == "true":
-            tenants.pause(obj["metadata"]["name"])
-            patch.status.update({"phase": PAUSED, "problem": None})
-            return
         with _told(obj, patch, retry):
             tenant = tenant_of(obj, tenants)
+            if annotations.get(names.ANNOTATION_PAUSED) == "true":
+                tenants.pause(tenant)
+                patch.status.update({"phase": PAUSED, "problem": None})
+                return
             made = await tenants.settle(tenant)
             if tenant.member is None:
                 keeper.follow(tenant)
             # Last: who waits for another offer is looked after as well as anybody.
             tenants.require_offer(annotations.get(names.ANNOTATION_OFFER, ""))
+            lacks = await tenants.ready(tenant)
         applied = digest_of(obj)
         if (body.get("status") or {}).get("applied") != applied:
             log.info("%s %s: ready in namespace %s", obj["kind"], tenant.identity, tenant.namespace)
-        patch.status.update({"phase": READY, "applied": applied, "namespace": tenant.namespace, "made": made, "problem": None})
+        where = {"namespace": tenant.namespace, "made": made}
+        patch.status.update({"phase": READY, "applied": applied, "problem": lacks or None, **where})
 
     async def take_away(body: Any, patch: Any, retry: int, **_: Any) -> None:
         obj: Object = dict(body)

@@ -64,10 +64,10 @@ class LiveObjects:
         async with self._news:
             self._news.notify_all()
 
-    async def until(self, reached: Callable[[], bool], why: Callable[[], str]) -> None:
+    async def until(self, reached: Callable[[], bool], why: Callable[[], str], patience_s: float = PATIENCE_S) -> None:
         """Return once something is so; raise WaitingError, with the reason, where that takes too long."""
         try:
-            async with asyncio.timeout(PATIENCE_S), self._news:
+            async with asyncio.timeout(patience_s), self._news:
                 await self._news.wait_for(reached)
         except TimeoutError:
             raise WaitingError(why()) from None

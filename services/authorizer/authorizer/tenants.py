@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 
 from authorizer.clients.folders import Folders
 from authorizer.clients.kube import Kube
@@ -12,6 +13,7 @@ from authorizer.domain.errors import RefusedError, WaitingError, phase_of
 from authorizer.domain.objects import (
     BINDING,
     CLAIM,
+    DEPLOYMENT,
     JOB,
     KINDS,
     MEMBER,
@@ -34,6 +36,8 @@ from primage.contract.tenant_objects import everything
 from primage.contract.tenant_objects.folders import folders
 
 NO_OFFER = "the site has not said yet what it offers"
+HOPED_FOR_S = 60
+"""For a connector's pod, before a tenant is said to be ready without it."""
 LOOKED_AT = 32
 """Tenants whose objects are kept at hand."""
 KEPT = frozenset({NAMESPACE, VOLUME, CLAIM})
@@ -87,9 +91,10 @@ class Tenants:
         if digest not in ("", self.offer.digest):
             raise WaitingError(f"it is to be made with the site's offer {digest}, and the one known yet is {self.offer.digest}")
 
-    def pause(self, namespace: str) -> None:
-        """Leave a tenant alone until it is settled again."""
-        self._paused.add(namespace)
+    def pause(self, tenant: Tenant) -> None:
+        """Leave a tenant alone until it is settled again; of a VO, its members are looked after nevertheless."""
+        self._tenants.setdefault(tenant.namespace, tenant)
+        self._paused.add(tenant.namespace)
 
     def get(self, namespace: str) -> Tenant | None:
         """The tenant whose namespace that is."""
@@ -112,7 +117,7 @@ class Tenants:
     # -- making it so ------------------------------------------------------------------------------------------------
 
     async def settle(self, tenant: Tenant) -> str:
-        """Make all that a tenant should have, and return once it can be used: when its namespace was made.
+        """Make all that a tenant should have; returns when its namespace was made.
 
         Raises:
             RefusedError: it cannot be; says who has to do what.
@@ -127,9 +132,27 @@ class Tenants:
             self._tenants[tenant.namespace] = tenant
             self._ailing.discard(tenant.namespace)
             self._paused.discard(tenant.namespace)
-            made, wanted = await self._make(tenant), list(self.wanted(tenant))
-        await self._live.until(lambda: not self._live.short_of(wanted), lambda: self._live.short_of(wanted))
+            made = await self._make(tenant)
         return str(made["metadata"]["creationTimestamp"])
+
+    async def ready(self, tenant: Tenant) -> str:
+        """Return once a tenant can be used, with what it is short of nevertheless.
+
+        A tenant can keep the connector's pod from running, and must not keep an operator's `up` from its end with that: so it is
+        waited for, but not for ever.
+
+        Raises:
+            WaitingError: a claim has no volume yet.
+        """
+        wanted = list(self.wanted(tenant))
+
+        def short_of(kind: Kind) -> str:
+            return self._live.short_of(address for address in wanted if address.kind is kind)
+
+        await self._live.until(lambda: not short_of(CLAIM), lambda: short_of(CLAIM))
+        with suppress(WaitingError):
+            await self._live.until(lambda: not short_of(DEPLOYMENT), lambda: "", HOPED_FOR_S)
+        return short_of(DEPLOYMENT)
 
     def _of_todays_vo(self, tenant: Tenant) -> Tenant:
         """The same; of a member, with the VO as it is by now."""

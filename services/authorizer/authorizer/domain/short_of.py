@@ -6,11 +6,13 @@ from authorizer.domain.objects import Object
 
 
 def short_of(obj: Object) -> str:
-    """What is missing, in words; empty where nothing is: a claim has its volume.
-
-    A tenant can keep the connector's pod from running, and must not keep an operator's `up` from its end with that.
-    """
-    status = obj.get("status") or {}
+    """What is missing, in words; empty where nothing is: a claim has its volume, a Deployment its pods."""
+    status, name = obj.get("status") or {}, obj["metadata"]["name"]
     if obj["kind"] == "PersistentVolumeClaim" and status.get("phase") != "Bound":
-        return f"claim {obj['metadata']['name']} is {status.get('phase', 'Pending')}"
+        return f"claim {name} is {status.get('phase', 'Pending')}"
+    if obj["kind"] == "Deployment":
+        wanted = obj["spec"].get("replicas", 1)
+        seen = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
+        if not seen or status.get("updatedReplicas", 0) < wanted or status.get("availableReplicas", 0) < wanted:
+            return f"{name}: {status.get('availableReplicas', 0)} of {wanted} available"
     return ""
