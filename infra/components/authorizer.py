@@ -12,15 +12,15 @@ from primage.contract.hpc import backend_object
 from primage.contract.networks import NetworkConfig
 from primage.contract.offer import SiteOffer
 from primage.contract.pod_security import container_security
+from primage.contract.probes import ALIVE, probes
 from primage.contract.roles import Access
 from primage.contract.tenant_objects.network import to_api
+from primage.contract.tenant_objects.objects import RBAC
 
 NAME = names.AUTHORIZER
 UID = 10002
-RBAC = "rbac.authorization.k8s.io"
 RUN, SOCKET, VOLUMES = "/run/primage", "/run/primage/folders", "/volumes"
-ALIVE = "/tmp/alive"  # noqa: S108  # inside the container
-START_S, SILENT_MINUTES = 120, 2
+START_S = 120
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # where clients look for it
 FOLDER_RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 """To give folders away and set their modes; the last keeps the set-group-ID bit of a group that root is not in."""
@@ -174,12 +174,7 @@ def _authorizer(image: str) -> dict[str, Any]:
         "command": ["python3", "-m", "authorizer"],
         "env": [{"name": key, "value": value} for key, value in environment.items()],
         "resources": {"requests": {"cpu": "50m", "memory": "150Mi"}, "limits": {"cpu": "1", "memory": "150Mi"}},
-        "startupProbe": {"exec": {"command": ["test", "-e", ALIVE]}, "periodSeconds": 1, "failureThreshold": START_S},
-        "livenessProbe": {
-            "exec": {"command": ["sh", "-c", f'test -n "$(find {ALIVE} -mmin -{SILENT_MINUTES})"']},
-            "periodSeconds": 30,
-            "timeoutSeconds": 10,
-        },
+        **probes(START_S),
         "securityContext": {**container_security(), "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID},
         "volumeMounts": [
             {"name": "run", "mountPath": RUN},

@@ -20,9 +20,9 @@ from primage.contract import offer as offers
 from primage.contract.offer import SiteOffer
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects import everything
+from primage.contract.tenant_objects.objects import Object
 from primage.contract.vo import MemberSpec, VirtualOrganisationSpec
 
-Object = dict[str, Any]
 GROUP, VERSION = "primage.eu", "v1"
 API_VERSION = f"{GROUP}/{VERSION}"
 ORGANISATION, MEMBER = "VirtualOrganisation", "Member"

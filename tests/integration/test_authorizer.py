@@ -103,7 +103,7 @@ def cluster(standing, process):
 
 
 @pytest.fixture
-def member(request):
+def member():
     """A person whom no other test has asked for."""
     number = next(NUMBERS)
     return MemberSpec(identity=f"ada{number}@example.org", uid=40000 + number, roles=(Role.RESEARCHER,))

@@ -9,17 +9,14 @@ from primage.contract import names
 from primage.contract.hpc import backend_object, describe
 from primage.contract.hpc_centres import HpcBackendConfig
 from primage.contract.pod_security import container_security, pod_security
+from primage.contract.probes import ALIVE, probes
 from primage.contract.tenant import Tenant
-from primage.contract.tenant_objects.objects import Object, inside
+from primage.contract.tenant_objects.objects import RBAC, Object, inside
 
 NAME = names.HPC_CONNECTOR
 HOME = "/home-private"
-ALIVE = "/tmp/alive"  # noqa: S108  # inside the container
 START_S = 180
 """Until it is started anew when it has not come to its loops."""
-SILENT_MINUTES = 2
-"""The connector touches the file every ten seconds as long as its loops turn, whether there is anything to do or not."""
-RBAC = "rbac.authorization.k8s.io"
 
 
 def backend(tenant: Tenant, centre: HpcBackendConfig) -> Object:
@@ -99,13 +96,7 @@ def _container(tenant: Tenant, centres: Sequence[HpcBackendConfig], image: str) 
             *({"name": key, "value": value} for key, value in environment.items()),
         ],
         "resources": {"requests": {"cpu": "20m", "memory": "150Mi"}, "limits": {"cpu": "500m", "memory": "150Mi"}},
-        # A command in a container costs tens of milliseconds of processor time: often only until it has started.
-        "startupProbe": {"exec": {"command": ["test", "-e", ALIVE]}, "periodSeconds": 1, "failureThreshold": START_S},
-        "livenessProbe": {
-            "exec": {"command": ["sh", "-c", f'test -n "$(find {ALIVE} -mmin -{SILENT_MINUTES})"']},
-            "periodSeconds": 30,
-            "timeoutSeconds": 10,
-        },
+        **probes(START_S),
         "securityContext": container_security(),
         "volumeMounts": [{"name": "home", "mountPath": HOME}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
     }

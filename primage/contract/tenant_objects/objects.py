@@ -8,6 +8,8 @@ from primage.contract.tenant import Tenant
 
 Object = dict[str, Any]
 """A Kubernetes object, as its API takes it."""
+RBAC = "rbac.authorization.k8s.io"
+"""The API group of roles and their bindings."""
 
 
 def inside(tenant: Tenant, api_version: str, kind: str, name: str, **fields: Any) -> Object:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from primage.contract import names
 from primage.contract.roles import Access, access
 from primage.contract.tenant import Tenant
-from primage.contract.tenant_objects.objects import Object, inside
-
-RBAC = "rbac.authorization.k8s.io"
+from primage.contract.tenant_objects.objects import RBAC, Object, inside
 
 
 def bindings(tenant: Tenant) -> list[Object]:

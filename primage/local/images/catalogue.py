@@ -138,24 +138,30 @@ STUDY_REQUIREMENTS = "apps/study-histology/requirements.txt"
 NOTEBOOK_REQUIREMENTS = "images/notebook/requirements.txt"
 
 
-def connector_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:
-    """The HPC connector: its libraries, and its own code as the last layer."""
-    lib = {"lib": libraries(repository / HPC_REQUIREMENTS)}
-    code = {"hpc_connector": repository / "services" / "hpc_connector" / "hpc_connector", **_contract(repository)}
+def _service_images(repository: Path, service: str, below: str, name: str, libraries: Path) -> list[Image]:
+    """A service that carries the contract: its libraries, and its own code as the last layer."""
+    code = {service: repository / "services" / service / service, **_contract(repository)}
     return [
-        Image(HPC_CONNECTOR_LIBRARIES, "images/hpc-connector-libraries", lib, on_nodes=False),
-        Image(HPC_CONNECTOR, "images/hpc-connector", code, base=HPC_CONNECTOR_LIBRARIES),
+        Image(below, _folder(below), {"lib": libraries}, on_nodes=False),
+        Image(name, _folder(name), code, base=below),
     ]
+
+
+def _folder(name: str) -> str:
+    """Where the Containerfile of one of our images is."""
+    return f"images/{name.removeprefix(OWN).partition(':')[0]}"
+
+
+def connector_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:
+    """The HPC connector."""
+    lib = libraries(repository / HPC_REQUIREMENTS)
+    return _service_images(repository, "hpc_connector", HPC_CONNECTOR_LIBRARIES, HPC_CONNECTOR, lib)
 
 
 def authorizer_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:
-    """What makes tenants' objects: its libraries, and its own code as the last layer."""
-    lib = {"lib": libraries(repository / AUTHORIZER_REQUIREMENTS)}
-    code = {"authorizer": repository / "services" / "authorizer" / "authorizer", **_contract(repository)}
-    return [
-        Image(AUTHORIZER_LIBRARIES, "images/authorizer-libraries", lib, on_nodes=False),
-        Image(AUTHORIZER, "images/authorizer", code, base=AUTHORIZER_LIBRARIES),
-    ]
+    """What makes tenants' objects."""
+    lib = libraries(repository / AUTHORIZER_REQUIREMENTS)
+    return _service_images(repository, "authorizer", AUTHORIZER_LIBRARIES, AUTHORIZER, lib)
 
 
 def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:

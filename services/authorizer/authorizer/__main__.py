@@ -17,6 +17,7 @@ from pathlib import Path
 from lightkube import AsyncClient
 
 from authorizer.app import App
+from authorizer.clients.kube import MANAGER
 
 QUIET = ("httpx2", "httpcore2", "kopf", "aiohttp")
 
@@ -28,7 +29,7 @@ async def run() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
     app = App(
-        AsyncClient(field_manager="primage-authorizer"),
+        AsyncClient(field_manager=MANAGER),
         namespace=os.environ["PRIMAGE_NAMESPACE"],
         folders=Path(os.environ["PRIMAGE_FOLDERS"]),
         alive=Path(os.environ["PRIMAGE_ALIVE"]),

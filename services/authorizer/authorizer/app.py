@@ -15,12 +15,13 @@ from authorizer.clients.folders import Folders
 from authorizer.clients.kube import Kube
 from authorizer.custom_resources import registry_of, settings
 from authorizer.domain.errors import RefusedError, WaitingError
-from authorizer.domain.objects import CONFIG_MAP, KINDS, Kind, Object
+from authorizer.domain.objects import CONFIG_MAP, KINDS, Kind
 from authorizer.keeper import AT_ONCE, Keeper
 from authorizer.live import LiveObjects
 from authorizer.tenants import Tenants
 from primage.contract import offer
 from primage.contract.offer import SiteOffer
+from primage.contract.tenant_objects.objects import Object
 
 BEAT_S, GRACE_S = 10.0, 60.0
 """Between two touches of the file; how much later than it should a watch may begin again."""
@@ -70,7 +71,6 @@ class App:
             settings=settings(),
             clusterwide=True,
             standalone=True,
-            memo=self._tenants,
         )
         raise RuntimeError("the watch of custom resources has ended")
 

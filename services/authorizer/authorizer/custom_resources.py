@@ -12,7 +12,6 @@ import kopf
 
 from authorizer.clients.kube import LONGEST_PROBLEM
 from authorizer.domain.errors import RefusedError, WaitingError, phase_of
-from authorizer.domain.objects import Object
 from authorizer.keeper import Keeper
 from authorizer.tenants import Tenants
 from primage.contract import names
@@ -30,6 +29,7 @@ from primage.contract.custom_resources import (
     organisation_of,
 )
 from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects.objects import Object
 
 FINALIZER = f"{GROUP}/authorizer"
 NOTES = f"authorizer.{GROUP}"

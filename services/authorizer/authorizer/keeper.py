@@ -7,11 +7,12 @@ import logging
 
 from authorizer.clients.kube import OF_TENANTS, Kube
 from authorizer.domain.errors import RefusedError, WaitingError
-from authorizer.domain.objects import BINDING, MEMBER, Address, Kind, Object, address_of, differs, has_user, owner_of
+from authorizer.domain.objects import BINDING, MEMBER, Address, Kind, address_of, differs, has_user, owner_of
 from authorizer.live import LiveObjects
 from authorizer.tenants import KEPT, Tenants
 from primage.contract.names import LABEL_USER, LABEL_VO
 from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects.objects import Object
 
 SOON_S, LONGEST_PAUSE_S = 0.2, 30.0
 """Before a tenant is repaired, once for all that is found wrong until then; and between two tries at most."""

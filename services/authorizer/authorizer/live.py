@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from authorizer.domain.errors import WaitingError
-from authorizer.domain.objects import KINDS, Address, Kind, Object, address_of, owner_of
+from authorizer.domain.objects import KINDS, Address, Kind, address_of, owner_of
 from authorizer.domain.short_of import short_of
+from primage.contract.tenant_objects.objects import Object
 
 PATIENCE_S = 5
 """For a claim's volume or a namespace's end: then its status tells, and it is tried again."""

@@ -21,7 +21,6 @@ from authorizer.domain.objects import (
     VOLUME,
     Address,
     Kind,
-    Object,
     address_of,
     has_user,
     owner_of,
@@ -34,6 +33,7 @@ from primage.contract.offer import SiteOffer
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects import everything
 from primage.contract.tenant_objects.folders import folders
+from primage.contract.tenant_objects.objects import Object
 
 NO_OFFER = "the site has not said yet what it offers"
 HOPED_FOR_S = 60

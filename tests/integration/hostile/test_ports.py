@@ -10,6 +10,7 @@ import os
 import subprocess
 import textwrap
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -355,6 +356,7 @@ def test_pods_reach_those_of_a_node_that_has_joined_and_nothing_else(pods, tenan
             (found,) = scan(pods, {"a member's pod": kind}, table, forever=20.0, node="front").values()
             if (address, 8000) in opened(found) and opened(found) <= allowed(kind, tenant.admin):
                 break
+            warnings.warn(f"after a node has joined, a pod on the other one found open {sorted(opened(found))}", stacklevel=1)
         assert (address, 8000) in opened(found), "it is reached by its own namespace's pods"
         assert opened(found) <= allowed(kind, tenant.admin)
     finally:

@@ -13,9 +13,10 @@ from lightkube.generic_resource import create_global_resource, create_namespaced
 from lightkube.types import CascadeType, PatchType
 
 from authorizer.domain.errors import RefusedError, WaitingError
-from authorizer.domain.objects import BINDING, KINDS, MEMBER, ORGANISATION, OTHERS, Address, Kind, Object, address_of
+from authorizer.domain.objects import BINDING, KINDS, MEMBER, ORGANISATION, OTHERS, Address, Kind, address_of
 from primage.contract import names
 from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects.objects import Object
 
 MANAGER = "primage-authorizer"
 """Field manager of all that is made here."""

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 from primage.contract import custom_resources as custom
 from primage.contract import names
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
-
-Object = dict[str, Any]
+from primage.contract.tenant_objects.objects import Object
 
 
 class Kind(NamedTuple):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from authorizer.domain.errors import RefusedError
-from authorizer.domain.objects import Object
 from primage.contract import names
 from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects.objects import Object
 
 
 def has(obj: Object, labels: dict[str, str]) -> bool:

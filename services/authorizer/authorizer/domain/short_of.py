@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from authorizer.domain.objects import Object
+from primage.contract.tenant_objects.objects import Object
 
 
 def short_of(obj: Object) -> str:
