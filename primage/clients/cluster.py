@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -68,6 +69,67 @@ class Refused(Exception):
         super().__init__(message)
 
 
+_loaded: dict[tuple[str, int, str], Any] = {}
+_loading = threading.Lock()
+
+
+def _settings(kubeconfig: str, context: str) -> Any:
+    """What a kubeconfig says, as the library has it. One that a file says is read once in a process, until the file changes: it may
+    name a program that gives tokens, and asking that takes half a second."""
+    try:
+        if "\n" in kubeconfig or not kubeconfig:
+            return _load(kubeconfig, context)
+        path = Path(kubeconfig).expanduser()
+        with _loading:
+            known = (str(path), path.stat().st_mtime_ns, context)
+            if known not in _loaded:
+                _loaded[known] = _load(str(path), context)
+            return _loaded[known]
+    except OSError as error:
+        raise _unusable(kubeconfig, error) from error
+
+
+def _load(kubeconfig: str, context: str) -> Any:
+    from kubernetes import client, config
+
+    settings = client.Configuration()
+    given = {"context": context or None, "client_configuration": settings}
+    try:
+        if "\n" in kubeconfig:
+            import yaml
+
+            config.load_kube_config_from_dict(yaml.safe_load(kubeconfig), **given)
+        else:
+            config.load_kube_config(kubeconfig or None, **given)
+    except config.ConfigException as error:
+        raise _unusable(kubeconfig, error) from error
+    # The library says why a program gave no token, and goes on without one.
+    if not (settings.api_key or settings.cert_file or settings.username) and _names_a_program(kubeconfig):
+        raise PrimageError(
+            "the program that the kubeconfig names gave no token; it said why above",
+            where=kubeconfig,
+            todo="log in again with `primage login SITE`, if it is that login's",
+            code=ExitCode.UNREACHABLE,
+        )
+    settings.retries = 2
+    settings.connection_pool_maxsize = 32
+    return settings
+
+
+def _names_a_program(kubeconfig: str) -> bool:
+    text = kubeconfig if "\n" in kubeconfig or not kubeconfig else Path(kubeconfig).read_text(encoding="utf-8")
+    return re.search(r"^\s*\"?exec\"?:", text, re.MULTILINE) is not None
+
+
+def _unusable(kubeconfig: str, error: Exception) -> PrimageError:
+    return PrimageError(
+        f"the kubeconfig cannot be used: {error}",
+        where="(given as text)" if "\n" in kubeconfig else kubeconfig or "KUBECONFIG",
+        todo="name the right file in the site's setting `cluster.kubeconfig`; `make site` writes the local site's",
+        code=ExitCode.UNREACHABLE,
+    )
+
+
 class Cluster:
     """A connection to one API server; safe to use from many threads.
 
@@ -80,29 +142,9 @@ class Cluster:
     """
 
     def __init__(self, kubeconfig: str = "", context: str = "") -> None:
-        from kubernetes import client, config
+        from kubernetes import client
 
-        settings = client.Configuration()
-        try:
-            if "\n" in kubeconfig:
-                import yaml
-
-                config.load_kube_config_from_dict(
-                    yaml.safe_load(kubeconfig), context=context or None, client_configuration=settings
-                )
-            else:
-                if kubeconfig and not Path(kubeconfig).expanduser().is_file():
-                    raise FileNotFoundError(f"there is no file {kubeconfig}")
-                config.load_kube_config(kubeconfig or None, context=context or None, client_configuration=settings)
-        except (config.ConfigException, OSError) as error:
-            raise PrimageError(
-                f"the kubeconfig cannot be used: {error}",
-                where="(given as text)" if "\n" in kubeconfig else kubeconfig or "KUBECONFIG",
-                todo="name the right file in the site's setting `cluster.kubeconfig`; `make site` writes the local site's",
-                code=ExitCode.UNREACHABLE,
-            ) from error
-        settings.retries = 2
-        settings.connection_pool_maxsize = 32
+        settings = _settings(kubeconfig, context)
         self.server = str(settings.host)
         self._settings = settings
         self._api = client.ApiClient(settings)
