@@ -194,3 +194,14 @@ def test_a_mistake_about_one_tenant_keeps_the_others_repaired():
         return ended
 
     assert asyncio.run(run()) is False
+
+
+def test_every_loop_begins_again_so_that_the_process_is_seen_to_live():
+    """A loop that never came back to its beginning looked dead to its pod's probe, which ended it every nine minutes."""
+
+    async def run():
+        server = Server()
+        _, keeper = await served(server)
+        await asyncio.wait_for(keeper.sweep(0.01), 5)
+
+    asyncio.run(run())

@@ -62,7 +62,7 @@ class App:
             for _ in range(AT_ONCE):
                 loops.create_task(self._keeper.repair())
             loops.create_task(self._custom_resources())
-            loops.create_task(self._again(self._keeper.sweep))
+            loops.create_task(self._again(lambda: self._keeper.sweep(self._watch_s)))
             loops.create_task(self._beat())
 
     async def _custom_resources(self) -> None:

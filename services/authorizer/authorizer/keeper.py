@@ -16,7 +16,6 @@ from primage.contract.tenant_objects.objects import Object
 
 SOON_S, LONGEST_PAUSE_S = 0.2, 30.0
 """Before a tenant is repaired, once for all that is found wrong until then; and between two tries at most."""
-SWEEP_S = 300.0
 AT_ONCE = 8
 """Tenants that are repaired side by side: one that cannot be keeps nobody waiting."""
 log = logging.getLogger("authorizer")
@@ -48,13 +47,16 @@ class Keeper:
                 self._find_missing(kind)
             await self._live.tell()
 
-    async def sweep(self) -> None:
-        """Take the rights, again and again, of whom nobody asks for any more, such as one whose finalizer was removed by hand."""
-        while True:
-            for binding in await self._kube.list(BINDING, labels=OF_TENANTS, namespace="*"):
-                if has_user(binding) and self._tenants.get(owner_of(binding)) is None:
-                    await self._remove_orphan(binding)
-            await asyncio.sleep(SWEEP_S)
+    async def sweep(self, pause_s: float) -> None:
+        """Take the rights of whom nobody asks for any more, such as one whose finalizer was removed by hand; and then pause.
+
+        Args:
+            pause_s: seconds until it is to be done again.
+        """
+        for binding in await self._kube.list(BINDING, labels=OF_TENANTS, namespace="*"):
+            if has_user(binding) and self._tenants.get(owner_of(binding)) is None:
+                await self._remove_orphan(binding)
+        await asyncio.sleep(pause_s)
 
     async def _remove_orphan(self, binding: Object) -> None:
         labels = binding["metadata"]["labels"]
