@@ -17,6 +17,7 @@ from pathlib import Path
 
 import hpc_figures
 import image_figures
+import member_figures
 import queue_figures
 import study_figures
 
@@ -136,6 +137,7 @@ PARTS: dict[str, Callable[[], dict[str, float]]] = {
     "queues": queue_figures.figures,
     "HPC jobs": hpc_figures.figures,
     "images": image_figures.figures,
+    "members": member_figures.figures,
     "the study": study_figures.figures,
     "the site": site_figures,
 }

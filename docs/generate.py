@@ -74,7 +74,8 @@ def commands_page() -> str:
         nonlocal text
         if hasattr(command, "commands"):
             for name, child in command.commands.items():
-                walk(child, f"{path} {name}")
+                if not child.hidden:
+                    walk(child, f"{path} {name}")
             return
         arguments = " ".join(p.metavar or p.name.upper() for p in command.params if p.param_type_name == "argument")
         text += f"\n## `{path}{' ' + arguments if arguments else ''}`\n\n{(command.help or '').strip()}\n\n"

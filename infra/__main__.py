@@ -5,13 +5,14 @@ import pulumi
 from infra.components.admission import Admission
 from infra.components.authorizer import Authorizer
 from infra.components.definitions import Definitions
+from infra.components.federated_login import FederatedLogin
 from infra.components.organisation import Organisation
 from infra.components.priority_classes import PriorityClasses, class_name
 from infra.components.system_namespace import SystemNamespace
 from infra.config import SiteConfig
 from infra.outputs import site_offer, site_outputs
 from primage.components.images import pin_images
-from primage.components.labels import label_everything
+from primage.components.labels import label_everything, labels_of
 from primage.components.provider import cluster_provider
 from primage.components.settings import load_settings
 from primage.projects.connection import connection_of
@@ -34,6 +35,8 @@ def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
 PriorityClasses("priority", config.priority_classes, opts=on_site)
 system = SystemNamespace("system", opts=on_site)
 definitions = Definitions("definitions", opts=on_site)
+if config.login and config.login.keycloak:
+    FederatedLogin("login", config.login, config.network, cluster, labels_of(stack=site, site=site), opts=after(system))
 offer = site_offer(site, config, outputs.images)
 authorizer = Authorizer("authorizer", config.authorizer_image, offer, opts=after(system, definitions))
 admission = Admission("admission", [class_name(item) for item in config.priority_classes], opts=on_site)

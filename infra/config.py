@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from primage.contract.accounts import VO_UID
 from primage.contract.hpc_centres import HpcConfig
+from primage.contract.login import LoginConfig
 from primage.contract.names import namespace_for
 from primage.contract.networks import NetworkConfig, inside
 from primage.contract.outputs import ClusterConfig, Settings
@@ -61,6 +62,9 @@ class SiteConfig(Settings):
     network: NetworkConfig = Field(default=NetworkConfig(), description="What pods may reach.")
     priority_classes: tuple[PriorityClassConfig, ...] = Field(default=(), description="Priorities jobs may have.")
     hpc: HpcConfig = Field(default=HpcConfig(), description="HPC centres that jobs can run at.")
+    login: LoginConfig | None = Field(
+        default=None, description="Who says who people are; empty: nobody logs in, and members are those named below."
+    )
     vos: tuple[VoConfig, ...] = Field(min_length=1, description="The VOs it serves.")
 
     @model_validator(mode="after")
@@ -90,6 +94,10 @@ class SiteConfig(Settings):
         ]
         if self.hpc.backends and not self.network.api_servers:
             problems.append("network.api_servers: is required with HPC backends: their connector reads jobs from the API servers")
+        if self.login and self.login.keycloak and not self.network.pods:
+            problems.append("network.pods: is required with login.keycloak: whoever logs in comes from elsewhere")
+        if self.login and not self.cluster.server:
+            problems.append("cluster.server: is required with login: whoever logs in is to reach the API server there")
         if sum(c.default for c in self.priority_classes) > 1:
             problems.append("priority_classes: more than one is the default")
         if problems:

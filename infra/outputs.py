@@ -32,6 +32,7 @@ def site_outputs(site: str, config: SiteConfig, cluster: Connection) -> SiteOutp
             )
             for vo in config.vos
         },
+        login=config.login.issuer if config.login else "",
         images=images_of(config.images.registry, config.images.references),
         hpc={b.name: HpcOutputs(endpoint=b.endpoint, slurmrestd=b.slurmrestd) for b in config.hpc.backends},
     )
@@ -50,5 +51,6 @@ def site_offer(site: str, config: SiteConfig, images: Images) -> SiteOffer:
         oneprovider=config.oneprovider,
         network=config.network,
         volumes=config.volumes,
+        login=config.login,
         hpc=config.hpc.model_copy(update={"image": images.resolve(config.hpc.image)}),
     )

@@ -9,22 +9,22 @@ import pulumi
 from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.contract import custom_resources, names, offer
 from primage.contract.hpc import backend_object
-from primage.contract.networks import NetworkConfig
+from primage.contract.login import AUTHORITY_KEY, CLIENT_SECRET, KEYCLOAK, KEYCLOAK_PORT, LoginConfig
+from primage.contract.networks import ANYWHERE, NetworkConfig, own_network
 from primage.contract.offer import SiteOffer
 from primage.contract.pod_security import container_security
 from primage.contract.probes import ALIVE, probes
 from primage.contract.roles import Access
-from primage.contract.tenant_objects.network import to_api
+from primage.contract.tenant_objects.network import DNS, DNS_PORTS, to_api
 from primage.contract.tenant_objects.objects import RBAC
 
 NAME = names.AUTHORIZER
 UID = 10002
-RUN, SOCKET, VOLUMES = "/run/primage", "/run/primage/folders", "/volumes"
+RUN, SOCKET, VOLUMES, LOGIN = "/run/primage", "/run/primage/folders", "/volumes", "/run/login"
 START_S = 120
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # where clients look for it
 FOLDER_RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 """To give folders away and set their modes; the last keeps the set-group-ID bit of a group that root is not in."""
-ANYWHERE = ("0.0.0.0/0", "::/0")
 KEPT = ["list", "watch", "create", "patch", "delete"]
 
 
@@ -55,6 +55,9 @@ class Authorizer(pulumi.ComponentResource):
             ),
             self._object("networking.k8s.io/v1", "NetworkPolicy", NAME, spec=_to_api(found.network)),
         ]
+        if found.login:
+            spec = {"podSelector": {"matchLabels": self._labels}, **_to_login(found.login)}
+            needed.append(self._object("networking.k8s.io/v1", "NetworkPolicy", f"{NAME}-login", spec=spec))
         pod = {"metadata": {"labels": {**self._labels, names.LABEL_API_ACCESS: "true"}}, "spec": _pod(image, found)}
         self._object(
             "apps/v1",
@@ -92,6 +95,8 @@ def _rules() -> list[dict[str, Any]]:
             "resources": [custom_resources.ORGANISATIONS, custom_resources.MEMBERS],
             "verbs": ["get", "list", "watch", "patch"],
         },
+        # Members whom the identity provider names.
+        {"apiGroups": [custom_resources.GROUP], "resources": [custom_resources.MEMBERS], "verbs": ["create"]},
         {
             "apiGroups": [custom_resources.GROUP],
             "resources": [f"{custom_resources.ORGANISATIONS}/status", f"{custom_resources.MEMBERS}/status"],
@@ -112,8 +117,10 @@ def _rules() -> list[dict[str, Any]]:
             "verbs": KEPT,
         },
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": KEPT},
-        # Of who is taken away, before the connector that cancels them at their centre goes with the namespace.
-        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "delete"]},
+        # Of who has no role any more they are suspended; of who is taken away they are deleted, before the connector that cancels
+        # them at their centre goes with the namespace.
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "patch", "delete"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "delete"]},
         {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": KEPT},
         {"apiGroups": [RBAC], "resources": ["rolebindings"], "verbs": KEPT},
         {"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": ["bind"], "resourceNames": bound},
@@ -138,6 +145,22 @@ def _to_api(network: NetworkConfig) -> dict[str, Any]:
     return to_api(network if network.api_servers else network.model_copy(update={"api_servers": ANYWHERE}))
 
 
+def _to_login(login: LoginConfig) -> dict[str, Any]:
+    """To the identity provider, where its issuer says it is, and to the pods of the site's own, which that may lead to.
+
+    A node sees its own port as what is behind it, and another node's as that node's.
+    """
+    own = own_network(login.host)
+    blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ([own] if own else ANYWHERE)]
+    egress: list[dict[str, Any]] = [{"to": blocks, "ports": [{"protocol": "TCP", "port": login.port}]}]
+    if login.keycloak:
+        pods = {"podSelector": {"matchLabels": {names.LABEL_APP: KEYCLOAK}}}
+        egress.append({"to": [pods], "ports": [{"protocol": "TCP", "port": KEYCLOAK_PORT}]})
+    if not own:
+        egress.append({"to": [DNS], "ports": DNS_PORTS})
+    return {"policyTypes": ["Egress"], "egress": egress}
+
+
 def _pod(image: str, found: SiteOffer) -> dict[str, Any]:
     roots = {"datalake": found.volumes.datalake.whole(), "home": found.volumes.home.whole()}
     return {
@@ -146,11 +169,16 @@ def _pod(image: str, found: SiteOffer) -> dict[str, Any]:
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,
         "securityContext": {"fsGroup": UID, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [_authorizer(image), _folders(image, list(roots))],
+        "containers": [_authorizer(image, login=found.login is not None), _folders(image, list(roots))],
         "volumes": [
             {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}},
             {"name": "token", "projected": {"sources": _token()}},
+            *(
+                [{"name": "login", "projected": {"defaultMode": 0o440, "sources": _credentials(found.login)}}]
+                if found.login
+                else []
+            ),
             *({"name": name, **source} for name, source in roots.items()),
         ],
     }
@@ -165,28 +193,40 @@ def _token() -> list[dict[str, Any]]:
     ]
 
 
-def _authorizer(image: str) -> dict[str, Any]:
+def _credentials(login: LoginConfig) -> list[dict[str, Any]]:
+    """The authorizer's secret at the identity provider, and the authority that vouches for it."""
+    sources: list[dict[str, Any]] = [{"secret": {"name": CLIENT_SECRET}}]
+    if login.keycloak:
+        item = {"key": AUTHORITY_KEY, "path": AUTHORITY_KEY}
+        sources.append({"secret": {"name": login.keycloak.certificate_secret, "items": [item], "optional": True}})
+    return sources
+
+
+def _authorizer(image: str, *, login: bool) -> dict[str, Any]:
     environment = {"PRIMAGE_NAMESPACE": names.SYSTEM_NAMESPACE, "PRIMAGE_FOLDERS": SOCKET, "PRIMAGE_ALIVE": ALIVE}
+    if login:
+        environment["PRIMAGE_LOGIN"] = LOGIN
     return {
         "name": NAME,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-m", "authorizer"],
         "env": [{"name": key, "value": value} for key, value in environment.items()],
-        "resources": {"requests": {"cpu": "50m", "memory": "150Mi"}, "limits": {"cpu": "1", "memory": "150Mi"}},
+        "resources": {"requests": {"cpu": "20m", "memory": "150Mi"}, "limits": {"cpu": "1", "memory": "150Mi"}},
         **probes(START_S),
         "securityContext": {**container_security(), "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID},
         "volumeMounts": [
             {"name": "run", "mountPath": RUN},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
             {"name": "token", "mountPath": TOKEN, "readOnly": True},
+            *([{"name": "login", "mountPath": LOGIN, "readOnly": True}] if login else []),
         ],
     }
 
 
 def _folders(image: str, roots: list[str]) -> dict[str, Any]:
     """Root, with no more of root's rights than making folders takes, and nothing but the volumes' roots to use them on."""
-    amounts = {"cpu": "20m", "memory": "48Mi"}
+    amounts = {"cpu": "5m", "memory": "48Mi"}
     return {
         "name": "folders",
         "image": image,

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from primage.cli import check, cp, hpc, logs, move, queue, session, site, stacks, study, validate, why
+from primage.cli import check, cp, hpc, login, logs, move, queue, session, site, stacks, study, validate, why
 from primage.cli.output import report_error
 from primage.errors import ExitCode, PrimageError
 
@@ -43,6 +43,9 @@ app.command("scale")(queue.scale)
 app.command("check")(check.check)
 app.command("study")(study.study)
 app.command("why")(why.why)
+app.command("login")(login.login)
+app.command("logout")(login.logout)
+app.command("credential", hidden=True)(login.credential)
 app.add_typer(hpc.app, name="hpc")
 app.add_typer(queue.app, name="queue")
 app.add_typer(site.app, name="site")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pulumi
 
+from primage.clients.cluster import Cluster
+from primage.clients.members import member_on
 from primage.components.images import pin_images
 from primage.components.labels import label_everything
 from primage.components.provider import cluster_provider
@@ -52,7 +54,7 @@ def this_app(app: str) -> AppStack:
     site = reference.require_output("site").apply(SiteOutputs.model_validate)
     pin_images(name.site, site.apply(lambda outputs: outputs.images))
     served = site.apply(lambda outputs: _served(outputs, name))
-    place: pulumi.Output[VoOutputs | UserOutputs] = served.apply(lambda vo: _member(vo, name))
+    place: pulumi.Output[VoOutputs | UserOutputs] = site.apply(lambda outputs: _place(outputs, name))
     kubeconfig, context = site.apply(lambda outputs: outputs.kubeconfig), site.apply(lambda outputs: outputs.context)
     provider = cluster_provider(kubeconfig, context)
     return AppStack(
@@ -78,10 +80,13 @@ def _served(outputs: SiteOutputs, name: StackName) -> VoOutputs:
     return outputs.vos[name.vo]
 
 
-def _member(vo: VoOutputs, name: StackName) -> VoOutputs | UserOutputs:
+def _place(outputs: SiteOutputs, name: StackName) -> VoOutputs | UserOutputs:
+    vo = _served(outputs, name)
     if not name.user:
         return vo
     found = next((user for user in vo.users.values() if user.namespace == name.user), None)
+    if found is None and outputs.login:
+        found = member_on(Cluster(outputs.kubeconfig, outputs.context), vo.namespace, name.user)
     if found is None:
         raise PrimageError(
             f"VO {name.vo} has no member {name.user} on site {name.site}",

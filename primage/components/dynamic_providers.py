@@ -16,6 +16,8 @@ UNNAMED = f"{PREFIX}:Resource"
 """The type that such resources had before they had names."""
 QUEUE_CREDENTIALS = f"{PREFIX}/primage:QueueCredentials"
 SESSION_TOKEN = f"{PREFIX}/primage:SessionToken"
+LOGIN_SECRETS = f"{PREFIX}/primage:LoginSecrets"
+SERVER_CERTIFICATE = f"{PREFIX}/primage:ServerCertificate"
 
 
 class Provider(Protocol):
@@ -52,5 +54,22 @@ def _session_token() -> Provider:
     return SessionTokenProvider()
 
 
-PROVIDERS: dict[str, Callable[[], Provider]] = {QUEUE_CREDENTIALS: _queue_credentials, SESSION_TOKEN: _session_token}
+def _login_secrets() -> Provider:
+    from primage.components.login_secrets import LoginSecretsProvider
+
+    return LoginSecretsProvider()
+
+
+def _server_certificate() -> Provider:
+    from primage.components.login_secrets import ServerCertificateProvider
+
+    return ServerCertificateProvider()
+
+
+PROVIDERS: dict[str, Callable[[], Provider]] = {
+    QUEUE_CREDENTIALS: _queue_credentials,
+    SESSION_TOKEN: _session_token,
+    LOGIN_SECRETS: _login_secrets,
+    SERVER_CERTIFICATE: _server_certificate,
+}
 """By type; a test may add one of its own."""

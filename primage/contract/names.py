@@ -38,6 +38,9 @@ LABEL_PRIVATE = "primage.eu/private"
 """On pods that others of the same namespace must not reach unless a policy of their own says so."""
 LABEL_API_ACCESS = "primage.eu/api-access"
 """`"true"` on pods that hold a token of the Kubernetes API: the only ones its server is open to."""
+LABEL_ORIGIN = "primage.eu/origin"
+ORIGIN_LOGIN = "identity-provider"
+"""Value of LABEL_ORIGIN on Members whom the identity provider has named; others are of the site's file, or of an operator."""
 LABEL_MADE_BY = "primage.eu/made-by"
 MADE_BY_SITE = "site"
 """Value of LABEL_MADE_BY on what the site program and the authorizer made; admission keeps such objects from tenants' hands."""
@@ -55,6 +58,10 @@ ANNOTATION_OFFER = "primage.eu/offer"
 """On a VirtualOrganisation or Member: digest of the offer that it is to be made with, where whoever wrote it knows of one."""
 ANNOTATION_PAUSED = "primage.eu/paused"
 """`"true"` on a VirtualOrganisation or Member: an operator is at work there, and nothing of it is made, changed or put back."""
+ANNOTATION_ACCOUNT = "primage.eu/account"
+"""On a Member that the identity provider has named: the provider's own identifier of the account, which no other ever has."""
+ANNOTATION_SUSPENDED = "primage.eu/suspended"
+"""On a Job whose member had no role: why it was suspended; it goes on once they have one again."""
 ANNOTATION_VO, ANNOTATION_USER = "primage.eu/vo-name", "primage.eu/user-name"
 """On a tenant's namespace: the VO's and the member's name in full, which their labels need not spell."""
 
@@ -67,6 +74,9 @@ CONNECTOR_ROLE = "primage-hpc-connector"
 AUTHORIZER = "authorizer"
 """What makes tenants' objects: its Deployment, service account and pod in the system's namespace."""
 
+USER_PREFIX = "primage:"
+"""What the API server puts before a person's identity, and before each of their groups."""
+
 MAX_LABEL = 63
 _PLAIN_IDENTITY = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*(?:@[a-z0-9]+(?:\.[a-z0-9]+)*)?")
 
@@ -78,7 +88,7 @@ def tenant_labels(vo: str, member: str = "") -> dict[str, str]:
 
 def cluster_user(identity: str) -> str:
     """Who a member is to the Kubernetes API; the prefix keeps them apart from Kubernetes' own users."""
-    return f"primage:{identity}"
+    return f"{USER_PREFIX}{identity}"
 
 
 def priority_class(priority: str) -> str:

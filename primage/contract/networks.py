@@ -15,6 +15,7 @@ def _network(text: str) -> str:
     return text
 
 
+ANYWHERE = ("0.0.0.0/0", "::/0")
 Cidr = Annotated[str, AfterValidator(_network)]
 
 
@@ -41,6 +42,9 @@ class NetworkConfig(Settings):
         "authorizer) can reach them, and no other pod can. Empty: no pod can but the authorizer.",
     )
     api_port: int = Field(default=6443, ge=1, le=65535, description="Port the API servers listen on there.")
+    pods: tuple[Cidr, ...] = Field(
+        default=(), description="Networks of the cluster's pods (`pod_subnet` of its inventory), which do not log in anywhere."
+    )
     machines: tuple[Cidr, ...] = Field(
         default=(), description="Networks of the site's own machines; a VO's `egress` never opens them, however wide it is."
     )

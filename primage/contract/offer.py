@@ -7,6 +7,7 @@ import hashlib
 from pydantic import Field
 
 from primage.contract.hpc_centres import HpcConfig
+from primage.contract.login import LoginConfig
 from primage.contract.networks import NetworkConfig
 from primage.contract.outputs import Settings
 from primage.contract.spelling import AbsolutePath
@@ -33,6 +34,7 @@ class SiteOffer(Settings):
     network: NetworkConfig = Field(description="What pods may reach.")
     volumes: VolumesConfig = Field(description="The shared volumes.")
     hpc: HpcConfig = Field(description="HPC centres.")
+    login: LoginConfig | None = Field(default=None, description="Whose word says who is a member.")
 
     @property
     def digest(self) -> str:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from primage.contract.accounts import VO_UID
 from primage.contract.images import Images
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
+from primage.contract.spelling import ApiServer
 
 PLACEHOLDER = re.compile(
     r"<[A-Za-z_](?:[^<>]*[^<> ])?>|#[A-Za-z_ ]+#|CHANGE[-_ ]?ME|REPLACE[-_ ]?ME|EDIT[-_ ]?ME|\bTODO\b", re.IGNORECASE
@@ -61,6 +62,12 @@ class ClusterConfig(Settings):
 
     kubeconfig: str = Field(default="", description="Path of the kubeconfig file; empty for KUBECONFIG or ~/.kube/config.")
     context: str = Field(default="", description="Context in that file; empty for its current one.")
+    server: ApiServer = Field(default="", description="URL of the API server, for those who log in as members.")
+    authority: str = Field(
+        default="",
+        max_length=1024,
+        description="File with the API server's certificate authority, PEM, relative to the repository; empty: the usual ones.",
+    )
 
 
 class UserOutputs(BaseModel):
@@ -122,6 +129,7 @@ class SiteOutputs(BaseModel):
         vos: by VO name.
         hpc: HPC backends, by name.
         images: what short names of images stand for.
+        login: issuer of the tokens that people log in with; empty where nobody does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -132,4 +140,5 @@ class SiteOutputs(BaseModel):
     mount_point: str
     vos: dict[str, VoOutputs]
     hpc: dict[str, HpcOutputs] = {}
+    login: str = ""
     images: Images = Images()

@@ -64,6 +64,7 @@ FilesPattern = Annotated[
 Function = Annotated[str, like(r"([A-Za-z_][\w.]*:[A-Za-z_]\w*)?", "a Python function, such as my_package.main:segment")]
 Registry = Annotated[str, like(REGISTRY, "a host in lowercase letters, with its port and path if any, without https://")]
 
+ApiServer = Annotated[str, like(r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?", "https://host:port, with nothing after it, or empty")]
 Host = Annotated[str, like(hpc.HOST, "a host or host:port, such as login.example.org:2222")]
 Partition = Annotated[str, like(hpc.PARTITION, "names of partitions, with commas between them")]
 Account = Annotated[str, like(hpc.ACCOUNT, "a name: letters, digits, dots, hyphens and underscores")]

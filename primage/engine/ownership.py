@@ -33,6 +33,7 @@ SITE_KINDS = frozenset(
         ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"),
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
         ("apps/v1", "Deployment"),
+        ("apps/v1", "StatefulSet"),
         ("networking.k8s.io/v1", "NetworkPolicy"),
         ("primage.eu/v1", "Member"),
         ("primage.eu/v1", "VirtualOrganisation"),
@@ -46,6 +47,7 @@ SITE_KINDS = frozenset(
         ("v1", "PersistentVolume"),
         ("v1", "PersistentVolumeClaim"),
         ("v1", "ResourceQuota"),
+        ("v1", "Service"),
         ("v1", "ServiceAccount"),
     }
 )

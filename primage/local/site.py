@@ -33,8 +33,10 @@ from primage.local.images.catalogue import (
     base_image,
     kube_router_image,
     kubernetes_images,
+    login_images,
     machine_image,
 )
+from primage.local.images.keycloak import keycloak_distribution
 from primage.local.images.push import known_references, push_images, push_own, site_registry
 from primage.local.images.wheels import unpack_wheels
 from primage.local.leftovers import remove_leftovers
@@ -55,6 +57,7 @@ PACKAGES = {
     "binutils": "strip",
     "buildah": "buildah",
     "iptables": "iptables",
+    "maven": "mvn",
     "mmdebstrap": "mmdebstrap",
     "netavark": "/usr/lib/podman/netavark",
     "openssh-client": "ssh-keygen",
@@ -109,14 +112,17 @@ class LocalSite:
             Step("tools", "Take or build Kubernetes' tools", self._tools),
             Step("base-images", "Build the base and machine images", self._base_images, ["packages"]),
             Step("libraries", "Fetch the applications' libraries", self._libraries),
+            Step("keycloak", "Fetch Keycloak", self._keycloak, ["packages"]),
             Step("software", "Stage the HPC machine's software", self._software, ["libraries"]),
+            Step("authority", "Make the authority of the site's certificates", self._authority),
             Step("machines", "Make the machines", self._playbook("local-site"), ["base-images", "software"]),
             Step("registry", "Run the site's registry", self._playbook("create-registry"), ["machines"]),
             Step("kubernetes-images", "Build and push Kubernetes' images", self._kubernetes_images, ["registry", "tools"]),
             Step("app-images", "Build and push the applications' images", self._app_images, ["registry", "libraries"]),
-            Step("cluster", "Make the cluster", self._cluster, ["kubernetes-images"]),
+            Step("login-images", "Build and push what people log in with", self._login_images, ["registry", "keycloak"]),
+            Step("cluster", "Make the cluster", self._cluster, ["kubernetes-images", "authority"]),
             Step("hpc", "Make the HPC site", self._playbook("create-hpc"), ["machines"]),
-            Step("site", "Bring the site program up", self._site, ["cluster", "app-images"]),
+            Step("site", "Bring the site program up", self._site, ["cluster", "app-images", "login-images"]),
             Step("study-image", "Have the nodes pull the study's image", self._pull_study, ["cluster", "app-images"]),
             Step("hpc-login", "Connect the VOs to the HPC site", self._hpc_login, ["site", "hpc"]),
         ]
@@ -193,6 +199,21 @@ class LocalSite:
 
     def _app_images(self, log: Path, report: Report) -> None:
         self._build_and_push(app_images(self.repository, lambda requirements: unpack_wheels(requirements, log)), log, report)
+
+    def _authority(self, _log: Path, _report: Report) -> None:
+        """A hospital has one; this one is made once, and goes with the site."""
+        from primage.components.certificates import new_authority
+
+        folder = local_site_dir() / "authority"
+        if not (folder / "ca.crt").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            new_authority("primage local site").write(folder)
+
+    def _keycloak(self, log: Path, _report: Report) -> None:
+        keycloak_distribution(log)
+
+    def _login_images(self, log: Path, report: Report) -> None:
+        self._build_and_push(login_images(self.repository, keycloak_distribution(log)), log, report)
 
     def _build_and_push(self, images: list[Image], log: Path, report: Report) -> None:
         ensure_images(images, repository=self.repository, log=log, on_progress=lambda what: report(0.3, what))

@@ -115,6 +115,8 @@ def _looks(outputs: SiteOutputs, cluster: Cluster) -> Iterator[Trial]:
     yield "certificate", partial(_certificate, cluster)
     yield "nodes", partial(_nodes, cluster)
     yield "dns", partial(_deployment, cluster, Ref("apps/v1", "Deployment", "coredns", "kube-system"))
+    if outputs.login:
+        yield "login", partial(_login, outputs.site)
     for vo, served in outputs.vos.items():
         yield f"namespace {vo}", partial(_namespace, cluster, served.namespace)
         yield f"volumes {vo}", partial(_volumes, cluster, served.namespace)
@@ -160,6 +162,14 @@ def _api(cluster: Cluster) -> Outcome:
 def _certificate(cluster: Cluster) -> Outcome:
     days = (certificate_end(cluster.server) - datetime.now(UTC)).days
     return days > CERTIFICATE_DAYS, f"the API server's certificate ends in {days} days"
+
+
+def _login(site: str) -> Outcome:
+    from primage.operations.login import issuer_of
+
+    url = issuer_of(site).url
+    days = (certificate_end(url) - datetime.now(UTC)).days
+    return days > CERTIFICATE_DAYS, f"{url} answers; its certificate ends in {days} days"
 
 
 def _nodes(cluster: Cluster) -> Outcome:

@@ -11,6 +11,7 @@ from primage.clients.cluster import kubeconfig_path
 from primage.contract.names import SITE_PROJECT
 from primage.contract.outputs import ClusterConfig
 from primage.errors import ExitCode, PrimageError
+from primage.projects.logins import login_files
 from primage.projects.project import StackName, project_of, stack_config
 
 SETTINGS = f"{SITE_PROJECT}:site"
@@ -32,13 +33,21 @@ class Connection:
         return {"kubeconfig": self.kubeconfig, "context": self.context}
 
 
-def connection_of(settings: ClusterConfig) -> Connection:
+def connection_of(settings: ClusterConfig, site: str = "") -> Connection:
     """The connection a site's settings name.
 
-    PRIMAGE_KUBECONFIG stands in for the settings' kubeconfig: `make site KUBECONFIG=…` runs a site on a cluster of yours.
+    PRIMAGE_KUBECONFIG stands in for the settings' kubeconfig: `make site KUBECONFIG=…` runs a site on a cluster of yours. Who does
+    not have the operators' kubeconfig, and has logged in (`primage login`), is who they logged in as.
+
+    Args:
+        site: whose login may be used; empty for nobody's.
     """
-    given = os.environ.get("PRIMAGE_KUBECONFIG")
-    return Connection(given or kubeconfig_path(settings.kubeconfig), settings.context)
+    if given := os.environ.get("PRIMAGE_KUBECONFIG"):
+        return Connection(given, settings.context)
+    named = kubeconfig_path(settings.kubeconfig)
+    if site and named and not os.access(named, os.R_OK) and (own := login_files(site).kubeconfig).exists():
+        return Connection(str(own), "")
+    return Connection(named, settings.context)
 
 
 def site_connection(site: str) -> Connection:
@@ -52,7 +61,7 @@ def site_connection(site: str) -> Connection:
     settings = stack_config(project, name).get(SETTINGS)
     given = settings.get("cluster", {}) if isinstance(settings, dict) else {}
     try:
-        return connection_of(ClusterConfig.model_validate(given))
+        return connection_of(ClusterConfig.model_validate(given), site)
     except ValidationError as error:
         first = error.errors()[0]
         raise PrimageError(

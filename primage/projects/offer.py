@@ -14,8 +14,8 @@ from primage.projects.project import StackName, load_project, stack_config
 from primage.projects.validation import load_models, load_module, sentences
 
 
-def site_outputs(name: str) -> SiteOutputs:
-    """What the site program outputs for the site called `name`.
+def site_settings(name: str) -> Any:
+    """The settings of the site called `name`, as the site's program has them (`infra.config.SiteConfig`).
 
     Raises:
         PrimageError: there is no such site, or its settings are not valid.
@@ -23,7 +23,7 @@ def site_outputs(name: str) -> SiteOutputs:
     project = load_project(repository_root())
     raw = stack_config(project, StackName(site=name)).get(f"{project.name}:site")
     try:
-        settings: Any = load_models(project)["site"].model_validate(raw)
+        return load_models(project)["site"].model_validate(raw)
     except ValidationError as error:
         problems = "\n  ".join(sentences(error, f"{project.name}:site", raw))
         raise PrimageError(
@@ -32,5 +32,10 @@ def site_outputs(name: str) -> SiteOutputs:
             todo=f"run `primage validate {name}` and correct these fields",
             code=ExitCode.INVALID,
         ) from error
-    outputs: SiteOutputs = load_module(project, "outputs").site_outputs(name, settings, connection_of(settings.cluster))
+
+
+def site_outputs(name: str) -> SiteOutputs:
+    """What the site program outputs for the site called `name`; raises as `site_settings` does."""
+    project, settings = load_project(repository_root()), site_settings(name)
+    outputs: SiteOutputs = load_module(project, "outputs").site_outputs(name, settings, connection_of(settings.cluster, name))
     return outputs

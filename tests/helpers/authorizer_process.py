@@ -61,6 +61,10 @@ class AuthorizerProcess:
                 cwd=self.folder,
             )
 
+    def pid(self, name: str = "authorizer") -> int:
+        """Of one of the two."""
+        return self._running[name].pid
+
     def kill(self, name: str = "authorizer") -> None:
         """End one of the two at once, wherever it is."""
         self._running[name].kill()

@@ -105,6 +105,9 @@ def _bare(obj: Object, named: dict[str, str]) -> Object:
     bare: Object = _renamed({key: value for key, value in obj.items() if key != "status"}, named)
     if obj["kind"] == "Secret":
         bare["data"] = sorted(bare.get("data") or {})
+    if obj["kind"] == "Service" and bare["spec"].get("clusterIP") != "None":
+        for key in ("clusterIP", "clusterIPs"):
+            bare["spec"].pop(key, None)
     if obj["kind"] == "Job":
         bare["spec"].pop("selector", None)
     if obj["kind"] == "PersistentVolume":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from turns import stands, turn
@@ -54,6 +57,22 @@ def slurm() -> Iterator[None]:
     """Slurm for the tests of one file: some fill it, restart it, or take its disk away."""
     with turn("slurm"):
         yield
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """Debian's chromium, for one test only: meanwhile nothing else runs an event loop in this thread, as the engine does."""
+    from playwright.sync_api import sync_playwright
+
+    with turn("chromium"):
+        if shutil.which("chromium") is None:
+            for command in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
+                subprocess.run(["apt-get", "-qq", *command], capture_output=True, timeout=600, check=True)
+    with sync_playwright() as driver:
+        # This machine's user is root and has no name spaces to give away: the sandbox cannot be had.
+        found = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield found
+        found.close()
 
 
 @pytest.fixture(scope="session")

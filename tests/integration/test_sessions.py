@@ -70,21 +70,6 @@ def web(engine, pages):
     return session_of(WEB, engine, Options())
 
 
-@pytest.fixture
-def browser():
-    """For one test only: while it is there, nothing else can run an event loop in this thread, as the engine does."""
-    from playwright.sync_api import sync_playwright
-
-    if shutil.which("chromium") is None:
-        for command in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", "-qq", *command], capture_output=True, timeout=600, check=True)
-    with sync_playwright() as driver:
-        # This machine's user is root and has no name spaces to give away: the sandbox cannot be had.
-        found = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 def ask(port, path, method="GET", **headers):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request(method, path, headers=headers)

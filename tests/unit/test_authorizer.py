@@ -97,6 +97,9 @@ class Server:
     async def delete(self, address):
         self.there.pop(address, None)
 
+    async def list(self, kind, **which):
+        return [obj for address, obj in self.there.items() if address.kind is kind]
+
     async def say(self, tenant, phase, problem):
         self.said.append((tenant.identity, phase, problem))
 

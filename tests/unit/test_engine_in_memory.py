@@ -239,10 +239,12 @@ def test_a_kind_that_no_app_makes_is_refused_before_anything_is_made(cluster, si
 
 
 def test_the_registry_names_the_programs_own_classes():
+    from primage.components.login_secrets import LoginSecrets, ServerCertificate
     from primage.components.queues.queue_credentials import QueueCredentials
     from primage.components.sessions.session_token import SessionToken
 
-    assert {f"pulumi-python:{made._resource_type_name}" for made in (QueueCredentials, SessionToken)} == set(PROVIDERS)
+    classes = (QueueCredentials, SessionToken, LoginSecrets, ServerCertificate)
+    assert {f"pulumi-python:{made._resource_type_name}" for made in classes} == set(PROVIDERS)
     assert all(make() for make in PROVIDERS.values())
 
 

@@ -52,7 +52,9 @@ def test_a_kubeconfig_in_the_environment_goes_first(site, monkeypatch):
     assert site_connection("tiny") == Connection("/elsewhere", "c")
 
 
-@pytest.mark.parametrize("cluster", ["x", {"kubeconfig": 7}, {"server": "https://x"}, {"kubeconfig": "<path>"}])
+@pytest.mark.parametrize(
+    "cluster", ["x", {"kubeconfig": 7}, {"server": "http://x"}, {"host": "https://x"}, {"kubeconfig": "<path>"}]
+)
 def test_settings_that_do_not_say_where_are_refused(site, cluster):
     site({"cluster": cluster})
     with pytest.raises(PrimageError, match="do not say how its cluster is reached") as caught:

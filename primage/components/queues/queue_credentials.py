@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pulumi
 
+from primage.components.certificates import new_authority
 from primage.components.generated_secret import GeneratedSecret, GeneratedSecretProvider
 
-DAYS = 365
 KEYS = "~arguments ~counters ~dead ~failures ~rate ~seen"
 COMMANDS = (
     "evalsha hdel hget hincrby hkeys hmget hset ping sadd script|load sismember time "
@@ -65,7 +64,7 @@ class QueueCredentialsProvider(GeneratedSecretProvider):
 
 def make_credentials(hosts: Iterable[str]) -> dict[str, str]:
     """A password, an access list that knows it by its SHA-256 only, and a server certificate of an authority of its own."""
-    password = secrets.token_urlsafe(32)
+    password, names = secrets.token_urlsafe(32), list(hosts)
     digest = hashlib.sha256(password.encode()).hexdigest()
     rights = f"{KEYS} -@all {' '.join(f'+{command}' for command in COMMANDS.split())}"
     return {
@@ -73,33 +72,5 @@ def make_credentials(hosts: Iterable[str]) -> dict[str, str]:
         # Nobody logs in as `default`; but Redis reads its append-only file back as that user, and without its rights
         # silently leaves out every transaction.
         "users.acl": f"user default off ~* &* +@all -@admin -@dangerous\nuser queue on #{digest} {rights}\n",
-        **_certificates(list(hosts)),
+        **new_authority(f"authority of {names[0]}").issue(names),
     }
-
-
-def _certificates(hosts: list[str]) -> dict[str, str]:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    now = datetime.now(UTC)
-
-    def build(subject: str, issuer: str, key: Any, *, authority: bool) -> x509.CertificateBuilder:
-        names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text[:64])]) for text in (subject, issuer)]
-        builder = x509.CertificateBuilder().subject_name(names[0]).issuer_name(names[1]).public_key(key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(minutes=10))
-        builder = builder.not_valid_after(now + timedelta(days=DAYS))
-        return builder.add_extension(x509.BasicConstraints(ca=authority, path_length=0 if authority else None), critical=True)
-
-    def pem(certificate: x509.Certificate) -> str:
-        return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority_name = f"authority of {hosts[0]}"
-    authority = build(authority_name, authority_name, authority_key, authority=True).sign(authority_key, hashes.SHA256())
-    alternatives = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
-    server = build(hosts[0], authority_name, key, authority=False).add_extension(alternatives, critical=False)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    return {"ca.crt": pem(authority), "tls.crt": pem(server.sign(authority_key, hashes.SHA256())), "tls.key": private}

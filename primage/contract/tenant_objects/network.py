@@ -14,6 +14,7 @@ DNS = {
     "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
 }
 """The cluster's DNS servers, as kubeadm and most others label them."""
+DNS_PORTS = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
 
 
 def network_policies(tenant: Tenant, network: NetworkConfig) -> list[Object]:
@@ -22,12 +23,11 @@ def network_policies(tenant: Tenant, network: NetworkConfig) -> list[Object]:
     Those of apps only open ways inside the namespace (infra/admission.py sees to that).
     """
     own: list[Object] = [{"podSelector": {}}]
-    dns_ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     # Queues and the like are reached by those their own policy names, not by everybody in the namespace.
     open_ones = {"matchExpressions": [{"key": names.LABEL_PRIVATE, "operator": "DoesNotExist"}]}
     specs: dict[str, Object] = {
         "default-deny": {"policyTypes": ["Ingress", "Egress"]},
-        "allow-dns": {"policyTypes": ["Egress"], "egress": [{"to": [DNS], "ports": dns_ports}]},
+        "allow-dns": {"policyTypes": ["Egress"], "egress": [{"to": [DNS], "ports": DNS_PORTS}]},
         "allow-own-namespace": {"policyTypes": ["Egress"], "egress": [{"to": own}]},
         "accept-own-namespace": {"podSelector": open_ones, "policyTypes": ["Ingress"], "ingress": [{"from": own}]},
     }

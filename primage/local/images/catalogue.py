@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from primage.contract.images import OWN
+from primage.local.images.keycloak import distributions_dir
 from primage.local.images.wheels import wheels_dir
 from primage.local.toolchain.versions import COREDNS, ETCD, KUBERNETES, PAUSE
 
@@ -24,6 +25,8 @@ STUDY = "primage/study-histology:1"
 STUDY_LIBRARIES = "primage/study-libraries:1"
 KUBE_ROUTER = "primage/kube-router:1"
 WEB = "primage/web:1"
+KEYCLOAK = "primage/keycloak:1"
+POSTGRESQL = "primage/postgresql:1"
 SCRATCH = ""
 """What an image is based on that is based on nothing."""
 
@@ -54,12 +57,15 @@ class Image:
     on_nodes: bool = True
 
     def content_key(self, repository: Path, base_key: str) -> str:
-        """Twelve hex digits that change whenever anything that goes into the image does; unpacked wheels are named after it."""
+        """Twelve hex digits that change whenever anything that goes into the image does.
+
+        What is unpacked in the cache has a name that says what it is, and is not read.
+        """
         digest = hashlib.sha256()
         digest.update(json.dumps([built_as(self.name), sorted(self.arguments.items()), base_key]).encode())
         digest.update((repository / self.folder / "Containerfile").read_bytes())
         for name, path in sorted(self.files.items()):
-            if path.parent == wheels_dir():
+            if path.parent in (wheels_dir(), distributions_dir()):
                 digest.update(f"{name}/{path.name}".encode())
                 continue
             for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -162,6 +168,19 @@ def authorizer_images(repository: Path, libraries: Callable[[Path], Path]) -> li
     """What makes tenants' objects."""
     lib = libraries(repository / AUTHORIZER_REQUIREMENTS)
     return _service_images(repository, "authorizer", AUTHORIZER_LIBRARIES, AUTHORIZER, lib)
+
+
+def login_images(repository: Path, keycloak: Path) -> list[Image]:
+    """What people log in with.
+
+    Args:
+        keycloak: its distribution, unpacked.
+    """
+    folder = "images/postgresql"
+    return [
+        Image(POSTGRESQL, folder, {"serve.sh": repository / folder / "serve.sh"}),
+        Image(KEYCLOAK, "images/keycloak", {"keycloak": keycloak}),
+    ]
 
 
 def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:

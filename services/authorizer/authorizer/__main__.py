@@ -1,8 +1,9 @@
 """`python -m authorizer`: makes tenants' objects, configured by its environment.
 
 PRIMAGE_NAMESPACE, where the config map with the site's offer is; PRIMAGE_FOLDERS, the socket of the container that makes
-folders; PRIMAGE_ALIVE, a file that is touched as long as every watch turns; PRIMAGE_WATCH_S (290), seconds after which everything
-is listed again and compared, which tests shorten.
+folders; PRIMAGE_LOGIN, a folder with the secret for the identity provider, where the site has one; PRIMAGE_ALIVE, a file that is
+touched as long as every watch turns; PRIMAGE_WATCH_S (290), seconds after which everything is listed again and compared, which
+tests shorten.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lightkube import AsyncClient
 from authorizer.app import App
 from authorizer.clients.kube import MANAGER
 
-QUIET = ("httpx2", "httpcore2", "kopf", "aiohttp")
+QUIET = ("httpx", "httpcore", "httpx2", "httpcore2", "kopf", "aiohttp")
 
 
 async def run() -> None:
@@ -33,6 +34,7 @@ async def run() -> None:
         namespace=os.environ["PRIMAGE_NAMESPACE"],
         folders=Path(os.environ["PRIMAGE_FOLDERS"]),
         alive=Path(os.environ["PRIMAGE_ALIVE"]),
+        login=Path(os.environ["PRIMAGE_LOGIN"]) if os.environ.get("PRIMAGE_LOGIN") else None,
         watch_s=float(os.environ.get("PRIMAGE_WATCH_S", "290")),
     )
     await app.run()

@@ -18,6 +18,7 @@ from authorizer.domain.errors import RefusedError, WaitingError
 from authorizer.domain.objects import CONFIG_MAP, KINDS, Kind
 from authorizer.keeper import AT_ONCE, Keeper
 from authorizer.live import LiveObjects
+from authorizer.people import COMPARE_S, People
 from authorizer.tenants import Tenants
 from primage.contract import offer
 from primage.contract.offer import SiteOffer
@@ -37,15 +38,19 @@ class App:
         namespace: where the site's offer is.
         folders: socket of the container that makes folders.
         alive: touched every BEAT_S seconds.
+        login: folder with the secret for the site's identity provider; None where there is none.
         watch_s: seconds between two comparisons of everything.
     """
 
-    def __init__(self, client: AsyncClient, *, namespace: str, folders: Path, alive: Path, watch_s: float) -> None:
+    def __init__(
+        self, client: AsyncClient, *, namespace: str, folders: Path, alive: Path, login: Path | None, watch_s: float
+    ) -> None:
         self._kube = Kube(client)
         self._server = str(client.config.cluster.server)
         self._live = LiveObjects()
         self._tenants = Tenants(self._kube, Folders(folders), self._live)
         self._keeper = Keeper(self._kube, self._tenants, self._live)
+        self._people = People(self._kube, self._tenants, login, min(COMPARE_S, watch_s)) if login else None
         self._namespace = namespace
         self._alive = alive
         self._watch_s = watch_s
@@ -63,6 +68,8 @@ class App:
                 loops.create_task(self._keeper.repair())
             loops.create_task(self._custom_resources())
             loops.create_task(self._again(lambda: self._keeper.sweep(self._watch_s)))
+            if self._people:
+                loops.create_task(self._again(self._people.follow))
             loops.create_task(self._beat())
 
     async def _custom_resources(self) -> None:

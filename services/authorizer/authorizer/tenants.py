@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import suppress
 
 from authorizer.clients.folders import Folders
 from authorizer.clients.kube import Kube
 from authorizer.domain.errors import RefusedError, WaitingError, phase_of
+from authorizer.domain.held import NO_ROLE, Held, held
 from authorizer.domain.objects import (
     BINDING,
     CLAIM,
@@ -18,6 +19,7 @@ from authorizer.domain.objects import (
     KINDS,
     MEMBER,
     NAMESPACE,
+    POD,
     VOLUME,
     Address,
     Kind,
@@ -133,6 +135,9 @@ class Tenants:
             self._ailing.discard(tenant.namespace)
             self._paused.discard(tenant.namespace)
             made = await self._make(tenant)
+            if tenant.member and tenant.member.roles:
+                for error in await self._hold_jobs(tenant):
+                    raise error
         return str(made["metadata"]["creationTimestamp"])
 
     async def ready(self, tenant: Tenant) -> str:
@@ -195,6 +200,8 @@ class Tenants:
         wanted = self.wanted(tenant)
         # First: what somebody lost must not wait for anything else.
         await self._remove_others(tenant, wanted)
+        idle = bool(tenant.member and not tenant.member.roles)
+        of_jobs = await self._hold_jobs(tenant) if idle else []
         if problems := await self._folders.make(folders(tenant)):
             raise RefusedError("; ".join(problems))
         spaces, errors = await self._apply(wanted, {NAMESPACE})
@@ -205,10 +212,42 @@ class Tenants:
         await self._renew(wanted, volumes)
         _, of_claims = await self._apply(wanted, {CLAIM})
         _, of_limits = await self._apply(wanted, set(KINDS) - {NAMESPACE, VOLUME, CLAIM, BINDING})
+        of_pods = await self._end_pods(tenant) if idle and not of_limits else []
         _, of_rights = ([], []) if of_limits else await self._apply(wanted, {BINDING})
-        for error in (*of_limits, *of_rights, *of_volumes, *of_claims):
+        for error in (*of_jobs, *of_pods, *of_limits, *of_rights, *of_volumes, *of_claims):
             raise error
         return spaces[0]
+
+    async def _hold_jobs(self, tenant: Tenant) -> list[Exception]:
+        """Suspend Jobs of a member without a role, and let those go on of one who has a role again; what went wrong."""
+        failed: list[Exception] = []
+        may_run = bool(tenant.member and tenant.member.roles)
+        for job in await self._kube.list(JOB, namespace=tenant.namespace):
+            if change := held(job, may_run=may_run):
+                log.info("%s: job %s %s", tenant.identity, job["metadata"]["name"], change.value)
+                failed += await _tried(self._hold(job, change))
+        return failed
+
+    async def _hold(self, job: Object, change: Held) -> None:
+        try:
+            await self._kube.suspend(address_of(job), NO_ROLE if change is Held.SUSPENDED else "")
+        except RefusedError:
+            if change is not Held.SUSPENDED:
+                raise
+            # Somebody has filled it up, so that not a word more fits.
+            await self._kube.delete(address_of(job))
+
+    async def _end_pods(self, tenant: Tenant) -> list[Exception]:
+        """End what else runs of a member without a role, now that the quota keeps it from coming back; what went wrong.
+
+        The connector stays: it cancels what is at an HPC centre.
+        """
+        failed: list[Exception] = []
+        for pod in await self._kube.list(POD, namespace=tenant.namespace):
+            ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+            if not ended and (pod["metadata"].get("labels") or {}).get(names.LABEL_APP) != names.HPC_CONNECTOR:
+                failed += await _tried(self._kube.delete(address_of(pod)))
+        return failed
 
     async def _apply(self, wanted: dict[Address, Object], kinds: set[Kind]) -> tuple[list[Object], list[Exception]]:
         """Apply what is of these kinds, side by side and all of it; what it has become, and what went wrong."""
@@ -285,3 +324,12 @@ class Tenants:
             await self._kube.delete(address_of(job))
         if left := await self._kube.list(JOB, namespace=namespace) if jobs else []:
             raise WaitingError(f"{len(left)} of its jobs are being ended, {left[0]['metadata']['name']} among them")
+
+
+async def _tried(one: Awaitable[None]) -> list[Exception]:
+    """What went wrong with something that must not keep the rest waiting."""
+    try:
+        await one
+    except (RefusedError, WaitingError) as error:
+        return [error]
+    return []

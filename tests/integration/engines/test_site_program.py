@@ -10,7 +10,7 @@ from control_plane import control_plane
 
 from primage.clients.cluster import Cluster, Ref
 from primage.contract.custom_resources import made_of
-from primage.contract.names import CONFIG_MAP, SYSTEM_NAMESPACE
+from primage.contract.names import CONFIG_MAP, LABEL_STACK, SYSTEM_NAMESPACE
 from primage.contract.offer import CONFIG_MAP as CONFIG_MAP_OF_OFFER
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
@@ -52,6 +52,11 @@ def by_program(obj):
     return f"primage:primage/{SITE}" in managers_of(obj)
 
 
+def secrets(cluster):
+    """What is generated for the login server, which no program says the content of."""
+    return cluster.list("v1", "Secret", SYSTEM_NAMESPACE, labels=f"{LABEL_STACK}={SITE}")
+
+
 def committed():
     return subprocess.run(["git", "status", "--porcelain", "--", "*.yaml"], capture_output=True, text=True, check=True).stdout
 
@@ -77,14 +82,16 @@ def test_both_engines_make_the_same_site_and_one_takes_over_the_others(empty_sit
     made = primage("up", SITE, "--engine", "embedded", *images)
     ours = objects()
     declared = [obj for obj in ours.values() if by_program(obj)]
-    assert made["counts"] == {"create": len(declared)}
+    generated = len(secrets(cluster))
+    assert generated == len({"keycloak", "login-client", "keycloak-certificate", "institution-hospital"})
+    assert made["counts"] == {"create": len(declared) + generated}
     assert len(declared) < len(ours)
     require_same("site", ours, pulumis)
 
     moved = primage("move", SITE, "--to", "pulumi", *images)
     assert moved["objects"] == len(declared)
     assert objects() == ours, "a move touches nothing"
-    assert primage("preview", SITE, "--engine", "pulumi", *images)["counts"] == {"same": len(declared)}
+    assert primage("preview", SITE, "--engine", "pulumi", *images)["counts"] == {"same": len(declared) + generated}
     assert primage("outputs", SITE, "--engine", "pulumi") == made["outputs"]
 
     changed = primage("up", SITE, "--engine", "pulumi", *images, *ELSEWHERE)

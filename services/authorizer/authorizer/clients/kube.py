@@ -85,6 +85,13 @@ class Kube:
         with suppress(_MissingError):
             await self._asked(self._client.delete(resource, address.name, cascade=CascadeType.BACKGROUND, **_where(address)))
 
+    async def suspend(self, address: Address, why: str) -> None:
+        """Suspend a Job and write down why, or let it go on where `why` is empty; quiet where there is none."""
+        body = {"metadata": {"annotations": {names.ANNOTATION_SUSPENDED: why or None}}, "spec": {"suspend": bool(why)}}
+        resource = RESOURCES[address.kind]
+        with suppress(_MissingError):
+            await self._asked(self._client.patch(resource, address.name, body, patch_type=PatchType.MERGE, **_where(address)))
+
     async def say(self, tenant: Tenant, phase: str, problem: str | None) -> None:
         """Write to a tenant's custom resource how it is; quiet where there is none any more.
 

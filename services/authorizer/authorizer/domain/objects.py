@@ -45,9 +45,10 @@ KINDS = (
 )
 """What tenants' objects are, the namespace first."""
 JOB = Kind("batch", "v1", "Job", "jobs")
+POD = Kind("", "v1", "Pod", "pods")
 ORGANISATION = Kind(custom.GROUP, custom.VERSION, custom.ORGANISATION, custom.ORGANISATIONS, namespaced=False)
 MEMBER = Kind(custom.GROUP, custom.VERSION, custom.MEMBER, custom.MEMBERS)
-OTHERS = (JOB, ORGANISATION, MEMBER)
+OTHERS = (JOB, POD, ORGANISATION, MEMBER)
 """What is asked for or deleted, and made by others."""
 BY_NAME = {(kind.api_version, kind.kind): kind for kind in (*KINDS, *OTHERS)}
 
@@ -89,6 +90,19 @@ def differs(live: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return not isinstance(live, list) or len(live) != len(wanted) or any(map(differs, live, wanted))
     return bool(live != wanted) and not _same_amount(live, wanted)
+
+
+def differs_in_any_order(live: Any, wanted: Any) -> bool:
+    """The same, where a list of names has no order."""
+    return differs(_sorted(live), _sorted(wanted))
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return sorted(value) if all(isinstance(item, str) for item in value) else [_sorted(item) for item in value]
+    return value
 
 
 def _same_amount(live: Any, wanted: Any) -> bool:

@@ -1,0 +1,104 @@
+"""How soon somebody who logs in has a namespace: the authorizer on a control plane of its own, with the tests' helpers."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests/helpers"))
+
+from authorizer_process import AuthorizerProcess, authorizer  # noqa: E402
+from control_plane import control_plane  # noqa: E402
+
+from primage.clients.cluster import Cluster, Ref  # noqa: E402
+from primage.contract import custom_resources as custom  # noqa: E402
+from primage.contract import names, offer  # noqa: E402
+from primage.contract.offer import SiteOffer  # noqa: E402
+from primage.contract.vo import MemberSpec, QuotaConfig, VirtualOrganisationSpec  # noqa: E402
+from primage.contract.volumes import PosixVolume  # noqa: E402
+from primage.contract.volumes.settings import VolumesConfig  # noqa: E402
+from primage.local.toolchain.build import KUBERNETES_TOOLS  # noqa: E402
+
+AT_ONCE, ONE_BY_ONE = 200, 40
+LIMIT_S = 600
+VO = VirtualOrganisationSpec(name="vo.example.org", gid=20001, quota=QuotaConfig(cpu="4", memory="8Gi"))
+SPACE = names.namespace_for(VO.name)
+
+
+def figures() -> dict[str, float]:
+    """From a Member's object to its namespace with its rights: one after the other beside many others, and many at once."""
+    with tempfile.TemporaryDirectory(prefix="primage-bench-") as place:
+        folder = Path(place)
+        with control_plane(KUBERNETES_TOOLS.build(folder / "build.log", lambda *_: None), folder) as kubeconfig:
+            cluster = Cluster(kubeconfig)
+            _offer(cluster)
+            with authorizer(kubeconfig, folder / "authorizer") as process:
+                _ask(cluster, custom.organisation(VO))
+                begun = time.monotonic()
+                with ThreadPoolExecutor(16) as pool:
+                    ends = list(pool.map(lambda number: _seconds(cluster, f"many{number}"), range(AT_ONCE)))
+                together = time.monotonic() - begun
+                alone = [_seconds(cluster, f"one{number}") for number in range(ONE_BY_ONE)]
+                return {
+                    "login_to_namespace_s": round(statistics.median(alone), 2),
+                    "login_to_namespace_p95_s": round(_p95(alone), 2),
+                    "login_to_namespace_16_at_once_p95_s": round(_p95(ends), 2),
+                    "members_made_per_s": round(AT_ONCE / together, 1),
+                    "authorizer_memory_mib": round(_memory(process), 1),
+                }
+
+
+def _p95(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=20)[-1]
+
+
+def _seconds(cluster: Cluster, name: str) -> float:
+    number = int(name.strip("abcdefghijklmnopqrstuvwxyz"))
+    uid = (50_000 if name.startswith("many") else 60_000) + number
+    begun = time.monotonic()
+    _ask(cluster, custom.member(VO.name, MemberSpec(identity=f"{name}@example.org", uid=uid)))
+    return time.monotonic() - begun
+
+
+def _ask(cluster: Cluster, obj: dict[str, object]) -> None:
+    """Write a custom resource, and wait until all of it is there."""
+    ref, wanted, end = Ref.of(obj), custom.digest_of(obj), time.monotonic() + LIMIT_S
+    cluster.apply(obj, manager="bench")
+    while time.monotonic() < end:
+        if ((cluster.get(ref) or {}).get("status") or {}).get("applied") == wanted:
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"{ref} is not ready after {LIMIT_S} s")
+
+
+def _offer(cluster: Cluster) -> None:
+    """What a site has, without HPC centres: their connectors are measured by themselves."""
+    volumes = VolumesConfig(datalake=PosixVolume(path="/d", capacity="1Gi"), home=PosixVolume(path="/h", capacity="1Gi"))
+    made = SiteOffer.model_validate(
+        {
+            "labels": {names.LABEL_MADE_BY: names.MADE_BY_SITE},
+            "protect": False,
+            "mount_point": "/primage",
+            "oneprovider": "",
+            "network": {},
+            "volumes": volumes.model_dump(),
+            "hpc": {},
+        }
+    )
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": names.SYSTEM_NAMESPACE}}, manager="bench")
+    for obj in custom.definitions():
+        cluster.apply(obj, manager="bench")
+    place = {"name": offer.CONFIG_MAP, "namespace": names.SYSTEM_NAMESPACE}
+    text = made.model_dump_json()
+    cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": place, "data": {offer.KEY: text}}, manager="bench")
+    time.sleep(2)  # the kinds are served a moment later
+
+
+def _memory(process: AuthorizerProcess) -> float:
+    status = Path(f"/proc/{process.pid()}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024

@@ -1,0 +1,299 @@
+"""Where people log in: Keycloak on PostgreSQL, in one pod, with what it is run with.
+
+https://www.keycloak.org/server/all-config
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pulumi
+
+from primage.components.kubernetes_object import KubernetesObject, declare
+from primage.components.login_secrets import ADMIN_PASSWORD, DATABASE_PASSWORD, LoginSecrets, ServerCertificate
+from primage.contract import names, realm
+from primage.contract.login import (
+    AUTHORIZER_CLIENT,
+    CLIENT_SECRET,
+    CLIENT_SECRET_KEY,
+    KEYCLOAK,
+    KEYCLOAK_PORT,
+    DatabaseClaim,
+    KeycloakConfig,
+    LoginConfig,
+)
+from primage.contract.networks import ANYWHERE, NetworkConfig, inside, own_network
+from primage.contract.pod_security import container_security
+from primage.contract.tenant_objects.network import DNS, DNS_PORTS
+from primage.projects.connection import Connection
+
+UID = 10003
+ADMIN = "admin"
+TLS, VAULT, REALM = "/tls", "/vault", "/opt/keycloak/data/import"
+MANAGEMENT_PORT = 9000
+CONNECTIONS = 40
+START_S = 300
+
+
+class FederatedLogin(pulumi.ComponentResource):
+    """A site's own Keycloak.
+
+    What it is for, the realm, is brought in line by the authorizer (services/authorizer); here it is told only as much as lets the
+    authorizer in.
+
+    Args:
+        login: whose issuer it is; it has `keycloak`.
+        labels: of the Secrets that are generated.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        login: LoginConfig,
+        network: NetworkConfig,
+        cluster: Connection,
+        labels: dict[str, str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("primage:site:FederatedLogin", name, {}, opts)
+        assert login.keycloak
+        self._name, self._login, self._own = name, login, login.keycloak
+        self._pods = network.pods
+        self._labels = {names.LABEL_APP: KEYCLOAK}
+        self._here = pulumi.ResourceOptions(parent=self)
+        given = {**cluster.as_inputs(), "namespace": names.SYSTEM_NAMESPACE, "labels": {**labels, **self._labels}}
+        needed: list[pulumi.Resource] = [*self._secrets(given), *self._network()]
+        needed.append(self._object("v1", "ConfigMap", KEYCLOAK, data=_imports(login)))
+        self._object(
+            "apps/v1",
+            "StatefulSet",
+            KEYCLOAK,
+            pulumi.ResourceOptions(parent=self, depends_on=needed),
+            spec={
+                "replicas": 1,
+                "serviceName": KEYCLOAK,
+                "selector": {"matchLabels": self._labels},
+                "template": {"metadata": {"labels": self._labels}, "spec": _pod(login, self._own)},
+                **_claims(self._own),
+            },
+        )
+        self.register_outputs({})
+
+    def _secrets(self, given: dict[str, Any]) -> list[pulumi.Resource]:
+        keys = [ADMIN_PASSWORD, DATABASE_PASSWORD]
+        made: list[pulumi.Resource] = [
+            LoginSecrets(f"{self._name}-passwords", {**given, "secret": KEYCLOAK, "keys": keys}, self._here),
+            LoginSecrets(f"{self._name}-client", {**given, "secret": CLIENT_SECRET, "keys": [CLIENT_SECRET_KEY]}, self._here),
+        ]
+        for one in self._login.played:
+            inputs = {**given, "secret": one.secret, "keys": [CLIENT_SECRET_KEY]}
+            made.append(LoginSecrets(f"{self._name}-{one.name}", inputs, self._here))
+        if self._own.authority_folder:
+            inputs = {
+                **given,
+                "secret": self._own.certificate_secret,
+                "hosts": [self._login.host],
+                "authority": self._own.authority_folder,
+            }
+            made.append(ServerCertificate(f"{self._name}-certificate", inputs, self._here))
+        return made
+
+    def _network(self) -> list[pulumi.Resource]:
+        """People log in from outside the cluster, and no pod but the authorizer; it asks the institutions, and nobody else.
+
+        A pod that has just come has no policy of its own yet: what lets everybody in would let it in too.
+        """
+        port = {"port": KEYCLOAK_PORT, "protocol": "TCP"}
+        policy = {
+            "podSelector": {"matchLabels": self._labels},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": self._whom(), "ports": [port]}],
+            "egress": [*_to_institutions(self._own), {"to": [{"podSelector": {"matchLabels": self._labels}}], "ports": [port]}],
+        }
+        exposed = {"nodePort": self._own.node_port} if self._own.node_port else {}
+        service = {
+            "type": "NodePort" if self._own.node_port else "ClusterIP",
+            "selector": self._labels,
+            "ports": [{"name": "https", **port, **exposed}],
+        }
+        return [
+            self._object("networking.k8s.io/v1", "NetworkPolicy", KEYCLOAK, spec=policy),
+            self._object("v1", "Service", KEYCLOAK, spec=service),
+        ]
+
+    def _whom(self) -> list[dict[str, Any]]:
+        """Everybody who is no pod; of pods the authorizer, and this one itself, should it play an institution."""
+        outside = [
+            {"ipBlock": {"cidr": cidr, **({"except": among} if among else {})}}
+            for cidr in ANYWHERE
+            for among in [[pods for pods in self._pods if inside(pods, cidr)]]
+        ]
+        apps = {"key": names.LABEL_APP, "operator": "In", "values": [names.AUTHORIZER, KEYCLOAK]}
+        return [*outside, {"podSelector": {"matchExpressions": [apps]}}]
+
+    def _object(
+        self, api_version: str, kind: str, name: str, opts: pulumi.ResourceOptions | None = None, **fields: Any
+    ) -> KubernetesObject:
+        metadata = {"name": name, "namespace": names.SYSTEM_NAMESPACE, "labels": self._labels}
+        obj = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
+        return declare(f"{self._name}-{kind.lower()}-{name}", obj, opts or self._here)
+
+
+def _to_institutions(own: KeycloakConfig) -> list[dict[str, Any]]:
+    """To where their issuers are; where one goes by a name, to any address at its port, and to the cluster's DNS."""
+    found: list[dict[str, Any]] = []
+    for institution in own.institutions:
+        address = own_network(institution.host)
+        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ([address] if address else ANYWHERE)]
+        found.append({"to": blocks, "ports": [{"protocol": "TCP", "port": institution.port}]})
+    if any(own_network(institution.host) is None for institution in own.institutions):
+        found.append({"to": [DNS], "ports": DNS_PORTS})
+    return found
+
+
+def _imports(login: LoginConfig) -> dict[str, str]:
+    """Realms that are read when they are not there yet."""
+    realms = [realm.first_import(login), *(realm.first_import_played(login, one) for one in login.played)]
+    return {f"{one['realm']}.json": json.dumps(one, indent=1) for one in realms}
+
+
+def _clients(login: LoginConfig) -> list[dict[str, Any]]:
+    """Secrets of clients, each as a file that has the client's name."""
+    secrets = {AUTHORIZER_CLIENT: CLIENT_SECRET, **{one.client: one.secret for one in login.played}}
+    return [
+        {"secret": {"name": secret, "items": [{"key": CLIENT_SECRET_KEY, "path": client}]}} for client, secret in secrets.items()
+    ]
+
+
+def _vault(login: LoginConfig, own: KeycloakConfig) -> list[dict[str, Any]]:
+    """Institutions' secrets, as files by the names that Keycloak's vault looks for."""
+    return [
+        {"secret": {"name": one.secret, "items": [{"key": CLIENT_SECRET_KEY, "path": f"{login.realm}_{realm.vault_key(one)}"}]}}
+        for one in own.institutions
+    ]
+
+
+def _claims(own: KeycloakConfig) -> dict[str, Any]:
+    if not isinstance(own.database, DatabaseClaim):
+        return {}
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": own.database.storage_class,
+        "resources": {"requests": {"storage": own.database.size}},
+    }
+    return {"volumeClaimTemplates": [{"metadata": {"name": "database"}, "spec": spec}]}
+
+
+def _pod(login: LoginConfig, own: KeycloakConfig) -> dict[str, Any]:
+    # Role shared_folders makes this folder: the authorizer makes tenants' folders only.
+    kept = (
+        []
+        if isinstance(own.database, DatabaseClaim)
+        else [{"name": "database", "hostPath": {"path": own.database.path, "type": "Directory"}}]
+    )
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 60,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "fsGroup": UID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        # A sidecar: it is there before Keycloak, and until after it (https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/).
+        "initContainers": [_database(own)],
+        "containers": [_keycloak(login, own)],
+        "volumes": [
+            {"name": "tls", "secret": {"secretName": own.certificate_secret, "defaultMode": 0o440}},
+            {"name": "passwords", "secret": {"secretName": KEYCLOAK, "defaultMode": 0o440}},
+            {"name": "clients", "projected": {"defaultMode": 0o440, "sources": _clients(login)}},
+            {"name": "realm", "configMap": {"name": KEYCLOAK}},
+            {"name": "vault", "projected": {"defaultMode": 0o440, "sources": _vault(login, own)}},
+            {"name": "data", "emptyDir": {"sizeLimit": "256Mi"}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+            {"name": "database-tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            *kept,
+        ],
+    }
+
+
+def _database(own: KeycloakConfig) -> dict[str, Any]:
+    environment = {
+        "DATABASE": KEYCLOAK,
+        "PASSWORD_FILE": f"/passwords/{DATABASE_PASSWORD}",
+        "CLIENTS": "/clients",
+        "CONNECTIONS": str(CONNECTIONS),
+    }
+    ready = {"exec": {"command": ["pg_isready", "--quiet", "--host=127.0.0.1"]}, "periodSeconds": 2}
+    return {
+        "name": "postgresql",
+        "image": own.database_image,
+        "imagePullPolicy": "IfNotPresent",
+        "restartPolicy": "Always",
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "startupProbe": {**ready, "failureThreshold": START_S // 2},
+        "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
+        "securityContext": container_security(),
+        "volumeMounts": [
+            {"name": "database", "mountPath": "/data"},
+            {"name": "passwords", "mountPath": "/passwords", "readOnly": True},
+            {"name": "clients", "mountPath": "/clients", "readOnly": True},
+            {"name": "database-tmp", "mountPath": "/tmp"},  # noqa: S108
+        ],
+    }
+
+
+def _keycloak(login: LoginConfig, own: KeycloakConfig) -> dict[str, Any]:
+    environment = {
+        "KC_DB_URL": f"jdbc:postgresql://127.0.0.1:5432/{KEYCLOAK}",
+        "KC_DB_USERNAME": KEYCLOAK,
+        # Who finds none free waits; the database has a few more.
+        "KC_DB_POOL_MAX_SIZE": str(CONNECTIONS - 10),
+        "KC_HOSTNAME": login.server,
+        "KC_CACHE": "local",
+        "KC_HTTP_ENABLED": "false",
+        "KC_HTTPS_PORT": str(KEYCLOAK_PORT),
+        "KC_HTTPS_CERTIFICATE_FILE": f"{TLS}/tls.crt",
+        "KC_HTTPS_CERTIFICATE_KEY_FILE": f"{TLS}/tls.key",
+        # The site's own authority beside the usual ones.
+        "KC_TRUSTSTORE_PATHS": f"{TLS}/ca.crt",
+        "KC_VAULT_DIR": VAULT,
+        "KC_HTTP_MANAGEMENT_PORT": str(MANAGEMENT_PORT),
+        "KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN,
+        "JAVA_OPTS_KC_HEAP": "-XX:InitialRAMPercentage=20 -XX:MaxRAMPercentage=55",
+        # It starts more often than it computes for long: the quick compiler alone has it up sooner, and takes less memory.
+        "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1",
+    }
+    secret = [
+        _from("KC_DB_PASSWORD", KEYCLOAK, DATABASE_PASSWORD),
+        _from("KC_BOOTSTRAP_ADMIN_PASSWORD", KEYCLOAK, ADMIN_PASSWORD),
+        _from(realm.SECRET_VARIABLE, CLIENT_SECRET, CLIENT_SECRET_KEY),
+        *(_from(realm.played_variable(one), one.secret, CLIENT_SECRET_KEY) for one in login.played),
+    ]
+    asked: dict[str, Any] = {"httpGet": {"path": "/health/ready", "port": MANAGEMENT_PORT, "scheme": "HTTPS"}, "timeoutSeconds": 5}
+    return {
+        "name": KEYCLOAK,
+        "image": own.image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["start", "--optimized", "--import-realm"],
+        "env": [*({"name": key, "value": value} for key, value in environment.items()), *secret],
+        "startupProbe": {**asked, "periodSeconds": 2, "failureThreshold": START_S // 2},
+        "readinessProbe": {**asked, "periodSeconds": 10},
+        "livenessProbe": {**asked, "httpGet": {**asked["httpGet"], "path": "/health/live"}, "periodSeconds": 30},
+        "resources": {"requests": {"cpu": own.cpu, "memory": "512Mi"}, "limits": {"cpu": "2", "memory": own.memory}},
+        "securityContext": container_security(),
+        "volumeMounts": [
+            {"name": "tls", "mountPath": TLS, "readOnly": True},
+            {"name": "vault", "mountPath": VAULT, "readOnly": True},
+            {"name": "data", "mountPath": "/opt/keycloak/data"},
+            {"name": "realm", "mountPath": REALM, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+        ],
+    }
+
+
+def _from(variable: str, secret: str, key: str) -> dict[str, Any]:
+    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}

@@ -1,0 +1,27 @@
+"""Members whom a site's file does not name, as its cluster knows them."""
+
+from __future__ import annotations
+
+from primage.clients.cluster import Cluster, Ref, Refused
+from primage.contract import names
+from primage.contract.outputs import UserOutputs
+
+
+def member_on(cluster: Cluster, vo: str, namespace: str) -> UserOutputs | None:
+    """The member of a VO whose namespace that is; None where it is nobody's, somebody's of another VO, or not to be seen.
+
+    Nobody but the site writes to a namespace: its labels say whose it is, and which POSIX user its pods run as.
+
+    Args:
+        vo: the VO's own namespace.
+    """
+    try:
+        found = cluster.get(Ref("v1", "Namespace", namespace))
+    except Refused:
+        return None
+    labels = (found or {}).get("metadata", {}).get("labels") or {}
+    theirs = {names.LABEL_MADE_BY: names.MADE_BY_SITE, **names.tenant_labels(vo, namespace)}
+    uid = str(labels.get(names.LABEL_UID, ""))
+    if not theirs.items() <= labels.items() or not uid.isascii() or not uid.isdigit():
+        return None
+    return UserOutputs(namespace=namespace, uid=int(uid))

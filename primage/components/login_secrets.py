@@ -1,0 +1,85 @@
+"""What a site's own Keycloak is run with: passwords that nobody chose, and its certificate. Each is in one Secret, nowhere else."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import DiffResult
+
+from primage.clients.cluster import Cluster
+from primage.components.certificates import Authority, authority_in, ends_soon
+from primage.components.generated_secret import GeneratedSecret, GeneratedSecretProvider
+from primage.errors import ExitCode, PrimageError
+from primage.paths import repository_root
+
+ADMIN_PASSWORD, DATABASE_PASSWORD = "admin-password", "database-password"  # keys of a Secret
+
+
+class LoginSecrets(GeneratedSecret, module="primage", name="LoginSecrets"):
+    """A Secret with passwords under the given keys.
+
+    Inputs: those of every such Secret, and `keys`.
+    """
+
+    def __init__(self, name: str, inputs: dict[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(LoginSecretsProvider(), name, inputs, opts)
+
+
+class LoginSecretsProvider(GeneratedSecretProvider):
+    """Makes such a Secret."""
+
+    fixed = ("namespace", "secret", "keys")
+
+    def make(self, props: dict[str, Any]) -> dict[str, str]:
+        """Passwords that cannot be guessed."""
+        return {str(key): secrets.token_urlsafe(32) for key in props["keys"]}
+
+
+class ServerCertificate(GeneratedSecret, module="primage", name="ServerCertificate"):
+    """A Secret with `tls.crt`, `tls.key` and `ca.crt`, made again by the first `up` within RENEWED_DAYS of its end.
+
+    Inputs: those of every such Secret, `hosts` and `authority`, the folder.
+    """
+
+    def __init__(self, name: str, inputs: dict[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(ServerCertificateProvider(), name, inputs, opts)
+
+
+class ServerCertificateProvider(GeneratedSecretProvider):
+    """Makes such a Secret."""
+
+    fixed = ("namespace", "secret", "hosts", "authority")
+
+    def make(self, props: dict[str, Any]) -> dict[str, str]:
+        """A certificate for these hosts."""
+        return _authority(props).issue([str(host) for host in props["hosts"]])
+
+    def diff(self, id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """As always; and one that ends soon is replaced."""
+        found = super().diff(id, olds, news)
+        if not found.replaces and self._ends_soon(news):
+            return DiffResult(changes=True, replaces=["secret"], delete_before_replace=True)
+        return found
+
+    def _ends_soon(self, props: dict[str, Any]) -> bool:
+        import base64
+
+        found = Cluster(props["kubeconfig"], props["context"]).get(self.address(props)) or {}
+        shown = (found.get("data") or {}).get("tls.crt", "")
+        return not shown or ends_soon(base64.b64decode(shown).decode())
+
+
+def _authority(props: dict[str, Any]) -> Authority:
+    folder = repository_root() / Path(str(props["authority"])).expanduser()
+    try:
+        return authority_in(folder)
+    except (OSError, ValueError) as error:
+        raise PrimageError(
+            f"the authority of the site's certificates cannot be read: {error}",
+            where=str(folder),
+            todo="put its ca.crt and ca.key there, or name the Secret of a certificate with `login.keycloak.certificate`",
+            code=ExitCode.INVALID,
+        ) from error

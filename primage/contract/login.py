@@ -1,0 +1,175 @@
+"""How people log in to a site: its identity provider, and what a token of it says of a person.
+
+https://openid.net/specs/openid-connect-core-1_0.html
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from primage.contract.outputs import Quantity, Settings
+from primage.contract.spelling import AbsolutePath, DnsLabel, like
+
+KUBECTL_CLIENT = "primage-kubectl"
+"""The client that command lines log in by: a public one, with PKCE; its tokens are for the API server, and for nothing else."""
+AUTHORIZER_CLIENT = "primage-authorizer"
+"""The client of the site's authorizer, which reads who is in which group."""
+IDENTITY_CLAIM, GROUPS_CLAIM = "preferred_username", "groups"
+UID_ATTRIBUTE = "uid"
+"""Of an account at the identity provider: the POSIX user, which only administrators there may change."""
+
+CLIENT_SECRET = "login-client"  # noqa: S105  # the name of a Secret
+CLIENT_SECRET_KEY, AUTHORITY_KEY = "client-secret", "ca.crt"  # keys in it
+"""The Secret with which the authorizer logs in: its password and, where it is not one of the usual ones, the authority that
+vouches for the issuer."""
+KEYCLOAK, KEYCLOAK_PORT = "keycloak", 8443
+"""The site's own Keycloak: its Service and pods, and where they listen."""
+
+HTTPS_PORT = 443
+_HTTPS = r"https://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*"
+
+HttpsUrl = Annotated[str, like(_HTTPS, "https://host/path, with no / at the end")]
+RealmUrl = Annotated[str, like(rf"{_HTTPS}/realms/[A-Za-z0-9._-]+", "https://host/realms/name, with no / at the end")]
+
+
+class Issued(Settings):
+    """A setting that names an issuer."""
+
+    issuer: HttpsUrl = Field(description="As its tokens name it: https://login.example.org/realms/primage.")
+
+    @property
+    def host(self) -> str:
+        """The host of the issuer, without its port."""
+        return self._place.partition(":")[0]
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return int(self._place.partition(":")[2] or HTTPS_PORT)
+
+    @property
+    def _place(self) -> str:
+        return self.issuer.removeprefix("https://").partition("/")[0]
+
+
+class DatabaseFolder(Settings):
+    """A folder that every node has under the same path."""
+
+    kind: Literal["folder"] = Field(description="What the database is kept on.")
+    path: AbsolutePath = Field(description="The folder, which belongs to user 10003 and to nobody else.")
+
+
+class DatabaseClaim(Settings):
+    """A volume that the cluster makes."""
+
+    kind: Literal["claim"] = Field(description="What the database is kept on.")
+    storage_class: DnsLabel = Field(description="StorageClass of a disk that no two nodes write at a time.")
+    size: Quantity = Field(default="5Gi", description="Its size.")
+
+
+class InstitutionConfig(Issued):
+    """An institution whose own login is brokered, by OpenID Connect: EGI Check-in, or a university's gateway."""
+
+    name: DnsLabel = Field(description="Short name; part of the address that the institution is given to come back to.")
+    title: str = Field(default="", max_length=100, description="What the button says; the short name unless it is given.")
+    client: str = Field(min_length=1, max_length=200, description="What the institution calls this site's client.")
+    secret: str = Field(
+        min_length=1, max_length=253, description="Secret in namespace primage-system whose key client-secret the institution gave."
+    )
+    claim: Annotated[str, like(r"[A-Za-z0-9_]{1,64}", "one claim's name, such as sub")] = Field(
+        description="What of its token is the first part of people's names, up to an @: something that nobody there can choose, or "
+        "have after somebody else. At an institution that brokers others, `sub`."
+    )
+    domain: Annotated[str, like(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "a domain in lowercase letters")] = Field(
+        description="The second part: it names people of this domain, and nobody else."
+    )
+    scopes: str = Field(default="openid profile email", max_length=200, description="What its tokens are asked to say.")
+    played: bool = Field(
+        default=False, description="For trying things out: a realm of this same Keycloak plays it, and its secret is made with it."
+    )
+
+
+class KeycloakConfig(Settings):
+    """A Keycloak of the site's own, on PostgreSQL."""
+
+    image: str = Field(default="primage/keycloak:1", min_length=1, description="Image of Keycloak, built for PostgreSQL.")
+    database_image: str = Field(
+        default="primage/postgresql:1", min_length=1, description="Image of PostgreSQL (images/postgresql)."
+    )
+    node_port: int | None = Field(
+        default=None,
+        ge=30000,
+        le=32767,
+        description="Port on every node that leads to it; empty where something else leads to Service keycloak.",
+    )
+    authority_folder: str = Field(
+        default="",
+        max_length=1024,
+        description="Folder with ca.crt and ca.key of an authority, which makes its certificate, relative to the repository.",
+    )
+    certificate: str = Field(
+        default="",
+        max_length=253,
+        description="Or the Secret in namespace primage-system, of cert-manager say, that has tls.crt, tls.key and ca.crt.",
+    )
+    database: DatabaseFolder | DatabaseClaim = Field(discriminator="kind", description="Where people's accounts are kept.")
+    cpu: Quantity = Field(default="100m", description="Processor cores that are kept for it; it takes more where there are more.")
+    memory: Quantity = Field(default="1Gi", description="The most memory it may take.")
+    institutions: tuple[InstitutionConfig, ...] = Field(
+        default=(), description="Institutions whose people log in with their own account."
+    )
+
+    @property
+    def certificate_secret(self) -> str:
+        """The Secret that has its certificate."""
+        return self.certificate or "keycloak-certificate"
+
+    @model_validator(mode="after")
+    def _certified(self) -> KeycloakConfig:
+        if bool(self.authority_folder) == bool(self.certificate):
+            raise ValueError("exactly one of authority_folder and certificate has to be given: nobody logs in without TLS")
+        return self
+
+    @model_validator(mode="after")
+    def _apart(self) -> KeycloakConfig:
+        for what in ("name", "domain"):
+            given = [getattr(institution, what) for institution in self.institutions]
+            if len(set(given)) < len(given):
+                raise ValueError(f"two institutions have one {what}, and could name each other's people")
+        return self
+
+
+class LoginConfig(Issued):
+    """The identity provider whose word says who is a member of what."""
+
+    issuer: RealmUrl = Field(description="As its tokens name it: https://login.example.org/realms/primage.")
+    authority: str = Field(
+        default="",
+        max_length=1024,
+        description="File with the authority that vouches for it, PEM, relative to the repository; empty: the usual ones.",
+    )
+    keycloak: KeycloakConfig | None = Field(default=None, description="A Keycloak that this site runs; empty where another does.")
+
+    @model_validator(mode="after")
+    def _played_here(self) -> LoginConfig:
+        for one in self.played:
+            if one.issuer.partition("/realms/")[0] != self.server or one.issuer == self.issuer:
+                raise ValueError(f"institution {one.name} is played here, so its issuer has to be another realm of {self.server}")
+        return self
+
+    @property
+    def played(self) -> tuple[InstitutionConfig, ...]:
+        """The institutions that realms of this Keycloak play."""
+        return tuple(one for one in self.keycloak.institutions if one.played) if self.keycloak else ()
+
+    @property
+    def realm(self) -> str:
+        """Keycloak's name for what it issues for."""
+        return self.issuer.rpartition("/realms/")[2]
+
+    @property
+    def server(self) -> str:
+        """The server without the realm."""
+        return self.issuer.partition("/realms/")[0]

@@ -1,0 +1,128 @@
+"""Members as the identity provider names them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from authorizer.clients.keycloak import Keycloak
+from authorizer.clients.kube import Kube
+from authorizer.domain.errors import RefusedError, WaitingError
+from authorizer.domain.objects import MEMBER, ORGANISATION, Address, address_of
+from authorizer.domain.people import Difference, compare
+from authorizer.tenants import Tenants
+from primage.contract.custom_resources import organisation_of
+from primage.contract.login import LoginConfig
+from primage.contract.tenant_objects.objects import Object
+
+NEWS_S, COMPARE_S = 1.0, 120.0
+"""Between two questions whether there is anything new; between two comparisons of everything, whether there is or not."""
+log = logging.getLogger("authorizer")
+
+
+class People:
+    """Writes Members; the rest is that of any Member (custom_resources.py).
+
+    Args:
+        folder: with the secret for the identity provider.
+        compare_s: seconds between two comparisons of everything.
+    """
+
+    def __init__(self, kube: Kube, tenants: Tenants, folder: Path, compare_s: float = COMPARE_S) -> None:
+        self._kube = kube
+        self._tenants = tenants
+        self._folder = folder
+        self._compare_s = compare_s
+        self._asked: tuple[LoginConfig, Keycloak] | None = None
+        self._said: set[str] = set()
+        self._in_line: tuple[Keycloak, set[str]] | None = None
+        self._in_line_until = 0.0
+
+    async def follow(self) -> None:
+        """Compare once, and then wait until there is something new, or for a while; nothing where nobody logs in."""
+        loop, provider = asyncio.get_running_loop(), self._provider()
+        begun = loop.time()
+        if provider:
+            await provider.news()
+            self._say(await self._compare(provider))
+            # As long as it took: people who log in all the time must not keep the provider busy with this alone.
+            await asyncio.sleep(loop.time() - begun)
+        end = loop.time() + self._compare_s
+        while loop.time() < end and provider is self._provider():
+            await asyncio.sleep(NEWS_S)
+            if provider and await provider.news():
+                return
+
+    def _provider(self) -> Keycloak | None:
+        """The one that the site's offer names by now."""
+        login = self._tenants.offer.login
+        if login is None:
+            self._asked = None
+        elif self._asked is None or self._asked[0] != login:
+            self._asked = login, Keycloak(login, self._folder)
+        return self._asked[1] if self._asked else None
+
+    async def _compare(self, provider: Keycloak) -> list[str]:
+        """Bring Members in line with the provider; returns what is wrong, of which nothing keeps anything else waiting."""
+        vos = [organisation_of(obj).name for obj in await self._kube.list(ORGANISATION)]
+        problems = await self._bring_in_line(provider, vos)
+        found = await self._difference(provider, vos)
+        lost: set[Address] = {address_of(obj) for obj in found.members if not obj["spec"]["roles"]}
+        if lost:
+            # Lists come in pages, and who is moved from one to another meanwhile would be missed: nobody is who is missed twice.
+            found = await self._difference(provider, vos)
+        leavers = [obj for obj in found.members if not obj["spec"]["roles"]]
+        # First: what somebody lost must not wait for anything else.
+        problems += await self._write([obj for obj in leavers if address_of(obj) in lost])
+        without_number = await self._keep_numbers(provider, found, problems)
+        others = [obj for obj in found.members if obj not in leavers and obj["spec"]["identity"] not in without_number]
+        problems += await self._write(others)
+        return [*problems, *found.problems]
+
+    async def _difference(self, provider: Keycloak, vos: list[str]) -> Difference:
+        members = await self._kube.list(MEMBER, namespace="*")
+        accounts, unknown = await provider.accounts(vos)
+        found = compare(accounts, members, [vo for vo in vos if vo not in unknown])
+        found.problems.extend(f"the identity provider has no group /{vo}" for vo in unknown)
+        return found
+
+    async def _bring_in_line(self, provider: Keycloak, vos: list[str]) -> list[str]:
+        """The provider's own settings, from time to time and whenever the site serves another VO."""
+        now = asyncio.get_running_loop().time()
+        if self._in_line == (provider, set(vos)) and now < self._in_line_until:
+            return []
+        try:
+            await provider.bring_in_line(vos)
+        except WaitingError as error:
+            return [str(error)]
+        self._in_line, self._in_line_until = (provider, set(vos)), now + self._compare_s
+        return []
+
+    async def _keep_numbers(self, provider: Keycloak, found: Difference, problems: list[str]) -> set[str]:
+        """Have the provider keep the numbers that accounts get; returns who has none yet."""
+        without = set()
+        for account, uid in found.uids:
+            try:
+                await provider.keep_uid(account, uid)
+            except (RefusedError, WaitingError) as error:
+                problems.append(f"{account.identity}: {error}")
+                without.add(account.identity)
+        return without
+
+    async def _write(self, members: list[Object]) -> list[str]:
+        problems = []
+        for obj in members:
+            spec = obj["spec"]
+            try:
+                await self._kube.apply(obj)
+            except (RefusedError, WaitingError) as error:
+                problems.append(f"{spec['identity']}: {error}")
+                continue
+            log.info("%s: %s", spec["identity"], ", ".join(spec["roles"]) or "no role any more")
+        return problems
+
+    def _say(self, problems: list[str]) -> None:
+        for problem in sorted(set(problems) - self._said):
+            log.error("%s", problem)
+        self._said = set(problems)

@@ -1,0 +1,259 @@
+"""Role by action: what each kind of person may do, asked of the real API server with real tokens.
+
+Whoever is allowed is answered as if it were done (`dryRun`), or that there is no such object; whoever is not, is refused.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+import people
+import pytest
+import requests
+from hpc_machine import until
+from people import administrator
+
+from primage.contract import names
+from primage.contract.pod_security import container_security, pod_security
+from primage.contract.roles import Role
+
+API, AUTHORITY = "https://10.89.77.11:6443", "/var/lib/primage/local/kubeconfig.ca.crt"
+VO, TRAINING = "vo.primage.eu", "training.primage.eu"
+SHARED, OTHER, MEMBER1 = (names.namespace_for(name) for name in (VO, TRAINING, "member1@primage.eu"))
+NOBODY: frozenset[str] = frozenset()
+ALL = frozenset(role.value for role in Role)
+RUN_OWN = ALL - {"guest"}
+RUN_SHARED = frozenset({"admin", "deploy-manager"})
+SOON_S = 60
+ALLOWED = {200, 201, 400, 404}
+"""400: a request to enter a pod asks for no stream; 404: there is no such object, which is told to nobody else."""
+REFUSED = {403, 422}
+"""422: of admission."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """A request, and which roles of the VO may make it.
+
+    Attributes:
+        path: below the API server; `{own}` is the namespace of whoever asks.
+    """
+
+    says: str
+    who: frozenset[str]
+    method: str
+    path: str
+    body: dict | None = None
+    headers: dict = field(default_factory=dict)
+
+
+def pod(**spec):
+    """A pod as it has to be, but for what is given."""
+    container = {
+        "name": "main",
+        "image": "primage/base:1",
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "10m", "memory": "16Mi"}},
+        "securityContext": {**container_security(), **spec.pop("container", {})},
+    }
+    whole = {
+        "automountServiceAccountToken": False,
+        "restartPolicy": "Never",
+        "containers": [container],
+        "securityContext": "theirs",
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "roles-table"}, "spec": {**whole, **spec}}
+
+
+def made(api, kind, name="roles-table", **fields):
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": name}, **fields}
+
+
+def binding(kind, role, user):
+    group = "rbac.authorization.k8s.io"
+    subject = {"apiGroup": group, "kind": "User", "name": user}
+    return made(f"{group}/v1", kind, roleRef={"apiGroup": group, "kind": "ClusterRole", "name": role}, subjects=[subject])
+
+
+CORE, RBAC, NET = "/api/v1", "/apis/rbac.authorization.k8s.io/v1", "/apis/networking.k8s.io/v1"
+OURS, BATCH = "/apis/primage.eu/v1", "/apis/batch/v1"
+HERE = f"{CORE}/namespaces/{{own}}"
+THERE = f"{CORE}/namespaces/{SHARED}"
+ROLE = made("rbac.authorization.k8s.io/v1", "Role", rules=[])
+ANYBODY, MYSELF = binding("RoleBinding", "view", "anybody"), binding("RoleBinding", "cluster-admin", "me")
+WHOLE = binding("ClusterRoleBinding", "view", "me")
+SOMEBODY = {"Impersonate-User": "primage:member1@primage.eu"}
+MASTER = {"Impersonate-User": "x", "Impersonate-Group": "system:masters"}
+ADMIN = {"spec": {"roles": ["admin"]}}
+OPEN = made("networking.k8s.io/v1", "NetworkPolicy", spec={"podSelector": {}, "ingress": [{}], "policyTypes": ["Ingress"]})
+HOST = {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}
+TOKEN = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+MERGE = {"Content-Type": "application/merge-patch+json"}
+
+ACTIONS = [
+    # -- in their own namespace
+    Action("list pods", ALL, "GET", f"{HERE}/pods"),
+    Action("read a log", ALL, "GET", f"{HERE}/pods/none/log"),
+    Action("read the site's config map", ALL, "GET", f"{HERE}/configmaps/{names.CONFIG_MAP}"),
+    Action("see the quota", ALL, "GET", f"{HERE}/resourcequotas"),
+    Action("see events", ALL, "GET", f"{HERE}/events"),
+    Action("run a pod", RUN_OWN, "POST", f"{HERE}/pods", pod()),
+    Action("run a job", RUN_OWN, "DELETE", f"{BATCH}/namespaces/{{own}}/jobs/none"),
+    Action("enter a pod", RUN_OWN, "POST", f"{HERE}/pods/none/exec?command=id"),
+    Action("forward a port", RUN_OWN, "POST", f"{HERE}/pods/none/portforward"),
+    Action("read secrets", RUN_OWN, "GET", f"{HERE}/secrets"),
+    Action("write a secret", RUN_OWN, "POST", f"{HERE}/secrets", made("v1", "Secret", stringData={"a": "b"})),
+    Action("have a token of an own account", RUN_OWN, "POST", f"{HERE}/serviceaccounts/default/token", TOKEN),
+    Action("run a privileged pod", NOBODY, "POST", f"{HERE}/pods", pod(container={"privileged": True})),
+    Action("run a pod as root", NOBODY, "POST", f"{HERE}/pods", pod(container={"runAsUser": 0})),
+    Action("run a pod as somebody else", NOBODY, "POST", f"{HERE}/pods", pod(container={"runAsUser": 40001})),
+    Action("mount a node's disk", NOBODY, "POST", f"{HERE}/pods", pod(**HOST)),
+    Action("share a node's network", NOBODY, "POST", f"{HERE}/pods", pod(hostNetwork=True)),
+    Action("choose the node", NOBODY, "POST", f"{HERE}/pods", pod(nodeName="front")),
+    Action("raise the own quota", NOBODY, "PATCH", f"{HERE}/resourcequotas/vo", {"spec": {"hard": {"pods": "999"}}}, MERGE),
+    Action("change the own limits", NOBODY, "PATCH", f"{HERE}/limitranges/vo", {"spec": {"limits": []}}, MERGE),
+    Action("lift the default deny", NOBODY, "DELETE", f"{NET}/namespaces/{{own}}/networkpolicies/default-deny"),
+    Action("open the namespace to everybody", NOBODY, "POST", f"{NET}/namespaces/{{own}}/networkpolicies", OPEN),
+    Action("delete the claim of HOME", NOBODY, "DELETE", f"{HERE}/persistentvolumeclaims/{names.CLAIM_HOME_PRIVATE}"),
+    Action("make a role", NOBODY, "POST", f"{RBAC}/namespaces/{{own}}/roles", ROLE),
+    Action("give rights", NOBODY, "POST", f"{RBAC}/namespaces/{{own}}/rolebindings", ANYBODY),
+    Action("bind all rights", NOBODY, "POST", f"{RBAC}/namespaces/{{own}}/rolebindings", MYSELF),
+    Action("write events", NOBODY, "POST", f"{HERE}/events", made("v1", "Event", involvedObject={}, reason="x")),
+    Action("label the namespace", NOBODY, "PATCH", HERE, {"metadata": {"labels": {names.LABEL_UID: "40001"}}}, MERGE),
+    # -- in the VO's
+    Action("see what runs for the VO", ALL, "GET", f"{THERE}/pods"),
+    Action("read logs of the VO's pods", ALL, "GET", f"{THERE}/pods/none/log"),
+    Action("run a pod for the VO", RUN_SHARED, "DELETE", f"{THERE}/pods/none"),
+    Action("read the VO's secrets", RUN_SHARED, "GET", f"{THERE}/secrets"),
+    Action("enter the VO's pods", RUN_SHARED, "POST", f"{THERE}/pods/none/exec?command=id"),
+    Action("forward a port of the VO's", RUN_SHARED, "POST", f"{THERE}/pods/none/portforward"),
+    Action("see who is a member", NOBODY, "GET", f"{OURS}/namespaces/{SHARED}/members"),
+    Action("raise the VO's quota", NOBODY, "PATCH", f"{THERE}/resourcequotas/vo", {"spec": {"hard": {"pods": "999"}}}, MERGE),
+    # -- elsewhere
+    *(
+        Action(f"{what} of {whose}", NOBODY, method, f"{CORE}/namespaces/{space}/{path}")
+        for whose, space in (("another member", MEMBER1), ("another VO", OTHER), ("the site", names.SYSTEM_NAMESPACE))
+        for what, method, path in (
+            ("list pods", "GET", "pods"),
+            ("read secrets", "GET", "secrets"),
+            ("enter a pod", "POST", "pods/none/exec?command=id"),
+            ("delete claims", "DELETE", "persistentvolumeclaims/datalake"),
+        )
+    ),
+    Action(
+        "give themselves a role",
+        NOBODY,
+        "PATCH",
+        f"{OURS}/namespaces/{SHARED}/members/{{own}}",
+        ADMIN,
+        MERGE,
+    ),
+    Action("make somebody a member", NOBODY, "POST", f"{OURS}/namespaces/{SHARED}/members", made("primage.eu/v1", "Member")),
+    Action("change the VO", NOBODY, "PATCH", f"{OURS}/virtualorganisations/{SHARED}", {"spec": {"gid": 0}}, MERGE),
+    Action("list namespaces", NOBODY, "GET", f"{CORE}/namespaces"),
+    Action("make a namespace", NOBODY, "POST", f"{CORE}/namespaces", made("v1", "Namespace")),
+    Action("list nodes", NOBODY, "GET", f"{CORE}/nodes"),
+    Action("read a volume", NOBODY, "GET", f"{CORE}/persistentvolumes"),
+    Action("bind a cluster's role", NOBODY, "POST", f"{RBAC}/clusterrolebindings", WHOLE),
+    Action(
+        "be another member",
+        NOBODY,
+        "GET",
+        f"{CORE}/namespaces/{MEMBER1}/pods",
+        None,
+        SOMEBODY,
+    ),
+    Action(
+        "be an administrator",
+        NOBODY,
+        "GET",
+        f"{CORE}/nodes",
+        None,
+        MASTER,
+    ),
+]
+
+
+def ask(action, token, own, security):
+    """The status of a request that changes nothing."""
+    body = json.loads(json.dumps(action.body).replace('"theirs"', json.dumps(security))) if action.body else None
+    path = action.path.format(own=own)
+    dry = "" if action.method == "GET" or "/exec" in path or "portforward" in path else ("&" if "?" in path else "?") + "dryRun=All"
+    headers = {"Authorization": f"Bearer {token}", **({"Content-Type": "application/json"} if body else {}), **action.headers}
+    data = json.dumps(body) if body else None
+    return requests.request(action.method, f"{API}{path}{dry}", data=data, headers=headers, verify=AUTHORITY, timeout=30)
+
+
+def table(token, own, uid, role):
+    """Each action that was not answered as it has to be."""
+    security, wrong = pod_security(uid, 20001), []
+    for action in ACTIONS:
+        said = ask(action, token, own, security)
+        wanted = ALLOWED if role in action.who else REFUSED
+        if said.status_code not in wanted:
+            wrong.append(f"{role}: {action.says}: {said.status_code} {said.text[:300]}")
+    return wrong
+
+
+@pytest.fixture(scope="module")
+def admin(site, cluster):
+    return administrator(cluster)
+
+
+@pytest.fixture(scope="module")
+def ada(admin, cluster):
+    """One person, who has one role after the other."""
+    with people.person(admin, cluster, "role", f"/{VO}/guest") as made:
+        yield made
+
+
+@pytest.mark.parametrize("role", [role.value for role in Role])
+def test_each_role_may_do_what_its_row_says_and_nothing_else(role, ada, admin, cluster):
+    identity, user = ada
+    space = names.namespace_for(identity)
+    before = people.member(cluster, identity)["spec"]["roles"]
+    admin.group_user_add(user, admin.get_group_by_path(f"/{VO}/{role}")["id"])
+    for other in before:
+        if other != role:
+            people.leave(admin, user, f"/{VO}/{other}")
+    run = "edit" if role in RUN_OWN else "view"
+
+    def bound():
+        found = {one["metadata"]["name"] for one in cluster.list("rbac.authorization.k8s.io/v1", "RoleBinding", space)}
+        theirs = {name for name in found if name.startswith("member-")}
+        return people.member(cluster, identity)["spec"]["roles"] == [role] and theirs == {f"member-{run}"}
+
+    until(f"{identity} is a {role}", bound, SOON_S)
+    shared = "edit" if role in RUN_SHARED else "view"
+    name = f"member-{space}-{shared}"
+    until("so it is in the VO's namespace", lambda: name in _bindings(cluster, space), SOON_S)
+    wrong = table(people.token(identity), space, people.member(cluster, identity)["spec"]["uid"], role)
+    assert wrong == []
+
+
+def _bindings(cluster, space):
+    found = [one["metadata"]["name"] for one in cluster.list("rbac.authorization.k8s.io/v1", "RoleBinding", SHARED)]
+    mine = [name for name in found if name.startswith(f"member-{space}-")]
+    return mine if len(mine) == 1 else []
+
+
+def test_who_is_in_no_vo_may_do_nothing(admin):
+    identity = "stranger@example.org"
+    user = people.account(admin, identity)
+    try:
+        wrong = table(people.token(identity), "default", 40001, "nobody")
+        assert wrong == []
+    finally:
+        admin.delete_user(user)
+
+
+def test_a_member_of_another_vo_may_do_nothing_in_this_one(admin, cluster):
+    with people.person(admin, cluster, "foreign", f"/{TRAINING}/admin") as (identity, _):
+        token, elsewhere = people.token(identity), [action for action in ACTIONS if "{own}" not in action.path]
+        # The claims that a site has made are nobody's to delete, nor their own VO's.
+        mine = [action for action in elsewhere if f"/{OTHER}/" in action.path and "claims" not in action.says]
+        assert [action.says for action in mine if ask(action, token, "", {}).status_code not in ALLOWED] == []
+        others = [action for action in elsewhere if action not in mine]
+        assert [action.says for action in others if ask(action, token, "", {}).status_code not in REFUSED] == []
+
+
+def test_the_table_is_as_long_as_it_has_to_be():
+    assert len({action.says for action in ACTIONS}) == len(ACTIONS) >= 30
