@@ -9,6 +9,7 @@ import pytest
 from memory_cluster import MemoryCluster
 
 from primage.clients.cluster import Ref
+from primage.components.certificates import new_authority
 from primage.contract.custom_resources import made_of
 from primage.contract.names import ANNOTATION_OPENS
 from primage.engine.api import Options
@@ -44,6 +45,8 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setattr(Clusters, "at", lambda *_: found)
     for module in ("primage.components.generated_secret", "primage.operations.site"):
         monkeypatch.setattr(f"{module}.Cluster", lambda *_: found)
+    # That of the local site is there as long as the site stands.
+    monkeypatch.setattr("primage.components.login_secrets.authority_in", lambda _: new_authority("here"))
     metadata = {"name": SPACE, "labels": {"primage.eu/stack": "local", "primage.eu/made-by": "site"}}
     found.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     return found
