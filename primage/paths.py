@@ -45,6 +45,11 @@ def log_dir() -> Path:
     return home_dir() / "log"
 
 
+def named_file(path: str) -> Path:
+    """A file or folder that settings name, relative to the repository, with `~` read as the home folder."""
+    return repository_root() / Path(path).expanduser()
+
+
 def repository_root() -> Path:
     """The checkout: the nearest folder, from here upwards, that has the site program's `Pulumi.yaml` and `infra/`.
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pulumi
 
+from infra.components.egress import to_issuers
+from infra.components.system_object import system_object
 from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.contract import custom_resources, names, offer
 from primage.contract.hpc import backend_object
 from primage.contract.login import AUTHORITY_KEY, CLIENT_SECRET, KEYCLOAK, KEYCLOAK_PORT, LoginConfig
-from primage.contract.networks import ANYWHERE, NetworkConfig, own_network
+from primage.contract.networks import ANYWHERE, NetworkConfig
 from primage.contract.offer import SiteOffer
 from primage.contract.pod_security import container_security
 from primage.contract.probes import ALIVE, probes
 from primage.contract.roles import Access
-from primage.contract.tenant_objects.network import DNS, DNS_PORTS, to_api
+from primage.contract.tenant_objects.network import to_api
 from primage.contract.tenant_objects.objects import RBAC
 
 NAME = names.AUTHORIZER
@@ -41,10 +44,11 @@ class Authorizer(pulumi.ComponentResource):
         self._name = name
         self._labels = {names.LABEL_APP: NAME}
         self._here = pulumi.ResourceOptions(parent=self)
+        self._declare = partial(system_object, name, self._labels, self._here)
         centres = [centre.name for centre in found.hpc.backends]
         needed = [
-            self._object("v1", "ConfigMap", offer.CONFIG_MAP, data={offer.KEY: found.model_dump_json(indent=1)}),
-            self._object("v1", "ServiceAccount", NAME, automountServiceAccountToken=False),
+            self._declare("v1", "ConfigMap", offer.CONFIG_MAP, data={offer.KEY: found.model_dump_json(indent=1)}),
+            self._declare("v1", "ServiceAccount", NAME, automountServiceAccountToken=False),
             self._cluster("ClusterRole", names.CONNECTOR_ROLE, rules=_connector_rules(centres)),
             self._cluster("ClusterRole", f"primage-{NAME}", rules=_rules()),
             self._cluster(
@@ -53,17 +57,19 @@ class Authorizer(pulumi.ComponentResource):
                 roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": f"primage-{NAME}"},
                 subjects=[{"kind": "ServiceAccount", "name": NAME, "namespace": names.SYSTEM_NAMESPACE}],
             ),
-            self._object("networking.k8s.io/v1", "NetworkPolicy", NAME, spec=_to_api(found.network)),
+            self._declare("networking.k8s.io/v1", "NetworkPolicy", NAME, spec=_to_api(found.network)),
         ]
         if found.login:
             spec = {"podSelector": {"matchLabels": self._labels}, **_to_login(found.login)}
-            needed.append(self._object("networking.k8s.io/v1", "NetworkPolicy", f"{NAME}-login", spec=spec))
+            needed.append(self._declare("networking.k8s.io/v1", "NetworkPolicy", f"{NAME}-login", spec=spec))
         pod = {"metadata": {"labels": {**self._labels, names.LABEL_API_ACCESS: "true"}}, "spec": _pod(image, found)}
-        self._object(
+        system_object(
+            self._name,
+            self._labels,
+            pulumi.ResourceOptions(parent=self, depends_on=needed),
             "apps/v1",
             "Deployment",
             NAME,
-            pulumi.ResourceOptions(parent=self, depends_on=needed),
             spec={
                 "replicas": 1,
                 # Two at a time would make everything twice.
@@ -73,13 +79,6 @@ class Authorizer(pulumi.ComponentResource):
             },
         )
         self.register_outputs({})
-
-    def _object(
-        self, api_version: str, kind: str, name: str, opts: pulumi.ResourceOptions | None = None, **fields: Any
-    ) -> KubernetesObject:
-        metadata = {"name": name, "namespace": names.SYSTEM_NAMESPACE, "labels": self._labels}
-        obj = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
-        return declare(f"{self._name}-{kind.lower()}-{name}", obj, opts or self._here)
 
     def _cluster(self, kind: str, name: str, **fields: Any) -> KubernetesObject:
         obj = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": {"name": name}, **fields}
@@ -150,14 +149,10 @@ def _to_login(login: LoginConfig) -> dict[str, Any]:
 
     A node sees its own port as what is behind it, and another node's as that node's.
     """
-    own = own_network(login.host)
-    blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ([own] if own else ANYWHERE)]
-    egress: list[dict[str, Any]] = [{"to": blocks, "ports": [{"protocol": "TCP", "port": login.port}]}]
+    egress = to_issuers([login])
     if login.keycloak:
         pods = {"podSelector": {"matchLabels": {names.LABEL_APP: KEYCLOAK}}}
         egress.append({"to": [pods], "ports": [{"protocol": "TCP", "port": KEYCLOAK_PORT}]})
-    if not own:
-        egress.append({"to": [DNS], "ports": DNS_PORTS})
     return {"policyTypes": ["Egress"], "egress": egress}
 
 

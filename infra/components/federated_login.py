@@ -6,11 +6,13 @@ https://www.keycloak.org/server/all-config
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pulumi
 
-from primage.components.kubernetes_object import KubernetesObject, declare
+from infra.components.egress import to_issuers
+from infra.components.system_object import system_object
 from primage.components.login_secrets import ADMIN_PASSWORD, DATABASE_PASSWORD, LoginSecrets, ServerCertificate
 from primage.contract import names, realm
 from primage.contract.login import (
@@ -23,9 +25,9 @@ from primage.contract.login import (
     KeycloakConfig,
     LoginConfig,
 )
-from primage.contract.networks import ANYWHERE, NetworkConfig, inside, own_network
+from primage.contract.networks import ANYWHERE, NetworkConfig
 from primage.contract.pod_security import container_security
-from primage.contract.tenant_objects.network import DNS, DNS_PORTS
+from primage.contract.tenant_objects.network import outside
 from primage.projects.connection import Connection
 
 UID = 10003
@@ -62,14 +64,17 @@ class FederatedLogin(pulumi.ComponentResource):
         self._pods = network.pods
         self._labels = {names.LABEL_APP: KEYCLOAK}
         self._here = pulumi.ResourceOptions(parent=self)
+        self._declare = partial(system_object, name, self._labels, self._here)
         given = {**cluster.as_inputs(), "namespace": names.SYSTEM_NAMESPACE, "labels": {**labels, **self._labels}}
         needed: list[pulumi.Resource] = [*self._secrets(given), *self._network()]
-        needed.append(self._object("v1", "ConfigMap", KEYCLOAK, data=_imports(login)))
-        self._object(
+        needed.append(self._declare("v1", "ConfigMap", KEYCLOAK, data=_imports(login)))
+        system_object(
+            self._name,
+            self._labels,
+            pulumi.ResourceOptions(parent=self, depends_on=needed),
             "apps/v1",
             "StatefulSet",
             KEYCLOAK,
-            pulumi.ResourceOptions(parent=self, depends_on=needed),
             spec={
                 "replicas": 1,
                 "serviceName": KEYCLOAK,
@@ -109,7 +114,10 @@ class FederatedLogin(pulumi.ComponentResource):
             "podSelector": {"matchLabels": self._labels},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [{"from": self._whom(), "ports": [port]}],
-            "egress": [*_to_institutions(self._own), {"to": [{"podSelector": {"matchLabels": self._labels}}], "ports": [port]}],
+            "egress": [
+                *to_issuers(self._own.institutions),
+                {"to": [{"podSelector": {"matchLabels": self._labels}}], "ports": [port]},
+            ],
         }
         exposed = {"nodePort": self._own.node_port} if self._own.node_port else {}
         service = {
@@ -118,38 +126,15 @@ class FederatedLogin(pulumi.ComponentResource):
             "ports": [{"name": "https", **port, **exposed}],
         }
         return [
-            self._object("networking.k8s.io/v1", "NetworkPolicy", KEYCLOAK, spec=policy),
-            self._object("v1", "Service", KEYCLOAK, spec=service),
+            self._declare("networking.k8s.io/v1", "NetworkPolicy", KEYCLOAK, spec=policy),
+            self._declare("v1", "Service", KEYCLOAK, spec=service),
         ]
 
     def _whom(self) -> list[dict[str, Any]]:
         """Everybody who is no pod; of pods the authorizer, and this one itself, should it play an institution."""
-        outside = [
-            {"ipBlock": {"cidr": cidr, **({"except": among} if among else {})}}
-            for cidr in ANYWHERE
-            for among in [[pods for pods in self._pods if inside(pods, cidr)]]
-        ]
+        everybody = [outside(cidr, self._pods) for cidr in ANYWHERE]
         apps = {"key": names.LABEL_APP, "operator": "In", "values": [names.AUTHORIZER, KEYCLOAK]}
-        return [*outside, {"podSelector": {"matchExpressions": [apps]}}]
-
-    def _object(
-        self, api_version: str, kind: str, name: str, opts: pulumi.ResourceOptions | None = None, **fields: Any
-    ) -> KubernetesObject:
-        metadata = {"name": name, "namespace": names.SYSTEM_NAMESPACE, "labels": self._labels}
-        obj = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
-        return declare(f"{self._name}-{kind.lower()}-{name}", obj, opts or self._here)
-
-
-def _to_institutions(own: KeycloakConfig) -> list[dict[str, Any]]:
-    """To where their issuers are; where one goes by a name, to any address at its port, and to the cluster's DNS."""
-    found: list[dict[str, Any]] = []
-    for institution in own.institutions:
-        address = own_network(institution.host)
-        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ([address] if address else ANYWHERE)]
-        found.append({"to": blocks, "ports": [{"protocol": "TCP", "port": institution.port}]})
-    if any(own_network(institution.host) is None for institution in own.institutions):
-        found.append({"to": [DNS], "ports": DNS_PORTS})
-    return found
+        return [*everybody, {"podSelector": {"matchExpressions": [apps]}}]
 
 
 def _imports(login: LoginConfig) -> dict[str, str]:

@@ -1,10 +1,22 @@
-"""Members whom a site's file does not name, as its cluster knows them."""
+"""Members of a VO: those whom the site's file names, and those whom its cluster alone knows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.contract import names
-from primage.contract.outputs import UserOutputs
+from primage.contract.outputs import SiteOutputs, UserOutputs, VoOutputs
+
+
+def member_of(outputs: SiteOutputs, vo: VoOutputs, namespace: str, cluster: Callable[[], Cluster]) -> UserOutputs | None:
+    """The member of a VO with this namespace: whom the site's file names or, where people log in, whom its cluster knows.
+
+    Args:
+        cluster: the site's, which is connected to only where it has to be asked.
+    """
+    found = next((user for user in vo.users.values() if user.namespace == namespace), None)
+    return member_on(cluster(), vo.namespace, namespace) if found is None and outputs.login else found
 
 
 def member_on(cluster: Cluster, vo: str, namespace: str) -> UserOutputs | None:

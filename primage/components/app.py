@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 
 from primage.clients.cluster import Cluster
-from primage.clients.members import member_on
+from primage.clients.members import member_of
 from primage.components.images import pin_images
 from primage.components.labels import label_everything
 from primage.components.provider import cluster_provider
@@ -84,9 +84,7 @@ def _place(outputs: SiteOutputs, name: StackName) -> VoOutputs | UserOutputs:
     vo = _served(outputs, name)
     if not name.user:
         return vo
-    found = next((user for user in vo.users.values() if user.namespace == name.user), None)
-    if found is None and outputs.login:
-        found = member_on(Cluster(outputs.kubeconfig, outputs.context), vo.namespace, name.user)
+    found = member_of(outputs, vo, name.user, lambda: Cluster(outputs.kubeconfig, outputs.context))
     if found is None:
         raise PrimageError(
             f"VO {name.vo} has no member {name.user} on site {name.site}",

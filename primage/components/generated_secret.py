@@ -46,6 +46,10 @@ class GeneratedSecretProvider(ResourceProvider):
         """The Secret."""
         return Ref("v1", "Secret", str(props["secret"]), str(props["namespace"]))
 
+    def outdated(self, found: Object) -> bool:  # noqa: ARG002
+        """Whether what is in a Secret has to be made again; a kind of secret that ends says so here."""
+        return False
+
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Refuse, before anything is made, to take over a Secret that is somebody else's."""
         known = all(isinstance(news.get(key), str) for key in ("kubeconfig", "context", "namespace", "secret"))
@@ -75,10 +79,11 @@ class GeneratedSecretProvider(ResourceProvider):
         return CreateResult(f"{ref.namespace}/{ref.name}", {**props, "generation": str(found["metadata"]["uid"])[:8]})
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """A change of what is fixed means another Secret, and so does one that somebody has deleted."""
+        """A change of what is fixed means another Secret, and so does one that somebody has deleted, or that is outdated."""
         replaces = [key for key in self.fixed if olds.get(key) != news.get(key)]
-        if not replaces and _reach(news).get(self.address(news)) is None:
-            replaces = ["secret"]
+        if not replaces:
+            found = _reach(news).get(self.address(news))
+            replaces = ["secret"] if found is None or self.outdated(found) else []
         return DiffResult(changes=bool(replaces), replaces=replaces, delete_before_replace=True)
 
     def delete(self, _id: str, props: dict[str, Any]) -> None:

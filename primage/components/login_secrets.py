@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
-from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import DiffResult
 
-from primage.clients.cluster import Cluster
+from primage.clients.cluster import Object
 from primage.components.certificates import Authority, authority_in, ends_soon
 from primage.components.generated_secret import GeneratedSecret, GeneratedSecretProvider
 from primage.errors import ExitCode, PrimageError
-from primage.paths import repository_root
+from primage.paths import named_file
 
 ADMIN_PASSWORD, DATABASE_PASSWORD = "admin-password", "database-password"  # keys of a Secret
 
@@ -57,23 +56,14 @@ class ServerCertificateProvider(GeneratedSecretProvider):
         """A certificate for these hosts."""
         return _authority(props).issue([str(host) for host in props["hosts"]])
 
-    def diff(self, id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """As always; and one that ends soon is replaced."""
-        found = super().diff(id, olds, news)
-        if not found.replaces and self._ends_soon(news):
-            return DiffResult(changes=True, replaces=["secret"], delete_before_replace=True)
-        return found
-
-    def _ends_soon(self, props: dict[str, Any]) -> bool:
-        import base64
-
-        found = Cluster(props["kubeconfig"], props["context"]).get(self.address(props)) or {}
+    def outdated(self, found: Object) -> bool:
+        """Whether there is no certificate in it, or one that ends soon."""
         shown = (found.get("data") or {}).get("tls.crt", "")
         return not shown or ends_soon(base64.b64decode(shown).decode())
 
 
 def _authority(props: dict[str, Any]) -> Authority:
-    folder = repository_root() / Path(str(props["authority"])).expanduser()
+    folder = named_file(str(props["authority"]))
     try:
         return authority_in(folder)
     except (OSError, ValueError) as error:

@@ -50,6 +50,16 @@ class Issued(Settings):
         return int(self._place.partition(":")[2] or HTTPS_PORT)
 
     @property
+    def realm(self) -> str:
+        """Of Keycloak: its name for what it issues for."""
+        return self.issuer.rpartition("/realms/")[2]
+
+    @property
+    def server(self) -> str:
+        """Of Keycloak: the server without the realm."""
+        return self.issuer.partition("/realms/")[0]
+
+    @property
     def _place(self) -> str:
         return self.issuer.removeprefix("https://").partition("/")[0]
 
@@ -155,7 +165,7 @@ class LoginConfig(Issued):
     @model_validator(mode="after")
     def _played_here(self) -> LoginConfig:
         for one in self.played:
-            if one.issuer.partition("/realms/")[0] != self.server or one.issuer == self.issuer:
+            if one.server != self.server or one.issuer == self.issuer:
                 raise ValueError(f"institution {one.name} is played here, so its issuer has to be another realm of {self.server}")
         return self
 
@@ -163,13 +173,3 @@ class LoginConfig(Issued):
     def played(self) -> tuple[InstitutionConfig, ...]:
         """The institutions that realms of this Keycloak play."""
         return tuple(one for one in self.keycloak.institutions if one.played) if self.keycloak else ()
-
-    @property
-    def realm(self) -> str:
-        """Keycloak's name for what it issues for."""
-        return self.issuer.rpartition("/realms/")[2]
-
-    @property
-    def server(self) -> str:
-        """The server without the realm."""
-        return self.issuer.partition("/realms/")[0]

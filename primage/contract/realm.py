@@ -52,9 +52,8 @@ def first_import_played(login: LoginConfig, institution: InstitutionConfig) -> R
         "directAccessGrantsEnabled": False,
         "redirectUris": [f"{login.issuer}/broker/{institution.name}/endpoint"],
     }
-    name = institution.issuer.rpartition("/realms/")[2]
     return {
-        "realm": name,
+        "realm": institution.realm,
         "enabled": True,
         "displayName": institution.title or institution.name,
         "sslRequired": "all",

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from primage.clients.openid import Issuer, Tokens
 from primage.contract.login import GROUPS_CLAIM, IDENTITY_CLAIM, KUBECTL_CLIENT
 from primage.errors import ExitCode, PrimageError
-from primage.paths import repository_root
+from primage.paths import named_file
 from primage.projects.logins import login_files
 from primage.projects.offer import site_settings
 
@@ -175,8 +175,8 @@ def _kubeconfig(site: str, server: str, authority: str, token: Path) -> dict[str
 
 
 def _file(path: str) -> str:
-    """A file that settings name, relative to the repository."""
-    return str(repository_root() / Path(path).expanduser()) if path else ""
+    """A file that settings name; empty for none."""
+    return str(named_file(path)) if path else ""
 
 
 def _read(file: Path) -> Kept:

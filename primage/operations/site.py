@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from primage.clients.cluster import Cluster
-from primage.clients.members import member_on
+from primage.clients.members import member_of
 from primage.contract.outputs import SiteOutputs
 from primage.errors import ExitCode, PrimageError
 from primage.projects.offer import site_outputs
@@ -56,9 +56,7 @@ class SiteHandle:
         served = self.outputs.vos[vo]
         if not namespace or namespace == served.namespace:
             return Place(served.namespace, served.uid, served.gid)
-        found = next((user for user in served.users.values() if user.namespace == namespace), None)
-        if found is None and self.outputs.login:
-            found = member_on(self.cluster, served.namespace, namespace)
+        found = member_of(self.outputs, served, namespace, lambda: self.cluster)
         if found is None:
             known = ", ".join(served.users) or "none"
             raise PrimageError(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from primage.contract.images import Images, parse_references
 from primage.errors import ExitCode, PrimageError
-from primage.paths import repository_root
+from primage.paths import named_file
 
 
 def images_of(registry: str, references: str) -> Images:
@@ -18,7 +16,7 @@ def images_of(registry: str, references: str) -> Images:
     Raises:
         PrimageError: the file is not one of references.
     """
-    path = repository_root() / Path(references).expanduser() if references else None
+    path = named_file(references) if references else None
     if path is None or not path.exists():
         return Images(registry=registry)
     try:

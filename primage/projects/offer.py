@@ -10,7 +10,7 @@ from primage.contract.outputs import SiteOutputs
 from primage.errors import ExitCode, PrimageError
 from primage.paths import repository_root
 from primage.projects.connection import connection_of
-from primage.projects.project import StackName, load_project, stack_config
+from primage.projects.project import Project, StackName, load_project, stack_config
 from primage.projects.validation import load_models, load_module, sentences
 
 
@@ -20,7 +20,10 @@ def site_settings(name: str) -> Any:
     Raises:
         PrimageError: there is no such site, or its settings are not valid.
     """
-    project = load_project(repository_root())
+    return _read(load_project(repository_root()), name)
+
+
+def _read(project: Project, name: str) -> Any:
     raw = stack_config(project, StackName(site=name)).get(f"{project.name}:site")
     try:
         return load_models(project)["site"].model_validate(raw)
@@ -36,6 +39,7 @@ def site_settings(name: str) -> Any:
 
 def site_outputs(name: str) -> SiteOutputs:
     """What the site program outputs for the site called `name`; raises as `site_settings` does."""
-    project, settings = load_project(repository_root()), site_settings(name)
+    project = load_project(repository_root())
+    settings = _read(project, name)
     outputs: SiteOutputs = load_module(project, "outputs").site_outputs(name, settings, connection_of(settings.cluster, name))
     return outputs

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from primage.components import certificates, generated_secret, login_secrets
+from primage.components import certificates, generated_secret
 from primage.components.certificates import RENEWED_DAYS, new_authority
 from primage.components.login_secrets import LoginSecretsProvider, ServerCertificateProvider
 from primage.errors import PrimageError
@@ -29,7 +29,6 @@ def changes(monkeypatch):
 
     def preview(data):
         monkeypatch.setattr(generated_secret, "_reach", lambda _: Server(data))
-        monkeypatch.setattr(login_secrets, "Cluster", lambda *_: Server(data))
         given = {"kubeconfig": "k", "context": "", "namespace": "n", "secret": "s", "hosts": HOSTS, "authority": "/a", "labels": {}}
         return ServerCertificateProvider().diff("n/s", given, given).replaces
 

@@ -34,15 +34,15 @@ def network_policies(tenant: Tenant, network: NetworkConfig) -> list[Object]:
     if network.api_servers:
         specs["allow-api"] = to_api(network)
     if tenant.vo.egress:
-        blocks = [_outside(cidr, network.machines) for cidr in tenant.vo.egress]
+        blocks = [outside(cidr, network.machines) for cidr in tenant.vo.egress]
         specs["allow-egress"] = {"policyTypes": ["Egress"], "egress": [{"to": blocks}]}
     kind = ("networking.k8s.io/v1", "NetworkPolicy")
     return [inside(tenant, *kind, name, spec={"podSelector": {}, **spec}) for name, spec in specs.items()]
 
 
-def _outside(cidr: str, machines: Sequence[str]) -> Object:
-    """A network without the site's own machines in it."""
-    among = [own for own in machines if networks.inside(own, cidr)]
+def outside(cidr: str, others: Sequence[str]) -> Object:
+    """A network without those of others that lie in it, such as the site's own machines."""
+    among = [own for own in others if networks.inside(own, cidr)]
     return {"ipBlock": {"cidr": cidr, **({"except": among} if among else {})}}
 
 

@@ -76,7 +76,7 @@ class People:
         # First: what somebody lost must not wait for anything else.
         problems += await self._write([obj for obj in leavers if address_of(obj) in lost])
         without_number = await self._keep_numbers(provider, found, problems)
-        others = [obj for obj in found.members if obj not in leavers and obj["spec"]["identity"] not in without_number]
+        others = [obj for obj in found.members if obj["spec"]["roles"] and obj["spec"]["identity"] not in without_number]
         problems += await self._write(others)
         return [*problems, *found.problems]
 

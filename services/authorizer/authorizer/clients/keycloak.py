@@ -62,9 +62,11 @@ class Keycloak:
                 await self._groups(admin, vo)
             if self._login.keycloak:
                 await self._realm(admin)
-                for institution in self._login.keycloak.institutions:
+                institutions = self._login.keycloak.institutions
+                there = {one["alias"]: one for one in await admin.a_get_idps()} if institutions else {}
+                for institution in institutions:
                     try:
-                        await self._institution(admin, institution)
+                        await self._institution(admin, institution, there.get(institution.name))
                     except KeycloakError as error:
                         failed.append(f"institution {institution.name}: {_why(error)}")
         if failed:
@@ -104,10 +106,13 @@ class Keycloak:
                     same = mappers[mapper["name"]]["id"]
                     await admin.a_update_client_mapper(live["id"], same, {**mapper, "id": same})
 
-    async def _institution(self, admin: Any, institution: InstitutionConfig) -> None:
-        """One that the settings name; one that an administrator has added is theirs."""
-        there = {one["alias"]: one for one in await admin.a_get_idps()}
-        live, wanted = there.get(institution.name), realm.provider(institution, {})
+    async def _institution(self, admin: Any, institution: InstitutionConfig, live: Any) -> None:
+        """One that the settings name; one that an administrator has added is theirs.
+
+        Args:
+            live: as the provider has it; None where it is not there yet.
+        """
+        wanted = realm.provider(institution, {})
         if live is None:
             await admin.a_create_idp(realm.provider(institution, await self._described(admin, institution)))
             log.info("institution %s is brokered", institution.name)
