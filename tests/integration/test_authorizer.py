@@ -26,6 +26,8 @@ from primage.contract.volumes import PosixVolume
 from primage.contract.volumes.settings import VolumesConfig
 from primage.local.toolchain.build import KUBERNETES_TOOLS
 
+pytestmark = pytest.mark.apart
+
 OPERATOR = "operator"
 LABELS = {names.LABEL_MADE_BY: "site", names.LABEL_STACK: "here", names.LABEL_SITE: "here", names.LABEL_MANAGED_BY: "primage"}
 VO = VirtualOrganisationSpec(name="vo.example.org", gid=20001, quota=QuotaConfig(cpu="4", memory="8Gi"))

@@ -21,6 +21,8 @@ from primage.local.images import storage
 from primage.local.images.catalogue import QUEUE
 from primage.process import capture
 
+pytestmark = pytest.mark.apart
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "primage-queue-test"
 PATIENCE = ("--visibility", "2")

@@ -25,19 +25,27 @@ class LiveObjects:
         self.complete = asyncio.Event()
         self._there: dict[str, set[Address]] = {}
         self._short: dict[Address, str] = {}
+        self._versions: dict[Address, int] = {}
         self._listed: set[Kind] = set()
         self._news = asyncio.Condition()
 
     def note(self, obj: Object, *, deleted: bool = False) -> None:
-        """An object is there, or is not any more."""
+        """An object is there, or is not any more, as a watch tells."""
         address, theirs = address_of(obj), self._there.setdefault(owner_of(obj), set())
         self._short.pop(address, None)
         if deleted:
             theirs.discard(address)
+            self._versions.pop(address, None)
             return
         theirs.add(address)
+        self._versions[address] = _version(obj)
         if why := short_of(obj):
             self._short[address] = why
+
+    def note_answer(self, obj: Object) -> None:
+        """An object is there, as a request of our own was answered: that is old news where a watch has told of a later change."""
+        if _version(obj) >= self._versions.get(address_of(obj), 0):
+            self.note(obj)
 
     def known(self, kind: Kind) -> set[Address]:
         """All of a kind."""
@@ -48,6 +56,8 @@ class LiveObjects:
         missing = set(gone)
         for theirs in self._there.values():
             theirs -= missing
+        for address in missing:
+            self._versions.pop(address, None)
         self._listed.add(kind)
         if self._listed.issuperset(KINDS):
             self.complete.set()
@@ -72,3 +82,8 @@ class LiveObjects:
                 await self._news.wait_for(reached)
         except TimeoutError:
             raise WaitingError(why()) from None
+
+
+def _version(obj: Object) -> int:
+    """Grows with every change: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions."""
+    return int(obj["metadata"]["resourceVersion"])

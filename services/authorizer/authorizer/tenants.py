@@ -255,7 +255,7 @@ class Tenants:
         done = await asyncio.gather(*tries, return_exceptions=True)
         made = [one for one in done if isinstance(one, dict)]
         for obj in made:
-            self._live.note(obj)
+            self._live.note_answer(obj)
         return made, [one for one in done if isinstance(one, Exception)]
 
     async def _renew(self, wanted: dict[Address, Object], volumes: list[Object]) -> None:
@@ -308,7 +308,7 @@ class Tenants:
                 return
             if there is not None:
                 await self._end_jobs(namespace)
-                self._live.note(there)
+                self._live.note_answer(there)
                 await self._kube.delete(space)
                 await self._live.until(
                     lambda: space not in self._live.of(namespace), lambda: f"namespace {namespace} is still being deleted"
