@@ -69,6 +69,8 @@ def control_plane(tools: Path, folder: Path) -> Iterator[str]:
             f"--kubeconfig={own}",
             "--leader-elect=false",
             "--secure-port=0",
+            "--kube-api-qps=200",
+            "--kube-api-burst=300",
             f"--service-account-private-key-file={folder / 'tls.key'}",
             f"--root-ca-file={folder / 'ca.crt'}",
         ],

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import itertools
 
 import pytest
 from hypothesis import given
@@ -81,13 +82,14 @@ class Server:
     """An API server that takes everything but kinds that it is told not to."""
 
     def __init__(self):
-        self.there, self.said, self.broken = {}, [], {}
+        self.there, self.said, self.broken, self.versions = {}, [], {}, itertools.count(1)
 
     async def apply(self, obj):
         if error := self.broken.get(obj["kind"]):
             raise error
-        bound = {"status": {"phase": "Bound"}} if obj["kind"] == "PersistentVolumeClaim" else {}
-        made = {**obj, **bound, "metadata": {**obj["metadata"], "creationTimestamp": "2026-01-01T00:00:00Z"}}
+        status = {"PersistentVolumeClaim": {"phase": "Bound"}, "PersistentVolume": {"phase": "Available"}}.get(obj["kind"], {})
+        metadata = {**obj["metadata"], "creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": str(next(self.versions))}
+        made = {**obj, "status": status, "metadata": metadata}
         self.there[address_of(obj)] = made
         return made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import suppress
 
 from authorizer.clients.folders import Folders
@@ -149,15 +149,14 @@ class Tenants:
         Raises:
             WaitingError: a claim has no volume yet.
         """
-        wanted = list(self.wanted(tenant))
-
-        def short_of(kind: Kind) -> str:
-            return self._live.short_of(address for address in wanted if address.kind is kind)
-
-        await self._live.until(lambda: not short_of(CLAIM), lambda: short_of(CLAIM))
+        wanted = self.wanted(tenant)
+        await self._live.until(lambda: not self._short_of(wanted, CLAIM), lambda: self._short_of(wanted, CLAIM))
         with suppress(WaitingError):
-            await self._live.until(lambda: not short_of(DEPLOYMENT), lambda: "", HOPED_FOR_S)
-        return short_of(DEPLOYMENT)
+            await self._live.until(lambda: not self._short_of(wanted, DEPLOYMENT), lambda: "", HOPED_FOR_S)
+        return self._short_of(wanted, DEPLOYMENT)
+
+    def _short_of(self, wanted: Iterable[Address], kind: Kind) -> str:
+        return self._live.short_of(address for address in wanted if address.kind is kind)
 
     def _of_todays_vo(self, tenant: Tenant) -> Tenant:
         """The same; of a member, with the VO as it is by now."""
@@ -207,9 +206,11 @@ class Tenants:
         spaces, errors = await self._apply(wanted, {NAMESPACE})
         if errors:
             raise errors[0]
-        # A claim that is there before its volume is looked at again only a quarter of a minute later.
         volumes, of_volumes = await self._apply(wanted, {VOLUME})
         await self._renew(wanted, volumes)
+        # A claim that Kubernetes' controller sees before the volume is looked at again only a quarter of a minute later.
+        with suppress(WaitingError):
+            await self._live.until(lambda: not self._short_of(wanted, VOLUME), lambda: "")
         _, of_claims = await self._apply(wanted, {CLAIM})
         _, of_limits = await self._apply(wanted, set(KINDS) - {NAMESPACE, VOLUME, CLAIM, BINDING})
         of_pods = await self._end_pods(tenant) if idle and not of_limits else []

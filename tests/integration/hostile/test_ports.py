@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import textwrap
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -138,6 +138,29 @@ KINDS = {
     "a VO's pod": Kind(VO_SPACE, 10001, 20001, {}),
     "another VO's pod": Kind(TRAINING, 10001, 20002, {}),
 }
+
+
+def knows_the_pods(node: str, admin: str) -> bool:
+    """Whether a node's kube-router has the pods as they are now.
+
+    Each of its sets of addresses is that of a policy, and no policy of the site lets pods of two namespaces in by their addresses.
+    """
+    listed = json.loads(kubectl("get", "pods", "-A", "-o", "json", kubeconfig=admin).stdout)["items"]
+    spaces = {
+        pod["status"].get("podIP"): pod["metadata"]["namespace"]
+        for pod in listed
+        if pod["status"]["phase"] == "Running" and not pod["spec"].get("hostNetwork")
+    }
+    router = ("-n", "kube-system", "-l", "k8s-app=kube-router", f"--field-selector=spec.nodeName={node}", "-o", "name")
+    name = kubectl("get", "pods", *router, kubeconfig=admin).stdout.strip()
+    saved = kubectl("exec", "-n", "kube-system", name, "--", "ipset", "save", kubeconfig=admin).stdout.splitlines()
+    sets: dict[str, set[str]] = {line.split()[1]: set() for line in saved if re.match(r"create KUBE-\S+ hash:ip ", line)}
+    for line in saved:
+        action, which, address = line.split()[:3]
+        if action == "add" and which in sets:
+            sets[which].add(address)
+    known = {address for addresses in sets.values() for address in addresses}
+    return known == set(spaces) and all(len({spaces[address] for address in addresses}) < 2 for addresses in sets.values())
 
 
 class Pods:
@@ -352,11 +375,8 @@ def test_pods_reach_those_of_a_node_that_has_joined_and_nothing_else(pods, tenan
         until("it listens", lambda: (address, 8000) in {(place.address, place.port) for place in listening("worker-1")})
         table = [*listening("front"), *listening("worker-1"), *services(tenant.admin)]
         # The other node learns of the pod, and of the addresses that went with the node, a moment after the pod runs.
-        for _ in range(3):
-            (found,) = scan(pods, {"a member's pod": kind}, table, forever=20.0, node="front").values()
-            if (address, 8000) in opened(found) and opened(found) <= allowed(kind, tenant.admin):
-                break
-            warnings.warn(f"after a node has joined, a pod on the other one found open {sorted(opened(found))}", stacklevel=1)
+        until("the other node knows whose each address is", lambda: knows_the_pods("front", tenant.admin))
+        (found,) = scan(pods, {"a member's pod": kind}, table, node="front").values()
         assert (address, 8000) in opened(found), "it is reached by its own namespace's pods"
         assert opened(found) <= allowed(kind, tenant.admin)
     finally:

@@ -6,8 +6,13 @@ from primage.contract.tenant_objects.objects import Object
 
 
 def short_of(obj: Object) -> str:
-    """What is missing, in words; empty where nothing is: a claim has its volume, a Deployment its pods."""
+    """What is missing, in words; empty where nothing is: a claim has its volume, a Deployment its pods.
+
+    A volume is to be known to Kubernetes' controller, which alone writes its phase.
+    """
     status, name = obj.get("status") or {}, obj["metadata"]["name"]
+    if obj["kind"] == "PersistentVolume" and status.get("phase", "Pending") == "Pending":
+        return f"volume {name} is Pending"
     if obj["kind"] == "PersistentVolumeClaim" and status.get("phase") != "Bound":
         return f"claim {name} is {status.get('phase', 'Pending')}"
     if obj["kind"] == "Deployment":
