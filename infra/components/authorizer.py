@@ -23,7 +23,7 @@ from primage.contract.tenant_objects.objects import RBAC
 
 NAME = names.AUTHORIZER
 UID = 10002
-RUN, SOCKET, VOLUMES, LOGIN = "/run/primage", "/run/primage/folders", "/volumes", "/run/login"
+RUN, SOCKET, LOGIN = "/run/primage", "/run/primage/folders", "/run/login"
 START_S = 120
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # where clients look for it
 FOLDER_RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
@@ -223,10 +223,17 @@ def _folders(image: str, roots: list[str]) -> dict[str, Any]:
     """Root, with no more of root's rights than making folders takes, and nothing but the volumes' roots to use them on."""
     amounts = {"cpu": "5m", "memory": "48Mi"}
     return {
-        "name": "folders",
+        "name": names.FOLDERS,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-m", "authorizer.folders", SOCKET, VOLUMES],
+        "command": [
+            "python3",
+            "-m",
+            "authorizer.folders",
+            SOCKET,
+            names.FOLDERS_VOLUMES,
+            f"{names.AUDIT_VOLUME}/{names.AUDIT_FOLDER}",
+        ],
         "resources": {"requests": amounts, "limits": {**amounts, "cpu": "500m"}},
         "securityContext": {
             **container_security(),
@@ -236,6 +243,6 @@ def _folders(image: str, roots: list[str]) -> dict[str, Any]:
         },
         "volumeMounts": [
             {"name": "run", "mountPath": RUN},
-            *({"name": name, "mountPath": f"{VOLUMES}/{name}"} for name in roots),
+            *({"name": name, "mountPath": f"{names.FOLDERS_VOLUMES}/{name}"} for name in roots),
         ],
     }

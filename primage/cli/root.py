@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from primage.cli import check, cp, hpc, login, logs, move, queue, session, site, stacks, study, validate, why
+from primage.cli import audit, check, cp, hpc, login, logs, move, queue, session, site, stacks, study, validate, why
 from primage.cli.output import report_error
 from primage.errors import ExitCode, PrimageError
 
@@ -43,6 +43,7 @@ app.command("scale")(queue.scale)
 app.command("check")(check.check)
 app.command("study")(study.study)
 app.command("why")(why.why)
+app.command("audit")(audit.audit)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
 app.command("credential", hidden=True)(login.credential)

@@ -32,6 +32,7 @@ MOST_LOG = 32 * 1024 * 1024
 PAGE = 100
 """Objects in one answer; each may have more than a megabyte."""
 MOST_OBJECTS = 20_000
+PIECE = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -308,10 +309,11 @@ class Cluster:
         """
         return self._websocket(pod, "portforward", [("ports", str(port))], f"connecting to {pod}")
 
-    def attach(self, pod: Ref, command: Sequence[str]) -> Any:
-        """A web socket to a command that is started in a pod's first container: see `clients.exec_stream`."""
+    def attach(self, pod: Ref, command: Sequence[str], *, container: str = "") -> Any:
+        """A web socket to a command that is started in a pod's container, the first by default: see `clients.exec_stream`."""
         streams = [(name, "true") for name in ("stdin", "stdout", "stderr")]
-        return self._websocket(pod, "exec", [*(("command", part) for part in command), *streams], f"connecting to {pod}")
+        which = [("container", container)] * bool(container)
+        return self._websocket(pod, "exec", [*(("command", part) for part in command), *streams, *which], f"connecting to {pod}")
 
     def _websocket(self, pod: Ref, what: str, arguments: Query, doing: str) -> Any:
         from kubernetes.stream import ws_client
@@ -344,6 +346,27 @@ class Cluster:
     def raw(self, path: str) -> str:
         """A plain GET, for `/readyz` and `/version`."""
         return str(self._raw("GET", path, accept="*/*").data.decode())
+
+    def pieces(self, path: str, *, silence_s: float) -> Iterator[bytes]:
+        """A plain GET of something long, such as a file on a node, as it arrives.
+
+        Args:
+            silence_s: how long the server may send nothing.
+
+        Raises:
+            Refused: it is not there, or not to be had.
+            PrimageError: the server does not answer, or the connection breaks.
+        """
+        import urllib3
+
+        response = self._raw("GET", path, accept="*/*", stream=True, timeout=silence_s)
+        try:
+            yield from response.stream(PIECE, decode_content=True)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._away(in_words(error)) from error
+        finally:
+            response.close()
+            response.release_conn()
 
     def _path(self, ref: Ref) -> str:
         plural, namespaced = self._kind(ref.api_version, ref.kind)

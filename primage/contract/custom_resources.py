@@ -30,6 +30,8 @@ ORGANISATIONS, MEMBERS = "virtualorganisations", "members"
 READY, WAITING, REFUSED, PAUSED = "Ready", "Waiting", "Refused", "Paused"
 """What `status.phase` says: all is there; something is on its way; a person has to look at `status.problem`; a person has asked
 for it to be left alone (`names.ANNOTATION_PAUSED`)."""
+AUDITED = "audited"
+"""The field of a Member's status that says which of its roles the audit log has a line of."""
 Spec = TypeVar("Spec", bound=BaseModel)
 
 _STATUS = {
@@ -38,6 +40,7 @@ _STATUS = {
     "applied": "Digest of the specification that it has all of.",
     "made": "When its namespace was made.",
     "problem": "What is wrong and what to do.",
+    AUDITED: "Roles that the audit log says they were given; with a question mark, perhaps.",
 }
 _KEPT = ("type", "description", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "pattern")
 

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from primage.contract.names import SYSTEM_NAMESPACE
+from primage.contract.audit import Line
+from primage.contract.names import AUDIT_FOLDER, AUDIT_VOLUME, SYSTEM_NAMESPACE
 
 ROOT = Path(__file__).resolve().parents[2]
+LOG = f"{AUDIT_VOLUME}/{AUDIT_FOLDER}"
 PATHS = f"{ROOT / 'services/authorizer'}{os.pathsep}{ROOT}"
 
 
@@ -39,7 +41,7 @@ class AuthorizerProcess:
         socket = self.folder / "folders"
         for name in ("datalake", "home"):
             (self.volumes / name).mkdir(parents=True, exist_ok=True)
-        self._start("folders", ["authorizer.folders", str(socket), str(self.volumes)], {})
+        self._start("folders", ["authorizer.folders", str(socket), str(self.volumes), LOG], {})
         given = {
             "KUBECONFIG": self.kubeconfig,
             "PRIMAGE_NAMESPACE": SYSTEM_NAMESPACE,
@@ -74,6 +76,11 @@ class AuthorizerProcess:
         """End both."""
         for name in list(self._running):
             self.kill(name)
+
+    def audited(self) -> list[Line]:
+        """The lines that it has written to the audit log."""
+        files = sorted((self.volumes / LOG).glob("rights-*.jsonl"))
+        return [Line.model_validate_json(line) for file in files for line in file.read_text().splitlines()]
 
     def log(self) -> str:
         """What the authorizer has said."""

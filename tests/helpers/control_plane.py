@@ -24,18 +24,25 @@ from primage.errors import PrimageError
 START_S = 120
 ADMIN = "only-for-this-test"
 CONTROLLERS = "also-only-for-this-test"
-TOKENS = f"{ADMIN},admin,1,system:masters\n{CONTROLLERS},system:kube-controller-manager,2,system:masters\n"
+PERSON = "of-grace-for-this-test"
+GRACE = "grace@example.org"
+TOKENS = (
+    f"{ADMIN},admin,1,system:masters\n{CONTROLLERS},system:kube-controller-manager,2,system:masters\n{PERSON},primage:{GRACE},3\n"
+)
+POLICY = Path(__file__).resolve().parents[2] / "roles/kubernetes_control_plane/templates/audit-policy.yaml.j2"
 
 
 @contextmanager
 def control_plane(tools: Path, folder: Path) -> Iterator[str]:
-    """Path of an operator's kubeconfig, while it runs."""
+    """Path of an operator's kubeconfig, while it runs; beside it are `person`, which is GRACE's, and `audit.log`."""
     made = make_credentials(["localhost"])
     for name, text in {**made, "tokens.csv": TOKENS}.items():
         (folder / name).write_text(text)
     client, peer, port = (_free_port() for _ in range(3))
     server = f"https://localhost:{port}"
     admin = _kubeconfig(folder / "admin", server, ADMIN, made["ca.crt"])
+    _kubeconfig(folder / "person", server, PERSON, made["ca.crt"])
+    (folder / "audit-policy.yaml").write_text(POLICY.read_text().split("\n", 1)[1])
     own = _kubeconfig(folder / "controllers", server, CONTROLLERS, made["ca.crt"])
     store, members = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     commands = [
@@ -58,6 +65,8 @@ def control_plane(tools: Path, folder: Path) -> Iterator[str]:
             f"--tls-private-key-file={folder / 'tls.key'}",
             f"--token-auth-file={folder / 'tokens.csv'}",
             "--authorization-mode=RBAC",
+            f"--audit-policy-file={folder / 'audit-policy.yaml'}",
+            f"--audit-log-path={folder / 'audit.log'}",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--service-account-issuer=https://localhost",
             f"--service-account-signing-key-file={folder / 'tls.key'}",

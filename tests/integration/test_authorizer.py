@@ -1,21 +1,25 @@
 """The authorizer on a control plane of its own: tenants are made, kept and taken away, whatever happens meanwhile."""
 
 import itertools
+import json
 import os
 import random
 import stat
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from authorizer_process import authorizer
-from control_plane import control_plane
+from control_plane import ADMIN, GRACE, PERSON, control_plane
 from hpc_machine import until
 
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.contract import custom_resources as custom
 from primage.contract import names
+from primage.contract.audit import Source, Verb
 from primage.contract.hpc_centres import HpcBackendConfig, HpcConfig
+from primage.contract.names import AUDIT_FOLDER, AUDIT_VOLUME
 from primage.contract.networks import NetworkConfig
 from primage.contract.offer import CONFIG_MAP, KEY, SiteOffer
 from primage.contract.roles import Role
@@ -25,6 +29,7 @@ from primage.contract.vo import MemberSpec, QuotaConfig, VirtualOrganisationSpec
 from primage.contract.volumes import PosixVolume
 from primage.contract.volumes.settings import VolumesConfig
 from primage.local.toolchain.build import KUBERNETES_TOOLS
+from primage.operations.audit.reading import Found, api_server_lines
 
 pytestmark = pytest.mark.apart
 
@@ -143,6 +148,16 @@ def bound(cluster, namespace, member):
     return {binding["roleRef"]["name"] for binding in found for subject in binding["subjects"] if subject["name"] == me(member)}
 
 
+def audited(process, member):
+    """What the audit log says of a member's roles."""
+    return [line for line in process.audited() if line.who.account == member.identity]
+
+
+def rights(process, member):
+    """The same, in two words each."""
+    return [(line.verb.value, line.object.name) for line in audited(process, member)]
+
+
 def me(member):
     return f"primage:{member.identity}"
 
@@ -155,6 +170,9 @@ def test_a_vo_and_a_member_have_all_that_the_contract_says_and_folders(cluster, 
     assert bound(cluster, SPACE, member) == {"view"}
     found = home_of(process, member).stat()
     assert (found.st_uid, found.st_gid, f"{stat.S_IMODE(found.st_mode):o}") == (member.uid, member.uid, "2770")
+    (line,) = audited(process, member)
+    assert (line.verb, line.object.vo, line.object.namespace, line.object.name) == (Verb.GIVEN, VO.name, ref.name, "researcher")
+    assert (line.who.source, line.why) == (Source.OPERATOR, "an operator's Member says so")
 
 
 def test_what_is_deleted_or_changed_by_hand_is_back(cluster, member):
@@ -206,6 +224,8 @@ def test_rights_that_nobody_asks_for_are_taken(cluster, process, member):
     assert bound(cluster, SPACE, member) == {"view"}
     process.start()
     until("nobody has rights", lambda: bound(cluster, ref.name, member) == bound(cluster, SPACE, member) == set())
+    until("both have their line", lambda: len(rights(process, member)) == 3)
+    assert set(rights(process, member)[1:]) == {("lost", "member-edit"), ("lost", f"member-{ref.name}-view")}
 
 
 def test_a_member_with_a_job_that_something_holds_keeps_the_connector_until_it_is_let_go(cluster, member):
@@ -241,7 +261,7 @@ def test_a_namespace_that_is_deleted_comes_back_with_all_that_was_in_it(cluster,
     assert file.read_text() == "mine"
 
 
-def test_who_loses_every_role_has_no_rights_and_keeps_what_is_theirs(cluster, member):
+def test_who_loses_every_role_has_no_rights_and_keeps_what_is_theirs(cluster, process, member):
     space = ready(cluster, custom.member(VO.name, member)).name
     ready(cluster, custom.member(VO.name, member.model_copy(update={"roles": ()})))
     assert bound(cluster, space, member) == bound(cluster, SPACE, member) == set()
@@ -252,6 +272,17 @@ def test_who_loses_every_role_has_no_rights_and_keeps_what_is_theirs(cluster, me
     for roles, own, shared in steps:
         ready(cluster, custom.member(VO.name, member.model_copy(update={"roles": roles})))
         assert (bound(cluster, space, member), bound(cluster, SPACE, member)) == ({own}, {shared})
+    assert rights(process, member) == [
+        ("given", "researcher"),
+        ("lost", "researcher"),
+        ("given", "admin"),
+        ("given", "guest"),
+        ("lost", "admin"),
+        ("lost", "guest"),
+        ("given", "researcher"),
+        ("lost", "researcher"),
+        ("given", "guest"),
+    ]
 
 
 def test_who_is_deleted_leaves_nothing_but_files(cluster, process, member):
@@ -264,6 +295,7 @@ def test_who_is_deleted_leaves_nothing_but_files(cluster, process, member):
     assert not any(ref.name in volume["metadata"]["name"] for volume in cluster.list("v1", "PersistentVolume"))
     assert bound(cluster, SPACE, member) == set()
     assert file.read_text() == "mine"
+    assert [(line.verb, line.why) for line in audited(process, member)][1:] == [(Verb.LOST, "the Member is deleted")]
     until("and the VO has all it had", lambda: missing(cluster, Tenant(VO)) == [])
 
 
@@ -360,7 +392,63 @@ def test_killed_anywhere_it_goes_on(cluster, process):
 
     pulled_through(all_ready)
     assert [missing(cluster, Tenant(VO, person)) for person in people] == [[]] * len(people)
+    assert [set(rights(process, person)) for person in people] == [{("given", "researcher")}] * len(people)
     for ref in refs:
         cluster.delete(ref, propagation="Background")
     pulled_through(lambda: all(cluster.get(ref) is None for ref in refs))
     assert [cluster.get(Ref("v1", "Namespace", ref.name)) for ref in refs] == [None] * len(refs)
+    for person in people:
+        said = rights(process, person)
+        assert said == sorted(said), "whoever was given something has lost it since, and has it in no line after that"
+        assert set(said) == {("given", "researcher"), ("lost", "researcher")}
+
+
+def test_without_a_line_nobody_is_given_anything(cluster, process, member):
+    folder = process.volumes / AUDIT_VOLUME / AUDIT_FOLDER
+    folder.rename(folder.with_name("aside"))
+    folder.write_text("in the way")
+    ref = ask(cluster, custom.member(VO.name, member))
+    until("it is told", lambda: "no role is given without it" in status(cluster, ref).get("problem", ""), BACK_S)
+    assert bound(cluster, ref.name, member) == bound(cluster, SPACE, member) == set()
+    folder.unlink()
+    folder.with_name("aside").rename(folder)
+    until("it goes on by itself", lambda: status(cluster, ref).get("phase") == custom.READY, 30)
+    assert rights(process, member) == [("given", "researcher")]
+
+
+def test_the_api_server_logs_what_people_do_and_nothing_they_send(cluster, empty):
+    """By the policy of real sites."""
+    grace = MemberSpec(identity=GRACE, uid=48000, roles=(Role.RESEARCHER,))
+    space = ready(cluster, custom.member(VO.name, grace)).name
+    hers = Cluster(str(Path(empty[1]).with_name("person")))
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x", "env": [{"name": "E", "value": "not-in-the-log"}]}]}
+    about = {"name": "first", "namespace": space}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": about, "spec": {"suspend": True, "template": {"spec": pod}}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": about, "stringData": {"key": "not-in-the-log"}}
+    hers.apply(job, manager="grace", dry_run=True)
+    hers.apply(job, manager="grace")
+    hers.apply(secret, manager="grace")
+    assert hers.get(Ref.of(secret))
+    assert hers.list("batch/v1", "Job", space)
+    for kind in ("Secret", "Pod"):
+        with pytest.raises(Refused):
+            hers.list("v1", kind, "kube-system")
+    hers.delete(Ref.of(job))
+    log, found = Path(empty[1]).with_name("audit.log"), Found()
+    lines = [line for line in api_server_lines([log.read_bytes()], found) if line.who.account == GRACE]
+    said = [(line.verb.value, line.object.kind, line.object.namespace, line.object.name) for line in lines]
+    # Once each: what is refused our client asks twice, since a server that only starts refuses everything.
+    assert list(dict.fromkeys(said)) == [
+        ("launched", "jobs", space, "first"),
+        ("changed", "secrets", space, "first"),
+        ("read-secret", "secrets", space, "first"),
+        ("refused", "secrets", "kube-system", ""),
+        ("refused", "pods", "kube-system", ""),
+        ("stopped", "jobs", space, "first"),
+    ]
+    assert not any(found.unreadable.values())
+    text = log.read_text()
+    for unsaid in ("not-in-the-log", PERSON, ADMIN):
+        assert unsaid not in text
+    assert all(json.loads(line)["level"] == "Metadata" for line in text.splitlines())
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600

@@ -39,7 +39,7 @@ def page(site, repository, request):
 
 @pytest.mark.parametrize(
     "page",
-    ["run-a-batch-job", "write-an-htc-application", "open-a-notebook", "run-an-hpc-job", "limit-home"],
+    ["run-a-batch-job", "write-an-htc-application", "open-a-notebook", "run-an-hpc-job", "limit-home", "read-the-audit-log"],
     indirect=True,
 )
 def test_a_how_to_works_as_written(page, repository, tmp_path):

@@ -17,6 +17,7 @@ import pytest
 import requests
 from hpc_machine import until
 from keycloak.exceptions import KeycloakError
+from machine import output_on
 from people import ISSUER, account, administrator, gone, leave, log_in, member, person, ready
 
 from primage.clients.cluster import Cluster, Ref, Refused
@@ -118,6 +119,63 @@ def test_a_member_runs_a_job_as_themselves(logged_in, ada, environment, home, cl
     finally:
         down = primage("destroy", stack)
         assert down.returncode == 0, down.stderr
+
+
+@pytest.fixture
+def audited(ada, environment):
+    """Asks `primage audit` for a while back, as an operator or as her; what it ended with, and the lines."""
+
+    def ask(*more, **given):
+        run = [sys.executable, "-m", "primage", "audit", "local", "--since", "1h", "--json", *more]
+        done = subprocess.run(
+            run, env={**os.environ, **given}, cwd=people.ROOT, capture_output=True, text=True, timeout=120, check=False
+        )
+        return done, [json.loads(line) for line in done.stdout.splitlines()] if done.returncode == 0 else []
+
+    return ask
+
+
+def test_what_somebody_was_given_did_and_was_refused_is_in_the_audit_log_and_no_secret_is(
+    logged_in, ada, environment, home, cluster, audited
+):
+    space, hers = names.namespace_for(ada[0]), Cluster(str(logged_in["kubeconfig"]))
+    hidden = secrets.token_hex(20)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hers", "namespace": space}, "stringData": {"key": hidden}}
+    hers.apply(secret, manager="ada")
+    hers.get(Ref.of(secret))
+    hers.apply(job(space, member(cluster, ada[0])["spec"]["uid"]), manager="ada")
+    until("her job runs", lambda: running(cluster, space), 120)
+    pod = Ref.of(running(cluster, space)[0])
+    assert hers.execute(pod, ["echo", "said"])[:2] == (0, "said\n")
+    with pytest.raises(Refused):
+        hers.list("v1", "Secret", SPACE)
+    hers.delete(Ref("batch/v1", "Job", "long", space), propagation="Background")
+    hers.delete(Ref.of(secret))
+    done, lines = audited("--member", ada[0], "--vo", VO)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr or "begins at" in done.stderr
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    said = {(line["who"]["account"], line["verb"], line["object"]["kind"], line["object"]["name"]) for line in lines}
+    for expected in (
+        ("given", "role", "researcher"),
+        ("launched", "jobs", "long"),
+        ("opened", "pods/exec", pod.name),
+        ("read-secret", "secrets", "hers"),
+        ("refused", "secrets", ""),
+        ("stopped", "jobs", "long"),
+    ):
+        assert (ada[0], *expected) in said
+    (role,) = [line for line in lines if line["verb"] == "given"]
+    assert (role["who"]["source"], role["why"].split(";")[0]) == ("identity-provider", "the groups of the account")
+    hers_own, _ = audited(PRIMAGE_KUBECONFIG=str(logged_in["kubeconfig"]))
+    assert hers_own.returncode == 1
+    assert "is for its operators" in hers_own.stdout
+    login = (home / "logins/local/login.json").read_text()
+    unsaid = [hidden, credential(environment), *(word for word in login.split('"') if len(word) > 100)]
+    logs = output_on("primage-local-front", "cat", "/var/log/kubernetes/audit.log", timeout_s=60)
+    logs += "".join(file.read_text() for file in (people.FOLDERS / names.AUDIT_FOLDER).iterdir())
+    assert '"name":"long"' in logs
+    assert [word[:9] for word in unsaid if word in logs] == []
 
 
 def test_a_number_is_kept_at_the_provider_and_is_nobodys_to_change(ada, admin, cluster, environment):

@@ -14,6 +14,7 @@ from authorizer.domain.ownership import require_own
 from authorizer.keeper import Keeper
 from authorizer.live import LiveObjects
 from authorizer.tenants import Tenants
+from primage.contract import custom_resources as custom
 from primage.contract.custom_resources import READY, WAITING
 from primage.contract.networks import NetworkConfig
 from primage.contract.offer import SiteOffer
@@ -82,7 +83,7 @@ class Server:
     """An API server that takes everything but kinds that it is told not to."""
 
     def __init__(self):
-        self.there, self.said, self.broken, self.versions = {}, [], {}, itertools.count(1)
+        self.there, self.said, self.noted, self.broken, self.versions = {}, [], [], {}, itertools.count(1)
 
     async def apply(self, obj):
         if error := self.broken.get(obj["kind"]):
@@ -102,13 +103,22 @@ class Server:
     async def list(self, kind, **which):
         return [obj for address, obj in self.there.items() if address.kind is kind]
 
+    async def note(self, member, audited):
+        self.noted.append(audited)
+
     async def say(self, tenant, phase, problem):
         self.said.append((tenant.identity, phase, problem))
 
 
 class Folders:
+    def __init__(self):
+        self.lines = []
+
     async def make(self, _folders):
         return []
+
+    async def write(self, lines):
+        self.lines += lines
 
 
 async def served(server):
@@ -116,6 +126,7 @@ async def served(server):
     live = LiveObjects()
     tenants = Tenants(server, Folders(), live)
     tenants.change_offer(OFFER)
+    tenants.rights.meet(custom.member(VO.name, ADA.member), VO.name)
     await tenants.settle(Tenant(VO))
     await tenants.settle(ADA)
     return tenants, Keeper(server, tenants, live)
@@ -160,6 +171,7 @@ def test_who_is_left_alone_is_known_and_not_repaired():
         tenants.pause(Tenant(VO))
         await tenants.repair(Tenant(VO).namespace)
         before = set(server.there)
+        tenants.rights.meet(custom.member(VO.name, ADA.member), VO.name)
         await tenants.settle(ADA)
         return before, kinds(server, ADA.namespace)
 

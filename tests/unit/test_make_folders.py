@@ -111,7 +111,7 @@ def test_every_folder_is_tried_and_what_could_not_be_made_is_told(volumes, capsy
 )
 def test_a_question_that_is_none_is_answered_and_the_next_one_too(volumes, tmp_path, question):
     path = tmp_path / "socket"
-    with server(path, volumes) as listening:
+    with server(path, volumes, "home/.audit") as listening:
         thread = threading.Thread(target=listening.serve_forever, daemon=True)
         thread.start()
         assert asked(path, question)["problems"]

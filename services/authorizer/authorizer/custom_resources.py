@@ -17,6 +17,7 @@ from authorizer.tenants import Tenants
 from primage.contract import names
 from primage.contract.custom_resources import (
     GROUP,
+    MEMBER,
     MEMBERS,
     ORGANISATION,
     ORGANISATIONS,
@@ -66,6 +67,7 @@ def registry_of(tenants: Tenants, keeper: Keeper, server: str) -> kopf.OperatorR
     async def settle(body: Any, patch: Any, retry: int, **_: Any) -> None:
         obj: Object = dict(body)
         annotations = obj["metadata"].get("annotations") or {}
+        _meet(obj, tenants)
         with _told(obj, patch, retry):
             tenant = tenant_of(obj, tenants)
             if annotations.get(names.ANNOTATION_PAUSED) == "true":
@@ -86,8 +88,11 @@ def registry_of(tenants: Tenants, keeper: Keeper, server: str) -> kopf.OperatorR
 
     async def take_away(body: Any, patch: Any, retry: int, **_: Any) -> None:
         obj: Object = dict(body)
+        _meet(obj, tenants)
         with _told(obj, patch, retry):
             await tenants.take_away(obj["metadata"]["name"], labels_of(obj))
+        if obj["kind"] == MEMBER:
+            tenants.rights.forget(obj)
         log.info("%s %s: gone", obj["kind"], obj["metadata"]["name"])
 
     for plural in (ORGANISATIONS, MEMBERS):
@@ -126,6 +131,14 @@ def labels_of(obj: Object) -> dict[str, str]:
     """The labels of the tenant that an object asked for, whatever else it says."""
     name = obj["metadata"]["name"]
     return names.tenant_labels(name) if obj["kind"] == ORGANISATION else names.tenant_labels(obj["metadata"]["namespace"], name)
+
+
+def _meet(obj: Object, tenants: Tenants) -> None:
+    """Have the audit log know who a Member is."""
+    if obj["kind"] == MEMBER:
+        space = obj["metadata"]["namespace"]
+        vo = tenants.get(space)
+        tenants.rights.meet(obj, vo.vo.name if vo else space)
 
 
 @contextmanager

@@ -56,6 +56,7 @@ class Keeper:
         for binding in await self._kube.list(BINDING, labels=OF_TENANTS, namespace="*"):
             if has_user(binding) and self._tenants.get(owner_of(binding)) is None:
                 await self._remove_orphan(binding)
+        await self._tenants.rights.pay()
         await asyncio.sleep(pause_s)
 
     async def _remove_orphan(self, binding: Object) -> None:
@@ -64,6 +65,7 @@ class Keeper:
         if asked is None:
             log.warning("%s is nobody's any more, and is removed", address_of(binding))
             await self._kube.delete(address_of(binding))
+            self._tenants.rights.owe(binding)
 
     def follow(self, vo: Tenant) -> None:
         """Have a VO's members brought in line with it."""

@@ -12,10 +12,12 @@ from authorizer.domain.errors import RefusedError, WaitingError
 from authorizer.domain.objects import MEMBER, ORGANISATION, Address, address_of
 from authorizer.domain.people import Difference, compare
 from authorizer.tenants import Tenants
+from primage.contract import names
 from primage.contract.custom_resources import organisation_of
 from primage.contract.login import LoginConfig
 from primage.contract.tenant_objects.objects import Object
 
+COMPARISON = "the regular comparison"
 NEWS_S, COMPARE_S = 1.0, 120.0
 """Between two questions whether there is anything new; between two comparisons of everything, whether there is or not."""
 log = logging.getLogger("authorizer")
@@ -35,6 +37,7 @@ class People:
         self._folder = folder
         self._compare_s = compare_s
         self._asked: tuple[LoginConfig, Keycloak] | None = None
+        self._seen_at = COMPARISON
         self._said: set[str] = set()
         self._in_line: tuple[Keycloak, set[str]] | None = None
         self._in_line_until = 0.0
@@ -44,14 +47,16 @@ class People:
         loop, provider = asyncio.get_running_loop(), self._provider()
         begun = loop.time()
         if provider:
-            await provider.news()
+            self._seen_at = await provider.news() or self._seen_at
             self._say(await self._compare(provider))
+            self._seen_at = COMPARISON
             # As long as it took: people who log in all the time must not keep the provider busy with this alone.
             await asyncio.sleep(loop.time() - begun)
         end = loop.time() + self._compare_s
         while loop.time() < end and provider is self._provider():
             await asyncio.sleep(NEWS_S)
-            if provider and await provider.news():
+            if provider and (news := await provider.news()):
+                self._seen_at = news
                 return
 
     def _provider(self) -> Keycloak | None:
@@ -115,12 +120,18 @@ class People:
         for obj in members:
             spec = obj["spec"]
             try:
-                await self._kube.apply(obj)
+                await self._kube.apply(self._with_reason(obj))
             except (RefusedError, WaitingError) as error:
                 problems.append(f"{spec['identity']}: {error}")
                 continue
             log.info("%s: %s", spec["identity"], ", ".join(spec["roles"]) or "no role any more")
         return problems
+
+    def _with_reason(self, obj: Object) -> Object:
+        """The Member, with what it was that showed how it is now."""
+        metadata = obj["metadata"]
+        why = f"{metadata['annotations'][names.ANNOTATION_WHY]}; seen at {self._seen_at}"
+        return {**obj, "metadata": {**metadata, "annotations": {**metadata["annotations"], names.ANNOTATION_WHY: why}}}
 
     def _say(self, problems: list[str]) -> None:
         for problem in sorted(set(problems) - self._said):

@@ -29,6 +29,7 @@ from authorizer.domain.objects import (
 )
 from authorizer.domain.ownership import MADE_HERE, has, require_own
 from authorizer.live import LiveObjects
+from authorizer.rights_log import RightsLog
 from primage.contract import names
 from primage.contract.custom_resources import READY
 from primage.contract.offer import SiteOffer
@@ -52,10 +53,12 @@ class Tenants:
 
     Attributes:
         offered: set once the site has said what it has for them.
+        rights: what the audit log says of their roles.
     """
 
     def __init__(self, kube: Kube, maker: Folders, live: LiveObjects) -> None:
         self.offered = asyncio.Event()
+        self.rights = RightsLog(kube, maker)
         self._offer: SiteOffer | None = None
         self._kube = kube
         self._folders = maker
@@ -199,6 +202,7 @@ class Tenants:
         wanted = self.wanted(tenant)
         # First: what somebody lost must not wait for anything else.
         await self._remove_others(tenant, wanted)
+        of_log = await _tried(self.rights.take(tenant))
         idle = bool(tenant.member and not tenant.member.roles)
         of_jobs = await self._hold_jobs(tenant) if idle else []
         if problems := await self._folders.make(folders(tenant)):
@@ -214,8 +218,10 @@ class Tenants:
         _, of_claims = await self._apply(wanted, {CLAIM})
         _, of_limits = await self._apply(wanted, set(KINDS) - {NAMESPACE, VOLUME, CLAIM, BINDING})
         of_pods = await self._end_pods(tenant) if idle and not of_limits else []
-        _, of_rights = ([], []) if of_limits else await self._apply(wanted, {BINDING})
-        for error in (*of_jobs, *of_pods, *of_limits, *of_rights, *of_volumes, *of_claims):
+        of_rights: list[Exception] = []
+        if not of_limits and not (of_log := of_log or await _tried(self.rights.give(tenant))):
+            _, of_rights = await self._apply(wanted, {BINDING})
+        for error in (*of_log, *of_jobs, *of_pods, *of_limits, *of_rights, *of_volumes, *of_claims):
             raise error
         return spaces[0]
 
@@ -304,6 +310,7 @@ class Tenants:
             for binding in await self._kube.list(BINDING, labels={**MADE_HERE, **labels}, namespace="*"):
                 if has_user(binding) and owner_of(binding) == namespace:
                     await self._kube.delete(address_of(binding))
+            await self.rights.take_all(labels)
             if offer.protect:
                 log.warning("namespace %s is protected, and stays without anybody who has rights in it", namespace)
                 return

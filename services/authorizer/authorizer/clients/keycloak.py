@@ -31,6 +31,8 @@ PAGE = 500
 NOT_FOUND = 404
 PROFILE = ("username", "email", *realm.PERSONAL_NAMES)
 """What an update has to repeat, or it would be taken away."""
+CHANGE, LOGIN = "an administrator's change", "a login"
+"""What may be new."""
 log = logging.getLogger("authorizer.keycloak")
 
 
@@ -46,7 +48,7 @@ class Keycloak:
         self._login = login
         self._folder = folder
         self._admin: Any = None
-        self._latest: list[Any] = []
+        self._latest: dict[str, Any] = {}
 
     async def bring_in_line(self, vos: Iterable[str]) -> None:
         """Make the realm what it should be, where it is this site's, and a group for each VO and each role in it.
@@ -177,15 +179,16 @@ class Keycloak:
                 raise RefusedError(f"the provider does not keep its number: {_why(error)}") from error
         log.info("%s has number %d", account.identity, uid)
 
-    async def news(self) -> bool:
-        """Whether somebody has logged in, or an administrator has changed something, since this was asked before."""
+    async def news(self) -> str:
+        """What has happened since this was asked before: that an administrator has changed something, or else that somebody has
+        logged in; empty for nothing."""
         async with self._asked() as admin:
-            latest = [
-                *await admin.a_get_admin_events({"max": 1, "first": 0}),
-                *await admin.a_get_events({"type": "LOGIN", "max": 1, "first": 0}),
-            ]
+            latest = {
+                CHANGE: await admin.a_get_admin_events({"max": 1, "first": 0}),
+                LOGIN: await admin.a_get_events({"type": "LOGIN", "max": 1, "first": 0}),
+            }
         before, self._latest = self._latest, latest
-        return latest != before
+        return next((what for what in latest if latest[what] != before.get(what)), "")
 
     def _known(self, user: Any, found: dict[str, Account]) -> Account | None:
         try:

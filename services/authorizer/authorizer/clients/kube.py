@@ -15,6 +15,7 @@ from lightkube.types import CascadeType, PatchType
 from authorizer.domain.errors import RefusedError, WaitingError
 from authorizer.domain.objects import BINDING, KINDS, MEMBER, ORGANISATION, OTHERS, Address, Kind, address_of
 from primage.contract import names
+from primage.contract.custom_resources import AUDITED
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects.objects import Object
 
@@ -99,11 +100,18 @@ class Kube:
             problem: what is wrong, None for nothing.
         """
         name, vo = tenant.namespace, names.namespace_for(tenant.vo.name)
-        status = {"status": {"phase": phase, "problem": problem and problem[:LONGEST_PROBLEM]}}
         address = Address(MEMBER, vo, name) if tenant.member else Address(ORGANISATION, "", name)
+        await self._say(address, {"phase": phase, "problem": problem and problem[:LONGEST_PROBLEM]})
+
+    async def note(self, member: Address, audited: str) -> None:
+        """Write to a Member which roles the audit log has lines of; quiet as well."""
+        await self._say(member, {AUDITED: audited})
+
+    async def _say(self, address: Address, status: Object) -> None:
         resource = RESOURCES[address.kind].Status
         with suppress(_MissingError):
-            await self._asked(self._client.patch(resource, name, status, patch_type=PatchType.MERGE, **_where(address)))
+            asked = {"patch_type": PatchType.MERGE, **_where(address)}
+            await self._asked(self._client.patch(resource, address.name, {"status": status}, **asked))
 
     async def changes(self, kind: Kind, watch_s: float, **which: Any) -> AsyncIterator[tuple[str, Objects]]:
         """All objects of a kind (`LISTED`, in pages, and `COMPLETE`, once), then each that changes.

@@ -19,6 +19,8 @@ from primage.contract.vo import MemberSpec
 
 FIRST_UID, UIDS = 100_000, 1_900_000_000
 """Users whose number nobody chose have one of so many from this one on: those that sites' files give are below."""
+IN_GROUPS, OFF, LEFT = "the groups of the account", "the account is disabled", "the account is in no group of the VO, or in doubt"
+"""Why somebody has the roles that they have, or none."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,9 @@ def _can_be_member(account: Account, live: Iterable[Object | None], found: Diffe
 def _member(vo: str, account: Account, uid: int) -> Object:
     granted = account.roles[vo] if account.enabled else frozenset()
     obj = custom.member(vo, MemberSpec(identity=account.identity, uid=uid, roles=tuple(role for role in Role if role in granted)))
-    whose = {"labels": {names.LABEL_ORIGIN: names.ORIGIN_LOGIN}, "annotations": {names.ANNOTATION_ACCOUNT: account.id}}
-    return {**obj, "metadata": {**obj["metadata"], **whose}}
+    why = IN_GROUPS if account.enabled else OFF
+    notes = {names.ANNOTATION_ACCOUNT: account.id, names.ANNOTATION_WHY: why}
+    return {**obj, "metadata": {**obj["metadata"], "labels": {names.LABEL_ORIGIN: names.ORIGIN_LOGIN}, "annotations": notes}}
 
 
 def _account_of(obj: Object) -> str:
@@ -180,5 +183,5 @@ def _same(wanted: Object, live: Object | None) -> bool:
 
 def _without_roles(obj: Object) -> Object:
     metadata = {key: obj["metadata"][key] for key in ("name", "namespace", "labels")}
-    metadata["annotations"] = {names.ANNOTATION_ACCOUNT: _account_of(obj)}
+    metadata["annotations"] = {names.ANNOTATION_ACCOUNT: _account_of(obj), names.ANNOTATION_WHY: LEFT}
     return {"metadata": metadata, "spec": {**obj["spec"], "roles": []}}

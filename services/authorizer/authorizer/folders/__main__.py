@@ -1,7 +1,9 @@
-"""`python -m authorizer.folders SOCKET VOLUMES`: makes the folders it is asked for, until it is told to end.
+"""`python -m authorizer.folders SOCKET VOLUMES LOG`: makes the folders it is asked for and writes lines of the audit log, until it
+is told to end.
 
-Listens on a socket in a folder that only the authorizer's container has. A question is one line, a JSON list of folders; the
-answer is one line, `{"problems": [...]}`, empty when all of them are as they should be.
+Listens on a socket in a folder that only the authorizer's container has. A question is one line: a JSON list of folders, or
+`{"lines": [...]}` to be appended to the log in LOG, a volume and a folder in it (`home/.audit`). The answer is one line,
+`{"problems": [...]}`, empty when all of it is done.
 """
 
 from __future__ import annotations
@@ -13,19 +15,40 @@ from contextlib import suppress
 from pathlib import Path
 
 from authorizer.folders.make import Folder, ProblemError, make
+from authorizer.folders.written import append
 
 LONGEST = 64 * 1024
 """Bytes of a question."""
 FORBIDDEN = {"", ".", ".."}
 
 
-def asked_for(question: bytes) -> list[Folder]:
+def answer(volumes: Path, log: str, question: bytes) -> list[str]:
+    """Do what a question asks for; what could not be done, each in a sentence.
+
+    Raises:
+        TypeError, ValueError: it is no question.
+    """
+    given = json.loads(question)
+    if isinstance(given, dict) and isinstance(given.get("lines"), list):
+        return unwritten(volumes, log, given["lines"])
+    return problems(volumes, asked_for(given))
+
+
+def unwritten(volumes: Path, log: str, lines: list[str]) -> list[str]:
+    """Append lines to the log; why that could not be done."""
+    try:
+        append(volumes, log, lines)
+    except (ProblemError, OSError) as error:
+        return [f"{log}: {error}"]
+    return []
+
+
+def asked_for(given: object) -> list[Folder]:
     """The folders that a question names.
 
     Raises:
         ValueError: it is no list of folders, or leads out of a volume.
     """
-    given = json.loads(question)
     if not isinstance(given, list):
         raise ValueError("it is no list")
     folders = []
@@ -53,7 +76,7 @@ def problems(volumes: Path, wanted: list[Folder]) -> list[str]:
     return found
 
 
-def server(path: Path, volumes: Path) -> socketserver.UnixStreamServer:
+def server(path: Path, volumes: Path, log: str) -> socketserver.UnixStreamServer:
     """Listens at `path`; one question at a time."""
 
     class Handler(socketserver.StreamRequestHandler):
@@ -62,10 +85,10 @@ def server(path: Path, volumes: Path) -> socketserver.UnixStreamServer:
         def handle(self) -> None:
             question = self.rfile.readline(LONGEST)
             try:
-                answer = {"problems": problems(volumes, asked_for(question))}
+                found = answer(volumes, log, question)
             except (TypeError, ValueError, RecursionError) as error:
-                answer = {"problems": [f"this is no list of folders: {error}"]}
-            self.wfile.write(json.dumps(answer).encode() + b"\n")
+                found = [f"this is no list of folders: {error}"]
+            self.wfile.write(json.dumps({"problems": found}).encode() + b"\n")
 
     class Server(socketserver.UnixStreamServer):
         request_queue_size = 128  # all members at once, when the authorizer starts
@@ -78,5 +101,5 @@ def server(path: Path, volumes: Path) -> socketserver.UnixStreamServer:
 
 
 if __name__ == "__main__":
-    with server(Path(sys.argv[1]), Path(sys.argv[2])) as listening:
+    with server(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]) as listening:
         listening.serve_forever()
