@@ -18,17 +18,22 @@ from pathlib import Path
 
 import yaml
 
-from primage.clients.cluster import Cluster, Ref
-from primage.clients.ssh import LoginNode
-from primage.contract.hpc import describe
-from primage.contract.hpc_centres import HpcBackendConfig
-from primage.engine.api import Options
-from primage.engine.embedded.engine import EmbeddedEngine
-from primage.operations.site import usual_site
-from primage.paths import local_site_dir
-from primage.projects.project import parse_stack_name
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests/helpers"))
+
+from home_server import HomeServer  # noqa: E402
+
+from primage.clients.cluster import Cluster, Ref  # noqa: E402
+from primage.clients.ssh import LoginNode  # noqa: E402
+from primage.contract.hpc import describe  # noqa: E402
+from primage.contract.hpc_centres import HpcBackendConfig  # noqa: E402
+from primage.contract.names import LABEL_MADE_BY, LABEL_VO, MADE_BY_SITE  # noqa: E402
+from primage.engine.api import Options  # noqa: E402
+from primage.engine.embedded.engine import EmbeddedEngine  # noqa: E402
+from primage.operations.site import usual_site  # noqa: E402
+from primage.paths import local_site_dir  # noqa: E402
+from primage.projects.project import parse_stack_name  # noqa: E402
+
 STACK = parse_stack_name("hpc/vo.primage.eu.local--bench")
 JOB = Ref("batch/v1", "Job", "bench-bench", "vo-dot-primage-dot-eu")
 HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu")
@@ -81,7 +86,8 @@ def overheads(engine: EmbeddedEngine, cluster: Cluster) -> dict[str, float]:
 
 def in_flight(cluster: Cluster) -> dict[str, float]:
     """A connector of its own namespace with many jobs that wait in Slurm: memory, and login commands for each look at them."""
-    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
+    labels = {LABEL_VO: SPACE, LABEL_MADE_BY: MADE_BY_SITE}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}}
     with tempfile.TemporaryDirectory(prefix="primage-bench-") as text:
         folder = Path(text)
         try:
@@ -101,13 +107,13 @@ def in_flight(cluster: Cluster) -> dict[str, float]:
 
 def _measure(folder: Path) -> dict[str, float]:
     figures = folder / "figures.json"
+    home = HomeServer(folder)
+    home.folder(SPACE)
     environment = {
         **os.environ,
         "KUBECONFIG": "/var/lib/primage/local/kubeconfig",
-        "PRIMAGE_NAMESPACE": SPACE,
         "PRIMAGE_BACKENDS": _backends(),
-        "PRIMAGE_HOME": str(folder),
-        "PRIMAGE_ALIVE": str(folder / "alive"),
+        "PRIMAGE_HOME": str(home.socket),
     }
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, __file__, str(figures)], env=environment, stderr=subprocess.DEVNULL)
@@ -125,6 +131,7 @@ def _measure(folder: Path) -> dict[str, float]:
     finally:
         process.kill()
         process.wait(timeout=30)
+        home.stop()
 
 
 def _read(path: Path, enough: object) -> dict[str, float]:
@@ -180,16 +187,16 @@ async def connector(path: Path) -> None:
     """The connector, and beside it a task that writes down what it uses."""
     import resource
 
-    from lightkube import AsyncClient
-
     from hpc_connector.clients.home import Home
-    from hpc_connector.clients.kube import Kube
+    from hpc_connector.clients.kube import Kube, connect
+    from hpc_connector.clients.shares import Shares
     from hpc_connector.connector import Connector
+    from hpc_connector.domain.tenant import Tenant
     from primage.contract.hpc import backends_of
 
-    known = backends_of(os.environ["PRIMAGE_BACKENDS"])
-    kube = Kube(AsyncClient(field_manager="hpc-connector"), os.environ["PRIMAGE_NAMESPACE"])
-    own = Connector(kube, Home(Path(os.environ["PRIMAGE_HOME"])), known, lambda: None)
+    known, shares = backends_of(os.environ["PRIMAGE_BACKENDS"]), Shares()
+    kube = Kube(connect(), Tenant(SPACE, SPACE, SPACE), shares)
+    own = Connector(kube, Home(Path(os.environ["PRIMAGE_HOME"]), SPACE), known, shares)
 
     async def note() -> None:
         while True:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import connector_figures
 import hpc_figures
 import image_figures
 import member_figures
@@ -138,6 +139,7 @@ PARTS: dict[str, Callable[[], dict[str, float]]] = {
     "HPC jobs": hpc_figures.figures,
     "images": image_figures.figures,
     "members": member_figures.figures,
+    "connector": connector_figures.figures,
     "the study": study_figures.figures,
     "the site": site_figures,
 }

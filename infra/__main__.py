@@ -6,6 +6,7 @@ from infra.components.admission import Admission
 from infra.components.authorizer import Authorizer
 from infra.components.definitions import Definitions
 from infra.components.federated_login import FederatedLogin
+from infra.components.hpc_connector import HpcConnector
 from infra.components.organisation import Organisation
 from infra.components.priority_classes import PriorityClasses, class_name
 from infra.components.system_namespace import SystemNamespace
@@ -41,6 +42,11 @@ offer = site_offer(site, config, outputs.images)
 authorizer = Authorizer("authorizer", config.authorizer_image, offer, opts=after(system, definitions))
 admission = Admission("admission", [class_name(item) for item in config.priority_classes], opts=on_site)
 for vo in config.vos:
-    Organisation(vo, offer, opts=after(authorizer, admission))
+    before: list[pulumi.Resource] = [authorizer, admission]
+    if centres := [centre for centre in config.hpc.backends if vo.name in centre.vos]:
+        image = outputs.images.resolve(config.hpc.image)
+        # Before the VO, so that it goes after it: it cancels at the centres what a tenant that is taken away has there.
+        before.append(HpcConnector(vo, centres, image, config.volumes.home, config.network, opts=after(authorizer)))
+    Organisation(vo, offer, opts=after(*before))
 
 pulumi.export("site", outputs.model_dump())

@@ -79,11 +79,11 @@ request.userInfo.username in ['system:apiserver', 'system:kube-controller-manage
 FROM_TENANT = {"from-a-tenant": f"!({OPERATOR.strip()})"}
 
 CONNECTOR = f"""
-request.userInfo.username == 'system:serviceaccount:' + request.namespace + ':{names.HPC_CONNECTOR}'
+request.userInfo.username.startsWith('system:serviceaccount:{names.SYSTEM_NAMESPACE}:{names.HPC_CONNECTOR}-')
 && request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'].hasValue()
 """
-"""The connector's own pod. Role `edit` may impersonate its account, but not the pod that a token is bound to; and no tenant
-may make such a token or a pod of that account, nor enter the connector's."""
+"""The pod of a VO's connector, which has rights in the namespaces of that VO alone. It and its account are where no tenant has
+rights: none of them may make such a token or a pod of that account, impersonate it, or enter the connector's pod."""
 
 
 LONGEST_GRACE_S = 600
@@ -242,15 +242,6 @@ ACCESS = (
         "or set automountServiceAccountToken: true",
     ),
     Rule(
-        f"variables.account == '{names.HPC_CONNECTOR}' || variables.labels[?'{names.LABEL_APP}'].orValue('') "
-        f"!= '{names.HPC_CONNECTOR}'",
-        f"label {names.LABEL_APP}: {names.HPC_CONNECTOR} opens the way to HPC centres, for the connector. Use another value",
-    ),
-    Rule(
-        f"variables.account != '{names.HPC_CONNECTOR}' || variables.operator",
-        f"service account {names.HPC_CONNECTOR} is the connector's alone. Use another one",
-    ),
-    Rule(
         f"!('{names.LABEL_MADE_BY}' in variables.labels)",
         f"label {names.LABEL_MADE_BY} marks what the site made. Leave it out of a pod's labels",
     ),
@@ -330,31 +321,9 @@ SITE_OBJECTS = Policy(
             f"label {names.LABEL_MADE_BY} marks what the site made. Leave it out",
         ),
         Rule(
-            f"request.?subResource.orValue('') != 'scale' || !(request.name + '-').startsWith('{names.HPC_CONNECTOR}-')",
-            "the HPC connector is the site's, and only its operators change how many there are",
-        ),
-        # Nothing says that it is the site's: the controller of Deployments makes it.
-        Rule(
-            "request.resource.resource != 'replicasets' || oldObject == null"
-            f" || oldObject.spec.?template.?spec.?serviceAccountName.orValue('') != '{names.HPC_CONNECTOR}'",
-            "the HPC connector is the site's, and only its operators change what it is made from",
-        ),
-        Rule(
-            "request.resource.resource != 'pods' || object == null || oldObject == null"
-            f" || oldObject.spec.?serviceAccountName.orValue('') != '{names.HPC_CONNECTOR}'"
-            " || object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences",
-            "the HPC connector's pod is its Deployment's. Leave metadata.ownerReferences as they are",
-        ),
-        Rule(
             "!(request.resource.resource in ['secrets', 'configmaps']) || request.operation != 'CREATE'"
             f" || !object.metadata.?name.orValue('').startsWith('{BACKEND_PREFIX}')",
             f"names that begin with {BACKEND_PREFIX} are for the HPC centres that operators connect. Use another name",
-        ),
-        # Made before the site makes its own, it would be in its way.
-        Rule(
-            "!(request.resource.resource in ['deployments', 'serviceaccounts', 'networkpolicies']) || request.operation != 'CREATE'"
-            f" || object.metadata.?name.orValue('') != '{names.HPC_CONNECTOR}'",
-            f"name {names.HPC_CONNECTOR} is for the site's connector. Use another name",
         ),
     ),
     FROM_TENANT,
@@ -430,22 +399,10 @@ SERVICES = Policy(
 
 CREDENTIALS = Policy(
     "credentials",
-    (
-        On("", ("pods/exec", "pods/attach"), ("CONNECT",)),
-        On("", ("serviceaccounts/token",), ("CREATE",)),
-        On("", ("secrets",)),
-    ),
+    (On("", ("secrets",)),),
     (
         Rule(
-            f"request.resource.resource != 'pods' || !request.name.startsWith('{names.HPC_CONNECTOR}-')",
-            "the HPC connector's pod holds credentials and is entered by operators alone. See `primage why` for its jobs",
-        ),
-        Rule(
-            f"request.resource.resource != 'serviceaccounts' || request.name != '{names.HPC_CONNECTOR}'",
-            f"service account {names.HPC_CONNECTOR} is the connector's alone. Use another one",
-        ),
-        Rule(
-            "request.resource.resource != 'secrets' || object.?type.orValue('') != 'kubernetes.io/service-account-token'",
+            "object.?type.orValue('') != 'kubernetes.io/service-account-token'",
             "a token without an end outlives the rights of whoever asked for it. Ask for one that ends: `kubectl create token`",
         ),
     ),
@@ -477,7 +434,6 @@ AVAILABILITY = Policy(
     "availability",
     (
         On("policy", ("poddisruptionbudgets",)),
-        On("autoscaling", ("horizontalpodautoscalers",)),
         On("apps", ("daemonsets",)),
     ),
     (
@@ -488,11 +444,6 @@ AVAILABILITY = Policy(
         Rule(
             "request.resource.resource != 'daemonsets'",
             "a DaemonSet's pods stay on nodes that are being emptied. Use a Deployment or a Job",
-        ),
-        Rule(
-            "request.resource.resource != 'horizontalpodautoscalers'"
-            f" || !(object.spec.scaleTargetRef.name + '-').startsWith('{names.HPC_CONNECTOR}-')",
-            "the HPC connector is the site's, and only its operators change how many there are. Scale something else",
         ),
     ),
     FROM_TENANT,

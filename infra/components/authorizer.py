@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 
 from infra.components.egress import to_issuers
-from infra.components.system_object import system_object
+from infra.components.system_object import service_account_token, system_object
 from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.contract import custom_resources, names, offer
 from primage.contract.hpc import backend_object
@@ -29,6 +29,7 @@ TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # where c
 FOLDER_RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 """To give folders away and set their modes; the last keeps the set-group-ID bit of a group that root is not in."""
 KEPT = ["list", "watch", "create", "patch", "delete"]
+OLD = ["list", "watch", "delete"]
 
 
 class Authorizer(pulumi.ComponentResource):
@@ -50,6 +51,7 @@ class Authorizer(pulumi.ComponentResource):
             self._declare("v1", "ConfigMap", offer.CONFIG_MAP, data={offer.KEY: found.model_dump_json(indent=1)}),
             self._declare("v1", "ServiceAccount", NAME, automountServiceAccountToken=False),
             self._cluster("ClusterRole", names.CONNECTOR_ROLE, rules=_connector_rules(centres)),
+            self._cluster("ClusterRole", names.MEMBERS_ROLE, rules=_members_rules()),
             self._cluster("ClusterRole", f"primage-{NAME}", rules=_rules()),
             self._cluster(
                 "ClusterRoleBinding",
@@ -87,7 +89,7 @@ class Authorizer(pulumi.ComponentResource):
 
 def _rules() -> list[dict[str, Any]]:
     """To make, mend and remove tenants' objects; of roles, to bind these few."""
-    bound = [*(access.value for access in Access), names.CONNECTOR_ROLE]
+    bound = [*(access.value for access in Access), names.CONNECTOR_ROLE, names.MEMBERS_ROLE]
     return [
         {
             "apiGroups": [custom_resources.GROUP],
@@ -111,13 +113,14 @@ def _rules() -> list[dict[str, Any]]:
                 "configmaps",
                 "resourcequotas",
                 "limitranges",
-                "serviceaccounts",
             ],
             "verbs": KEPT,
         },
-        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": KEPT},
-        # Of who has no role any more they are suspended; of who is taken away they are deleted, before the connector that cancels
-        # them at their centre goes with the namespace.
+        # Of an older version: each tenant had a connector of its own.
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": OLD},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": OLD},
+        # Of who has no role any more they are suspended; of who is taken away they are deleted, before the rights of the connector
+        # that cancels them at their centre go with the namespace.
         {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "patch", "delete"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "delete"]},
         {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": KEPT},
@@ -137,6 +140,10 @@ def _connector_rules(centres: list[str]) -> list[dict[str, Any]]:
         *secrets,
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
     ]
+
+
+def _members_rules() -> list[dict[str, Any]]:
+    return [{"apiGroups": [custom_resources.GROUP], "resources": [custom_resources.MEMBERS], "verbs": ["list", "watch"]}]
 
 
 def _to_api(network: NetworkConfig) -> dict[str, Any]:
@@ -168,7 +175,7 @@ def _pod(image: str, found: SiteOffer) -> dict[str, Any]:
         "volumes": [
             {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}},
-            {"name": "token", "projected": {"sources": _token()}},
+            {"name": "token", "projected": {"sources": service_account_token()}},
             *(
                 [{"name": "login", "projected": {"defaultMode": 0o440, "sources": _credentials(found.login)}}]
                 if found.login
@@ -177,15 +184,6 @@ def _pod(image: str, found: SiteOffer) -> dict[str, Any]:
             *({"name": name, **source} for name, source in roots.items()),
         ],
     }
-
-
-def _token() -> list[dict[str, Any]]:
-    """What Kubernetes would mount by itself, into every container."""
-    return [
-        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
-        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
-    ]
 
 
 def _credentials(login: LoginConfig) -> list[dict[str, Any]]:

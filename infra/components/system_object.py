@@ -10,6 +10,15 @@ from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.contract import names
 
 
+def service_account_token() -> list[dict[str, Any]]:
+    """The sources of a volume with what Kubernetes would mount by itself, into every container."""
+    return [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+    ]
+
+
 def system_object(
     prefix: str, labels: dict[str, str], opts: pulumi.ResourceOptions, api_version: str, kind: str, name: str, **fields: Any
 ) -> KubernetesObject:

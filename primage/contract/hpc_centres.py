@@ -64,7 +64,7 @@ class HpcBackendConfig(Settings):
 
     @model_validator(mode="after")
     def _reachable(self) -> HpcBackendConfig:
-        if not self.networks and None in self._addresses():
+        if not self.networks and self.by_name:
             raise ValueError("networks: name the centre's networks, since a network policy cannot allow a host by its name")
         return self
 
@@ -72,6 +72,11 @@ class HpcBackendConfig(Settings):
         """The network of each of its hosts alone; None for a host that is given by name."""
         hosts = [self.endpoint, *([self.slurmrestd.removeprefix("https://")] if self.slurmrestd else [])]
         return [own_network(host.partition(":")[0]) for host in hosts]
+
+    @property
+    def by_name(self) -> bool:
+        """Whether somebody has to be asked for the address of one of its hosts."""
+        return None in self._addresses()
 
     @property
     def reached(self) -> list[str]:

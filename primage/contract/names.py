@@ -70,9 +70,11 @@ ANNOTATION_VO, ANNOTATION_USER = "primage.eu/vo-name", "primage.eu/user-name"
 SYSTEM_NAMESPACE = "primage-system"
 """Where the site's own pods run; no tenant has rights in it."""
 HPC_CONNECTOR = "hpc-connector"
-"""The connector in a tenant's namespace: its Deployment, service account and pods."""
+"""What all connectors are called by LABEL_APP, and their rights in each namespace; `hpc_connector` names the one of a VO."""
 CONNECTOR_ROLE = "primage-hpc-connector"
-"""ClusterRole of the connectors, which each has in its own namespace."""
+"""ClusterRole of the connectors, which each has in the namespaces of its VO."""
+MEMBERS_ROLE = "primage-hpc-connector-members"
+"""ClusterRole of the connectors, which each has in its VO's own namespace, to see who the members are."""
 AUTHORIZER = "authorizer"
 """What makes tenants' objects: its Deployment, service account and pod in the system's namespace."""
 FOLDERS, FOLDERS_VOLUMES = "folders", "/volumes"
@@ -107,15 +109,28 @@ def queue_server(queue: str) -> str:
     return f"{queue}-queue"
 
 
+def hpc_connector(vo: str) -> str:
+    """Name of a VO's connector in the system's namespace: its Deployment, its service account and its network policy.
+
+    Args:
+        vo: the VO's namespace.
+    """
+    return _within(f"{HPC_CONNECTOR}-{vo}")
+
+
 def stack_label(stack: str) -> str:
     """The value of `LABEL_STACK` for a stack's full name (`batch/vo.primage.eu.local--trial`).
 
     A label holds 63 characters and no slash; a longer name keeps its beginning and 40 bits of its SHA-256.
     """
-    spelled = stack.replace("/", "_")
+    return _within(stack.replace("/", "_"), stack)
+
+
+def _within(spelled: str, whole: str = "") -> str:
+    """A name of at most MAX_LABEL characters: a longer one keeps its beginning, and 40 bits of what it is whole."""
     if len(spelled) <= MAX_LABEL:
         return spelled
-    digest = hashlib.sha256(stack.encode()).hexdigest()[:10]
+    digest = hashlib.sha256((whole or spelled).encode()).hexdigest()[:10]
     return f"{spelled[: MAX_LABEL - len(digest) - 2].rstrip('-_.')}--{digest}"
 
 

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.contract.hpc import MANAGER, log_folder
-from primage.contract.names import CLAIM_HOME_PRIVATE, HPC_CONNECTOR
+from primage.contract.names import CLAIM_HOME_PRIVATE, LABEL_GID, LABEL_SITE, LABEL_UID
 from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import State, verdict
 from primage.kubernetes.waiting import pods_of, wait_gone, wait_ready
 from primage.operations.helper_pod import helper_pod
-from primage.operations.site import Place
+from primage.operations.site import Place, site_handle
 from primage.operations.stack import stack_handle
 from primage.projects.project import StackName
 
+SHELL = "primage/base:1"
 LOOK_EVERY_S = 1.0
 MOST_PODS = 50
 MOST_OF_A_JOB = 512 * 2**20
@@ -138,7 +139,7 @@ def _piece(out: str, job: Ref) -> bytes:
 
 
 def _reader(cluster: Cluster, job: Ref) -> Object:
-    place, image = _connector(cluster, job.namespace)
+    place, image = _place(cluster, job.namespace)
     return helper_pod(
         f"logs-{job.name[:40]}-{secrets.token_hex(3)}",
         place,
@@ -149,18 +150,15 @@ def _reader(cluster: Cluster, job: Ref) -> Object:
     )
 
 
-def _connector(cluster: Cluster, namespace: str) -> tuple[Place, str]:
-    """Whom HOME is written as, and an image with a shell: as the connector of the namespace has them."""
-    connector = cluster.get(Ref("apps/v1", "Deployment", HPC_CONNECTOR, namespace))
-    if connector is None:
-        raise PrimageError(f"namespace {namespace} has no HPC connector", todo="see hpc.backends in the site's file")
+def _place(cluster: Cluster, namespace: str) -> tuple[Place, str]:
+    """Whom HOME belongs to, and an image with a shell on the site: as the site has written it on the namespace."""
+    space = cluster.get(Ref("v1", "Namespace", namespace))
+    labels = (space or {}).get("metadata", {}).get("labels") or {}
     try:
-        pod = connector["spec"]["template"]["spec"]
-        context = pod["securityContext"]
-        place = Place(namespace, int(context["runAsUser"]), int(context["runAsGroup"]))
-        return place, str(pod["containers"][0]["image"])
-    except (LookupError, TypeError, ValueError) as error:
+        place = Place(namespace, int(labels[LABEL_UID]), int(labels[LABEL_GID]))
+        return place, site_handle(labels[LABEL_SITE]).outputs.images.resolve(SHELL)
+    except (LookupError, ValueError) as error:
         raise PrimageError(
-            f"the HPC connector of namespace {namespace} has been changed: it does not say whom it runs as",
+            f"namespace {namespace} does not say whose files HOME has: it is not one of a site's tenants",
             todo="run `primage up` for the site",
         ) from error

@@ -9,13 +9,16 @@ import os
 import signal
 import sys
 
-from hpc_connector import monitor
+from hpc_connector import connector, monitor
 from hpc_connector.__main__ import main
 from hpc_connector.clients.kube import Kube
 from hpc_connector.clients.rest_transport import RestTransport
 from hpc_connector.clients.shell_transport import ShellTransport
 from hpc_connector.connector import Connector
 from hpc_connector.monitor import BackendMonitor
+
+ONE_OF = "ada-at-vo-dot-eu"
+"""The namespace in which something goes wrong, where it does in one."""
 
 
 def die() -> None:
@@ -62,6 +65,19 @@ def later(owner, name, what):
     setattr(owner, name, changed)
 
 
+def of_one(what):
+    """In one namespace, every list of its jobs."""
+    inner = Kube.changes
+
+    async def changed(self, watch_s):
+        if self.namespace == ONE_OF:
+            await what()
+        async for found in inner(self, watch_s):
+            yield found
+
+    Kube.changes = changed
+
+
 async def hang():
     await asyncio.Event().wait()
 
@@ -74,6 +90,9 @@ POINTS = {
     "never": lambda: None,
     "look-hangs": lambda: (setattr(monitor, "LOOK_S", 0.5), later(BackendMonitor, "_look", hang)),
     "look-fails": lambda: later(BackendMonitor, "_look", fail),
+    "little-memory": lambda: setattr(connector, "JOBS_BYTES", 1 << 20),
+    "one-fails": lambda: of_one(fail),
+    "one-hangs": lambda: (setattr(connector, "LIST_S", 0.1), of_one(hang)),
     "before-intent": lambda: before(Kube, "annotate"),
     "before-staging": lambda: either(before, "bring"),
     "after-staging": lambda: either(after, "bring"),

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from fake_api import NAMESPACE, FakeApi
+from fake_api import NAMESPACE, VO, FakeApi
+from home_server import HomeServer
 from hpc_centre import Centre
 
 from primage.contract.hpc import log_file
@@ -42,8 +43,8 @@ class Local:
 
     def __init__(self, folder: Path, *names: str) -> None:
         self.folder = folder
-        self.home = folder / "home"
-        self.home.mkdir()
+        self.home_server = HomeServer(folder)
+        self.home = self.home_server.folder(VO)
         self.alive = folder / "alive"
         self.log = folder / "connector.log"
         self.api = FakeApi(folder)
@@ -60,8 +61,8 @@ class Local:
             **os.environ,
             "KUBECONFIG": str(self.api.kubeconfig),
             "PYTHONPATH": str(ROOT / "services/hpc_connector"),
-            "PRIMAGE_NAMESPACE": NAMESPACE,
-            "PRIMAGE_HOME": str(self.home),
+            "PRIMAGE_VO": VO,
+            "PRIMAGE_HOME": str(self.home_server.socket),
             "PRIMAGE_ALIVE": str(self.alive),
             "PRIMAGE_BACKENDS": json.dumps([centre.backend(name) for name, centre in self.centres.items()]),
             "PRIMAGE_IDLE_S": "0.5",
@@ -78,15 +79,24 @@ class Local:
 
     def stop(self) -> None:
         self.stop_connector()
+        self.home_server.stop()
         self.api.stop()
         for centre in self.centres.values():
             centre.stop()
 
-    def ends(self, name: str, wanted: str = "Complete") -> tuple[str, str]:
+    def give(self, path: Path) -> None:
+        """Have what a test made in HOME belong to whom HOME belongs to, with the folders that it is in."""
+        owner = self.home.stat()
+        for made in (path, *path.parents):
+            if made == self.home:
+                return
+            os.chown(made, owner.st_uid, owner.st_gid)
+
+    def ends(self, name: str, wanted: str = "Complete", space: str = NAMESPACE) -> tuple[str, str]:
         """Wait for a job's end; returns its reason and message."""
-        until(f"{name} ends", lambda: self.api.condition(name))
-        assert self.api.condition(name) == wanted, self.api.said(name)
-        return self.api.said(name)
+        until(f"{name} ends", lambda: self.api.condition(name, space))
+        assert self.api.condition(name, space) == wanted, self.api.said(name, space)
+        return self.api.said(name, space)
 
     def output(self, name: str, uid: str, attempt: int = 1) -> str:
         return (self.home / log_file(name, uid, attempt)).read_text(errors="replace")

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import yaml
+from home_server import HomeServer
 from machine import run_on
 
 from primage.clients.cluster import Cluster, Ref
@@ -24,6 +25,7 @@ from primage.local.images import storage
 HERE = Path(__file__).parent
 MACHINE = "primage-local-hpc"
 OTHER_VO = "training-dot-primage-dot-eu"
+OTHER_GID = 20002
 OTHER_HOME = Path("/var/lib/primage/local/shared/home/training.primage.eu/private/training.primage.eu")
 WAIT_S = 240
 
@@ -143,20 +145,22 @@ NEVER = "never"
 class Connector:
     """One run of the connector after the other, as a process of this machine."""
 
-    def __init__(self, folder: Path, home: Path = OTHER_HOME) -> None:
-        self.folder, self.home = folder, home
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.private = folder, OTHER_HOME.parent
+        self._home: HomeServer | None = None
         self.process: subprocess.Popen | None = None
         self._point = NEVER
 
     def start(self, point: str = NEVER, **environment: str) -> Connector:
         self.stop()
         self._point = point
+        self._home = self._home or HomeServer(self.folder, self.private, OTHER_GID)
         env = {
             **os.environ,
             "KUBECONFIG": "/var/lib/primage/local/kubeconfig",
-            "PRIMAGE_NAMESPACE": OTHER_VO,
-            "PRIMAGE_BACKENDS": backends("training.primage.eu"),
-            "PRIMAGE_HOME": str(self.home),
+            "PRIMAGE_VO": OTHER_HOME.name,
+            "PRIMAGE_BACKENDS": backends(OTHER_HOME.name),
+            "PRIMAGE_HOME": str(self._home.socket),
             "PRIMAGE_ALIVE": str(self.folder / "alive"),
             "PYTHONPATH": str(HERE.parents[1] / "services/hpc_connector"),
             **environment,
@@ -185,3 +189,10 @@ class Connector:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait(timeout=30)
+
+    def close(self) -> None:
+        """End it, and what reads and writes HOME for it."""
+        self.stop()
+        if self._home:
+            self._home.stop()
+            self._home = None

@@ -244,6 +244,53 @@ def test_a_member_with_a_job_that_something_holds_keeps_the_connector_until_it_i
     until("the member is gone", lambda: cluster.get(ref) is None)
 
 
+def test_who_leaves_a_protected_site_is_served_until_nothing_is_at_a_centre_and_again_once_they_are_back(cluster, member):
+    ref = ready(cluster, custom.member(VO.name, member))
+    offered(cluster, offer(protect=True))
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}
+    spec = {"managedBy": "hpc.primage.eu/connector", "template": {"spec": pod}}
+    metadata = {"name": "running", "namespace": ref.name, "finalizers": ["hpc.primage.eu/cancel"]}
+    job = Ref.of(cluster.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}, manager="hand"))
+    connector = Ref("rbac.authorization.k8s.io/v1", "RoleBinding", names.HPC_CONNECTOR, ref.name)
+    cluster.delete(ref, propagation="Background")
+    until("it is said", lambda: "jobs are being suspended, running among them" in status(cluster, ref).get("problem", ""), BACK_S)
+    assert cluster.get(job)["spec"]["suspend"]
+    assert cluster.get(connector), "who cancels the job still may"
+    assert bound(cluster, ref.name, member) == bound(cluster, SPACE, member) == set()
+    suspended = {"type": "Suspended", "status": "True", "reason": "JobSuspended", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "running"}, "status": {"conditions": [suspended]}}
+    cluster._call("PATCH", f"{cluster._path(job)}/status", None, json.dumps(body), content_type="application/merge-patch+json")
+    until("the member is gone", lambda: cluster.get(ref) is None, BACK_S)
+    assert cluster.get(connector) is None
+    ready(cluster, custom.member(VO.name, member))
+    assert cluster.get(connector)
+    assert not cluster.get(job)["spec"]["suspend"], "and it goes on"
+
+
+def test_the_connectors_that_tenants_had_of_their_own_are_removed(cluster, process, member):
+    """As an older version left them: with an account, and a way to the centres."""
+    space = ready(cluster, custom.member(VO.name, member)).name
+    process.kill()
+    labels = {**LABELS, **Tenant(VO, member).labels, names.LABEL_APP: names.HPC_CONNECTOR}
+    metadata = {"name": names.HPC_CONNECTOR, "namespace": space, "labels": labels}
+    pod = {"containers": [{"name": "c", "image": "x"}], "serviceAccountName": names.HPC_CONNECTOR}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": pod}
+    rights = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": names.CONNECTOR_ROLE}
+    old = [
+        {"apiVersion": "v1", "kind": "ServiceAccount"},
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}},
+    ]
+    there = [Ref.of(cluster.apply({**obj, "metadata": metadata}, manager="primage-authorizer")) for obj in old]
+    subject = {"kind": "ServiceAccount", "name": names.HPC_CONNECTOR, "namespace": space}
+    binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "roleRef": rights, "subjects": [subject]}
+    bound_to = Ref.of(cluster.apply({**binding, "metadata": metadata}, manager="primage-authorizer"))
+    process.start()
+    until("they are gone", lambda: not any(map(cluster.get, there)), BACK_S)
+    own = {"kind": "ServiceAccount", "name": names.hpc_connector(SPACE), "namespace": names.SYSTEM_NAMESPACE}
+    until("and their rights are the VO's connector's", lambda: cluster.get(bound_to)["subjects"] == [own], BACK_S)
+
+
 def test_a_namespace_that_is_deleted_comes_back_with_all_that_was_in_it(cluster, process, member):
     space = Ref("v1", "Namespace", ready(cluster, custom.member(VO.name, member)).name)
     file = home_of(process, member) / "mine"
@@ -305,8 +352,8 @@ def test_another_offer_reaches_everybody_and_a_protected_member_is_kept(cluster,
     config = Ref("v1", "ConfigMap", names.CONFIG_MAP, ref.name)
     there = lambda: cluster.get(config)["data"][names.CONFIG_MAP_MOUNT_KEY]  # noqa: E731
     until("jobs find their files elsewhere", lambda: there() == "/elsewhere", BACK_S)
-    connector = Ref("apps/v1", "Deployment", names.HPC_CONNECTOR, ref.name)
-    until("the connector is gone with the centre", lambda: cluster.get(connector) is None, BACK_S)
+    connector = Ref("rbac.authorization.k8s.io/v1", "RoleBinding", names.HPC_CONNECTOR, ref.name)
+    until("the connector's rights are gone with the centre", lambda: cluster.get(connector) is None, BACK_S)
     cluster.delete(ref)
     until("the member is gone", lambda: cluster.get(ref) is None, BACK_S)
     assert bound(cluster, ref.name, member) == bound(cluster, SPACE, member) == set(), "nobody works there any more"

@@ -148,8 +148,24 @@ def test_a_full_disk_touches_nothing(program, cluster, tmp_path, monkeypatch):
         subprocess.run(["umount", str(home)], check=True)
 
 
-@pytest.mark.quiet  # it counts on a part of the quota being used by the VO's connector
-def test_a_quota_that_can_never_suffice_and_one_that_is_used_up_are_told(site):
+@pytest.fixture
+def used(site):
+    """A part of the second VO's quota that is used."""
+    from primage.operations.helper_pod import helper_pod
+    from primage.operations.site import usual_site
+
+    found = usual_site()
+    image = found.outputs.images.resolve("primage/base:1")
+    pod = helper_pod(
+        "used", found.place("training.primage.eu"), {"name": "c", "image": image}, memory="16Mi", mounts=[], volumes=[]
+    )
+    found.cluster.apply(pod, manager="test")
+    yield
+    found.cluster.delete(Ref.of(pod))
+
+
+@pytest.mark.quiet  # it counts on the rest of the quota being free
+def test_a_quota_that_can_never_suffice_and_one_that_is_used_up_are_told(used):
     from primage.operations.why import explain_object
     from primage.projects.project import parse_stack_name
 

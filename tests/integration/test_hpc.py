@@ -10,6 +10,7 @@ from files import holding
 from hpc_machine import OTHER_VO, on_hpc, slurm_jobs, until
 
 from primage.clients.cluster import Cluster, Ref
+from primage.contract.names import SYSTEM_NAMESPACE, hpc_connector
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
@@ -243,30 +244,49 @@ def test_nobody_sees_anything_of_others_on_the_hpc_machine(engine, cluster, stac
         ("create", "jobs.batch", OTHER_VO, False),
         ("create", "pods", OTHER_VO, False),
         ("list", "nodes", "", False),
+        ("list", "members.primage.eu", OTHER_VO, True),
+        ("list", "members.primage.eu", VO, False),
+        ("patch", "members.primage.eu/status", OTHER_VO, False),
+        ("get", "secrets/backend-hpc", SYSTEM_NAMESPACE, False),
+        ("list", "pods", SYSTEM_NAMESPACE, False),
     ],
 )
 def test_a_connector_may_do_its_work_and_nothing_else(cluster, verb, what, namespace, allowed):
+    assert may(cluster, OTHER_VO, verb, what, namespace) is allowed
+
+
+def test_a_vos_connector_serves_its_members_and_asks_for_no_others(cluster):
+    for namespace, allowed in (("member1-at-primage-dot-eu", True), (VO, True), (OTHER_VO, False), ("kube-system", False)):
+        assert may(cluster, VO, "get", "secrets/backend-hpc", namespace) is allowed, namespace
+        assert may(cluster, VO, "list", "jobs.batch", namespace) is allowed, namespace
+    assert not may(cluster, VO, "list", "secrets", "member1-at-primage-dot-eu")
+    assert not may(cluster, VO, "list", "members.primage.eu", "member1-at-primage-dot-eu")
+
+
+def may(cluster: Cluster, vo: str, verb: str, what: str, namespace: str) -> bool:
+    """Whether a VO's connector may do that."""
     resource, _, name = what.partition("/")
     resource, _, group = resource.partition(".")
     attributes = {"verb": verb, "resource": resource, "group": group, "namespace": namespace}
     attributes |= {"subresource": name} if name == "status" else {"name": name}
-    user = f"system:serviceaccount:{OTHER_VO}:hpc-connector"
-    groups = ["system:serviceaccounts", f"system:serviceaccounts:{OTHER_VO}", "system:authenticated"]
+    user = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{hpc_connector(vo)}"
+    groups = ["system:serviceaccounts", f"system:serviceaccounts:{SYSTEM_NAMESPACE}", "system:authenticated"]
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
         "spec": {"user": user, "groups": groups, "resourceAttributes": {key: value for key, value in attributes.items() if value}},
     }
     found = cluster._call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", None, json.dumps(review))
-    assert found["status"]["allowed"] is allowed
+    return bool(found["status"]["allowed"])
 
 
 def test_the_key_is_in_the_secret_and_nowhere_else(cluster):
     key = base64.b64decode(cluster.get(Ref("v1", "Secret", "backend-hpc", VO))["data"]["ssh-privatekey"]).decode()
     line = key.splitlines()[2]
-    labels = "app.kubernetes.io/name=hpc-connector"
-    (pod,) = [p for p in cluster.list("v1", "Pod", VO, labels=labels) if p["status"]["phase"] == "Running"]
-    assert line not in cluster.logs(VO, pod["metadata"]["name"], tail=100_000)
+    labels = f"app.kubernetes.io/name=hpc-connector,app.kubernetes.io/instance={VO}"
+    (pod,) = [p for p in cluster.list("v1", "Pod", SYSTEM_NAMESPACE, labels=labels) if p["status"]["phase"] == "Running"]
+    for container in ("hpc-connector", "home"):
+        assert line not in cluster.logs(SYSTEM_NAMESPACE, pod["metadata"]["name"], tail=100_000, container=container)
     assert line not in json.dumps(pod) + json.dumps(cluster.list("v1", "ConfigMap", VO)) + json.dumps(
         cluster.list("v1", "Event", VO)
     )

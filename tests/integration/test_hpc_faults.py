@@ -11,14 +11,13 @@ from hpc_machine import MACHINE, OTHER_HOME, OTHER_VO, Connector, Jobs, on_hpc, 
 from machine import files
 
 from primage.clients.cluster import Ref
-from primage.contract.custom_resources import API_VERSION, ORGANISATION, PAUSED, READY
-from primage.contract.names import ANNOTATION_PAUSED
+from primage.contract.names import SYSTEM_NAMESPACE, hpc_connector
 
 pytestmark = pytest.mark.usefixtures("slurm")
 
 ACCOUNT = "vo20002"
 SECRET = Ref("v1", "Secret", "backend-hpc", OTHER_VO)
-DEPLOYMENT = Ref("apps/v1", "Deployment", "hpc-connector", OTHER_VO)
+DEPLOYMENT = Ref("apps/v1", "Deployment", hpc_connector(OTHER_VO), SYSTEM_NAMESPACE)
 RUNS = 'echo run >> "$SCRATCH_FILE"; sha256sum < in/data > out.txt'
 POINTS = (
     "before-intent",
@@ -38,20 +37,11 @@ REST_POINTS = ("after-staging", "after-sbatch", "before-recording", "after-stagi
 @pytest.fixture(scope="module")
 def _away(cluster):
     """The site's own connector of the second VO makes room for the ones of this machine."""
-    asked = {"apiVersion": API_VERSION, "kind": ORGANISATION, "metadata": {"name": OTHER_VO}}
-    paused = {"name": OTHER_VO, "annotations": {ANNOTATION_PAUSED: "true"}}
-
-    def phase():
-        return cluster.get(Ref.of(asked))["status"]["phase"]
-
-    cluster.apply({**asked, "metadata": paused}, manager="test")
-    until("the authorizer leaves the VO alone", lambda: phase() == PAUSED)
     cluster.patch(DEPLOYMENT, {"spec": {"replicas": 0}}, manager="test")
-    labels = "app.kubernetes.io/name=hpc-connector"
-    until("the site's connector is gone", lambda: not cluster.list("v1", "Pod", OTHER_VO, labels=labels))
+    labels = f"app.kubernetes.io/name=hpc-connector,app.kubernetes.io/instance={OTHER_VO}"
+    until("the site's connector is gone", lambda: not cluster.list("v1", "Pod", SYSTEM_NAMESPACE, labels=labels))
     yield
-    cluster.apply(asked, manager="test")
-    until("the authorizer has the VO again", lambda: phase() == READY)
+    cluster.patch(DEPLOYMENT, {"spec": {"replicas": 1}}, manager="test")
     until("the site's connector is back", lambda: (cluster.get(DEPLOYMENT) or {}).get("status", {}).get("availableReplicas"))
 
 
@@ -59,7 +49,7 @@ def _away(cluster):
 def connector(_away, tmp_path):
     found = Connector(tmp_path)
     yield found
-    found.stop()
+    found.close()
 
 
 @pytest.fixture
@@ -188,11 +178,11 @@ def test_disk_full_on_the_hpc_machine(connector, jobs):
 
 
 def test_disk_full_in_home(connector, jobs, tmp_path):
-    home = tmp_path / "home"
-    home.mkdir()
+    home = tmp_path / "private" / OTHER_HOME.name
+    home.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(home)], check=True, timeout=30)
     try:
-        connector.home = home
+        connector.private = home.parent
         connector.start()
         job = start(
             jobs, script='head -c 300000 /dev/zero | tr "\\0" x; head -c 100000 /dev/urandom > out.txt', outputs=["out.txt"]
@@ -204,7 +194,7 @@ def test_disk_full_in_home(connector, jobs, tmp_path):
         assert (home / "out.txt").stat().st_size == 100_000
         assert next(home.glob("jobs/job/*/1.log")).stat().st_size == 300_000
     finally:
-        connector.stop()
+        connector.close()
         subprocess.run(["umount", "-l", str(home)], check=True, timeout=30)
 
 

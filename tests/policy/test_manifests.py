@@ -97,6 +97,10 @@ def test_pods_pass_pod_security_restricted(objects):
             assert not context.get("privileged")
 
 
+OF_ROOT = {"folders": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"], "home": ["SETUID", "SETGID"]}
+"""What a container that is root may do besides being root, which is nothing without."""
+
+
 def test_the_sites_own_pods_are_root_without_a_token_or_have_a_token_and_are_not_root(objects):
     for pod in pods(objects, system=True):
         assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
@@ -110,12 +114,22 @@ def test_the_sites_own_pods_are_root_without_a_token_or_have_a_token_and_are_not
                 assert pod["securityContext"]["runAsNonRoot"]
                 assert "token" not in mounted
             elif "token" in mounted:
-                assert container["securityContext"] == {**security, "runAsNonRoot": True, "runAsUser": 10002, "runAsGroup": 10002}
+                uid = {"authorizer": 10002, "hpc-connector": 10003}[container["name"]]
+                assert container["securityContext"] == {**security, "runAsNonRoot": True, "runAsUser": uid, "runAsGroup": uid}
                 assert not mounted & {"datalake", "home"}
             else:
-                capabilities = {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]}
-                root = {"runAsUser": 0, "runAsGroup": 0, "capabilities": capabilities}
-                assert container["securityContext"] == {**security, **root}
+                root = {"runAsUser": 0, "capabilities": {"drop": ["ALL"], "add": OF_ROOT[container["name"]]}}
+                found = dict(container["securityContext"])
+                assert found.pop("runAsGroup") in ({0} if container["name"] == "folders" else {20001, 20002})
+                assert found == {**security, **root}
+
+
+def test_a_connector_has_no_folder_but_the_private_ones_of_its_vo(objects):
+    for pod in pods(objects, system=True):
+        for container in containers(pod):
+            if container["name"] in {"home", "hpc-connector"}:
+                of_home = [mount["subPath"] for mount in container["volumeMounts"] if mount["name"] == "home"]
+                assert of_home in ([], ["vo.primage.eu/private"], ["training.primage.eu/private"])
 
 
 def test_pods_have_no_token_of_the_api_but_those_with_a_role_that_says_what_for(objects):
@@ -145,12 +159,13 @@ def test_a_scaler_may_look_at_and_change_one_job(objects):
 def test_no_role_may_everything(objects):
     whole_cluster = {(obj["kind"], obj["metadata"]["name"]) for obj in objects if obj["kind"].startswith("ClusterRole")}
     authorizers = {("ClusterRole", "primage-authorizer"), ("ClusterRoleBinding", "primage-authorizer")}
-    assert whole_cluster in (set(), {*authorizers, ("ClusterRole", "primage-hpc-connector")})
+    connectors = {("ClusterRole", "primage-hpc-connector"), ("ClusterRole", "primage-hpc-connector-members")}
+    assert whole_cluster in (set(), authorizers | connectors)
     for obj in objects:
         for rule in obj.get("rules", []):
             assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
             assert not {"escalate", "impersonate"} & set(rule["verbs"])
-            assert "bind" not in rule["verbs"] or rule["resourceNames"] == ["edit", "view", "primage-hpc-connector"]
+            assert "bind" not in rule["verbs"] or rule["resourceNames"] == ["edit", "view", *sorted(name for _, name in connectors)]
             assert "secrets" not in rule["resources"] or (rule["verbs"] == ["get"] and rule["resourceNames"])
 
 

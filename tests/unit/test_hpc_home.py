@@ -5,9 +5,14 @@ import socket
 
 import pytest
 
-from hpc_connector.clients import home as home_module
-from hpc_connector.clients.home import Home
 from hpc_connector.domain.errors import RefusedError, UnavailableError
+from hpc_connector.home import files as files_module
+from hpc_connector.home.files import Files
+
+
+def files_of(folder):
+    """Its files; the descriptor is the process's own affair."""
+    return Files(os.open(folder, os.O_PATH))
 
 
 @pytest.fixture
@@ -27,19 +32,19 @@ def test_links_in_folders_are_left_out_and_a_link_that_is_named_is_refused(home)
     os.mkfifo(home / "in/pipe")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(home / "in/socket"))
-        assert list(Home(home).files(("in",))) == ["in/deep/file"]
+        assert list(files_of(home).files(("in",))) == ["in/deep/file"]
     for below in ("in/link", "in/folder", "in/pipe", "in/socket"):
         with pytest.raises(RefusedError, match="a link, a pipe or a device"):
-            Home(home).files((below,))
+            files_of(home).files((below,))
     for below in ("in/folder/secret", "none", "in/deep/file/x"):
         with pytest.raises(RefusedError, match=f"there is no {below}"):
-            Home(home).files((below,))
+            files_of(home).files((below,))
     with pytest.raises(RefusedError, match="leads out"):
-        Home(home).files(("../outside/secret",))
+        files_of(home).files(("../outside/secret",))
 
 
 OPERATIONS = {
-    "open": lambda home, below: home.open(below),
+    "read": lambda home, below: home.read(below, 0, 100),
     "digest": lambda home, below: home.digest(below),
     "size": lambda home, below: home.size(below),
     "write": lambda home, below: home.write_at(below, 0, b"lost"),
@@ -52,12 +57,12 @@ OPERATIONS = {
 def test_a_folder_that_became_a_link_since_it_was_looked_at_is_not_gone_through(home, operation):
     """Looked at first, and exchanged before it is used: what a member's loop of `mv` does."""
     (home / "in/secret").write_text("mine")
-    assert Home(home).files(("in",))
+    assert files_of(home).files(("in",))
     (home / "in").rename(home / "away")
     (home / "in").symlink_to(home.parent / "outside")
     (home.parent / "outside/secret.part").write_text("part")
     with pytest.raises(UnavailableError):
-        OPERATIONS[operation](Home(home), "in/secret")
+        OPERATIONS[operation](files_of(home), "in/secret")
     assert (home.parent / "outside/secret").read_text() == "secret"
 
 
@@ -79,22 +84,22 @@ def test_nothing_but_a_regular_file_is_read_or_written_and_nothing_hangs(home, m
     except PermissionError:
         pytest.skip("this user cannot make devices")
     with listening:
-        for operation in ("open", "digest", "write"):
+        for operation in ("read", "digest", "write"):
             with pytest.raises(UnavailableError, match="not a regular file"):
-                OPERATIONS[operation](Home(home), below)
-    assert Home(home).tail(below, 10) == b""
+                OPERATIONS[operation](files_of(home), below)
+    assert files_of(home).tail(below, 10) == b""
     assert (home.parent / "outside/secret").read_text() == "secret"
 
 
 def test_a_file_is_written_in_parts_in_folders_that_are_made(home):
-    Home(home).write_at("a/b/c", 0, b"one two")
-    Home(home).write_at("a/b/c", 4, b"three")
+    files_of(home).write_at("a/b/c", 0, b"one two")
+    files_of(home).write_at("a/b/c", 4, b"three")
     assert (home / "a/b/c").read_text() == "one three"
-    assert Home(home).tail("a/b/c", 5) == b"three"
-    assert Home(home).size("a/b/c") == 9
-    Home(home).replace("a/b/c", "a/b/d")
-    assert Home(home).digest("a/b/c") == ""
-    assert Home(home).open("a/b/d").read() == b"one three"
+    assert files_of(home).tail("a/b/c", 5) == b"three"
+    assert files_of(home).size("a/b/c") == 9
+    files_of(home).replace("a/b/c", "a/b/d")
+    assert files_of(home).digest("a/b/c") == ""
+    assert files_of(home).read("a/b/d", 0, 100) == b"one three"
 
 
 def test_a_long_log_is_not_read_to_know_its_end(home):
@@ -103,19 +108,19 @@ def test_a_long_log_is_not_read_to_know_its_end(home):
         stream.truncate(50 << 30)  # holes: no machine has so much memory
         stream.seek(0, os.SEEK_END)
         stream.write(b"the end")
-    assert Home(home).tail("log", 7) == b"the end"
+    assert files_of(home).tail("log", 7) == b"the end"
 
 
 def test_inputs_without_measure_are_refused(home, monkeypatch):
-    monkeypatch.setattr(home_module, "MOST_FILES", 50)
+    monkeypatch.setattr(files_module, "MOST_FILES", 50)
     for number in range(60):
         (home / f"in/{number}").mkdir()
     with pytest.raises(RefusedError, match="at most 50 files and folders"):
-        Home(home).files(("in",))
+        files_of(home).files(("in",))
     monkeypatch.undo()
     deep = home / "deep"
     for _ in range(70):
         deep /= "d"
     deep.mkdir(parents=True)
     with pytest.raises(RefusedError, match="64 in each other"):
-        Home(home).files(("deep",))
+        files_of(home).files(("deep",))

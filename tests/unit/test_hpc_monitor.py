@@ -47,15 +47,17 @@ class Secret:
 @asynccontextmanager
 async def watching(keep_s):
     centre = Centre()
-    pulse = Pulse(lambda: None, 10, 30)
+    pulse = Pulse(30)
     secret = Secret()
     monitor = BackendMonitor(
         Backend("hpc", "host", poll_s=0.2, max_jobs=1),
         centre,
         secret,
+        whose="vo",
         wanted=lambda uid: True,
         spawn=asyncio.create_task,
         pulse=pulse,
+        looks=asyncio.Semaphore(1),
         idle_s=300,
         keep_s=keep_s,
     )

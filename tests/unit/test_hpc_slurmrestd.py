@@ -6,12 +6,13 @@ import os
 
 import httpx2
 import pytest
+from home_server import LocalHome
 from hpc_centre import Centre
 
 from hpc_connector.clients import slurmrestd
 from hpc_connector.clients.credentials import Credentials
-from hpc_connector.clients.home import Home
 from hpc_connector.clients.rest_transport import RestTransport
+from hpc_connector.clients.shares import Shares
 from hpc_connector.clients.slurmrestd import Slurmrestd
 from hpc_connector.domain.errors import RefusedError, UnavailableError
 from hpc_connector.domain.request import Request
@@ -38,7 +39,10 @@ def ask(centre):
     def run(do, answer=lambda _: answered({"jobs": []})):
         described = {key: value for key, value in centre.backend().items() if key != "name"}
         account = RestTransport(
-            Backend("hpc", **{**described, "slurmrestd": "https://rest"}), "owner", lambda: Credentials.of(centre.secret())
+            Backend("hpc", **{**described, "slurmrestd": "https://rest"}),
+            "owner",
+            lambda: Credentials.of(centre.secret()),
+            Shares(),
         )
         account._slurm._client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
 
@@ -101,7 +105,7 @@ def test_what_is_no_file_is_not_opened(centre, ask, tmp_path, kind):
 
     async def do(account):
         seen = await account.look({(UID, 1): ""})
-        copied = await account.output(UID, 1, 0, Home(tmp_path), "log", 0, 100)
+        copied = await account.output(UID, 1, 0, LocalHome(tmp_path), "log", 0, 100)
         await account.forget(UID)
         return seen[UID, 1], copied
 
@@ -155,7 +159,7 @@ def test_a_token_follows_no_redirection(centre, ask):
     with pytest.raises(UnavailableError):
         ask(lambda account: account.look({}), answer)
     assert asked == ["rest"]
-    daemon = Slurmrestd("https://rest", lambda: Credentials.of({**centre.secret(), "slurm-token": b"a.b.c"}))
+    daemon = Slurmrestd("https://rest", lambda: Credentials.of({**centre.secret(), "slurm-token": b"a.b.c"}), Shares())
     assert (daemon._http().follow_redirects, daemon._http().trust_env) == (False, False)
 
 
@@ -165,14 +169,14 @@ def test_outputs_that_are_not_in_what_was_named_are_not_brought(centre, ask, tmp
     for path in ("../../escape", "/etc/hostname", "other", "made/../other", "made//x", "./made/x"):
         (work / "sums").write_text(f"{'0' * 64}  {path}\0")
         with pytest.raises(RefusedError, match="in none of the outputs"):
-            ask(lambda account: account.fetch(request(outputs=("made",)), Home(tmp_path)))
+            ask(lambda account: account.fetch(request(outputs=("made",)), LocalHome(tmp_path)))
     for text in ("none\0", f"{'x' * 64}  made/x\0", f"{'0' * 64}  \0"):
         (work / "sums").write_text(text)
         with pytest.raises(RefusedError, match="a line that is none"):
-            ask(lambda account: account.fetch(request(outputs=("made",)), Home(tmp_path)))
+            ask(lambda account: account.fetch(request(outputs=("made",)), LocalHome(tmp_path)))
     (work / "sums").unlink()
     with pytest.raises(RefusedError, match="left no list"):
-        ask(lambda account: account.fetch(request(outputs=("made",)), Home(tmp_path)))
+        ask(lambda account: account.fetch(request(outputs=("made",)), LocalHome(tmp_path)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,7 +186,7 @@ def test_an_output_that_goes_on_changing_ends_its_job_and_not_the_connectors_pat
     made.write_text("something else by now")
     (centre.work(UID) / "sums").write_text(f"{'0' * 64}  made\0")
     with pytest.raises(RefusedError, match="something changes it"):
-        ask(lambda account: account.fetch(request(outputs=("made",)), Home(tmp_path)))
+        ask(lambda account: account.fetch(request(outputs=("made",)), LocalHome(tmp_path)))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ from hpc_centre import Centre
 
 from hpc_connector.clients.credentials import Credentials
 from hpc_connector.clients.rest_transport import RestTransport
+from hpc_connector.clients.shares import Shares
 from hpc_connector.clients.shell_transport import ShellTransport
 from hpc_connector.domain.errors import RefusedError, UnavailableError
 from hpc_connector.domain.passing import PASSING
@@ -31,7 +32,7 @@ def shell(centre, said):
 
 
 def shell_of(centre):
-    return ShellTransport(Backend(**centre.backend()), "owner", lambda: Credentials.of(centre.secret()))
+    return ShellTransport(Backend(**centre.backend()), "owner", lambda: Credentials.of(centre.secret()), Shares())
 
 
 def rest(centre, said):
@@ -44,7 +45,7 @@ def rest(centre, said):
         yield text
 
     described = {**centre.backend(), "slurmrestd": "https://rest"}
-    transport = RestTransport(Backend(**described), "owner", lambda: Credentials.of(centre.secret()))
+    transport = RestTransport(Backend(**described), "owner", lambda: Credentials.of(centre.secret()), Shares())
     transport._slurm._client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
     return transport
 

@@ -82,10 +82,33 @@ def test_a_run_that_was_killed_in_the_middle_is_made_good(volumes, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(make_folders.os, "rename", lambda *_, **__: (_ for _ in ()).throw(InterruptedError))
         with pytest.raises(InterruptedError):
+            make(volumes, folder("me", personal=True))
+    assert not (volumes / "home/me").exists(), "nothing half made under the name itself"
+    assert make(volumes, folder("me", personal=True)) == "made"
+    assert [path.name for path in (volumes / "home").iterdir()] == ["me"]
+
+
+def test_one_that_is_nobodys_own_is_made_good_under_its_name(volumes, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr(make_folders.os, "fchmod", lambda *_: (_ for _ in ()).throw(InterruptedError))
+        with pytest.raises(InterruptedError):
             make(volumes, folder("vo"))
-    assert not (volumes / "home/vo").exists(), "nothing half made under the name itself"
+    assert make(volumes, folder("vo")) == "mode 700 changed to 2750"
+
+
+def test_a_folder_that_somebody_makes_at_the_same_time_is_not_replaced(volumes, monkeypatch):
+    """As kubelet does for a pod that has it mounted."""
+    plain, made = os.mkdir, []
+
+    def mkdir(name, mode, dir_fd):
+        plain(name, 0o755, dir_fd=dir_fd)
+        made.append((volumes / "home/vo").stat().st_ino)
+        plain(name, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(make_folders.os, "mkdir", mkdir)
     assert make(volumes, folder("vo")) == "made"
-    assert [path.name for path in (volumes / "home").iterdir()] == ["vo"]
+    assert [(volumes / "home/vo").stat().st_ino] == made
+    assert mode_of(volumes / "home/vo") == 0o2750
 
 
 def test_every_folder_is_tried_and_what_could_not_be_made_is_told(volumes, capsys):

@@ -43,8 +43,9 @@ def kinds(objects, namespace):
 
 def test_each_vo_has_its_baseline(site):
     wanted = ["ConfigMap", "LimitRange", *["NetworkPolicy"] * 5, *["PersistentVolumeClaim"] * 3, "ResourceQuota"]
-    wanted += ["ConfigMap", "Deployment", "NetworkPolicy", "RoleBinding", "ServiceAccount"]  # its way to HPC
+    wanted += ["ConfigMap", "RoleBinding"]  # its way to HPC
     assert kinds(site, "member1-at-primage-dot-eu") == sorted([*wanted, "RoleBinding"]), "their own rights"
+    wanted += ["RoleBinding"]  # its connector sees who the members are
     of_members = ["Member", "RoleBinding"] * 2
     assert kinds(site, "vo-dot-primage-dot-eu") == sorted([*wanted, *of_members])
     assert kinds(site, "training-dot-primage-dot-eu") == sorted([*wanted, "ConfigMap"]), "it has a second backend"
@@ -203,3 +204,22 @@ def test_the_command_line_renders(tmp_path):
     command = [sys.executable, "-m", "primage", "render", "batch/vo.primage.eu.local", "--out", str(tmp_path / "out"), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert len(json.loads(done.stdout)["files"]) == 1
+
+
+def test_a_connector_reaches_its_centres_and_the_api_and_asks_for_names_only_where_there_are_some():
+    def ways(**more):
+        settings = stack_settings("local")["hpc"]["backends"]
+        named = [{**backend, **more} for backend in settings]
+        found = {o["metadata"]["name"]: o["spec"] for o in whole(**{"site.hpc.backends": named}) if o["kind"] == "NetworkPolicy"}
+        spec = found["hpc-connector-training-dot-primage-dot-eu"]
+        assert "ingress" not in spec
+        assert spec["policyTypes"] == ["Ingress", "Egress"]
+        return [
+            (rule["to"][0].get("ipBlock", {}).get("cidr", "DNS"), [port["port"] for port in rule["ports"]])
+            for rule in spec["egress"]
+        ]
+
+    api = ("10.89.77.11/32", [6443])
+    centre, rest = ("10.89.77.13/32", [22]), ("10.89.77.13/32", [22, 6820])
+    assert ways() == [api, centre, rest]
+    assert ways(endpoint="login.example.org", networks=["10.89.77.13/32"]) == [api, centre, rest, ("DNS", [53, 53])]

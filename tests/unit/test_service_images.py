@@ -11,6 +11,7 @@ from primage.local.images.catalogue import HPC_CONNECTOR, app_images
 IMPORTED = """
 import sys
 import hpc_connector.__main__
+import hpc_connector.home.__main__
 import primage
 print(primage.__file__)
 print(sorted(name for name in sys.modules if name.split(".")[0] in {"primage", "pydantic", "pulumi"}))
@@ -38,7 +39,9 @@ def test_the_connector_needs_nothing_of_primage_but_its_contract(carried, tmp_pa
     assert done.returncode == 0, done.stderr
     where, modules = done.stdout.splitlines()
     assert where == str(carried / "primage/__init__.py")
-    assert modules == str(["primage", "primage.contract", "primage.contract.hpc", "primage.contract.quantities"])
+    assert modules == str(
+        ["primage", "primage.contract", "primage.contract.hpc", "primage.contract.names", "primage.contract.quantities"]
+    )
 
 
 def test_a_changed_line_of_the_contract_is_another_image(repository, tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from primage.contract.offer import SiteOffer
 from primage.contract.tenant import Tenant
-from primage.contract.tenant_objects import claims, hpc_connector, limits, namespace, network, rights
+from primage.contract.tenant_objects import claims, hpc, limits, namespace, network, rights
 from primage.contract.tenant_objects.objects import Object
 
 
@@ -31,13 +31,7 @@ def _hpc(tenant: Tenant, offer: SiteOffer) -> list[Object]:
     centres = [centre for centre in offer.hpc.backends if tenant.vo.name in centre.vos]
     if not centres:
         return []
-    return [
-        *(hpc_connector.backend(tenant, centre) for centre in centres),
-        hpc_connector.account(tenant),
-        hpc_connector.binding(tenant),
-        hpc_connector.network_policy(tenant, centres),
-        hpc_connector.deployment(tenant, centres, offer.hpc.image),
-    ]
+    return [*(hpc.backend(tenant, centre) for centre in centres), *hpc.bindings(tenant)]
 
 
 def _labelled(obj: Object, labels: dict[str, str]) -> Object:

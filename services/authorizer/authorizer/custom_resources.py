@@ -79,12 +79,12 @@ def registry_of(tenants: Tenants, keeper: Keeper, server: str) -> kopf.OperatorR
                 keeper.follow(tenant)
             # Last: who waits for another offer is looked after as well as anybody.
             tenants.require_offer(annotations.get(names.ANNOTATION_OFFER, ""))
-            lacks = await tenants.ready(tenant)
+            await tenants.ready(tenant)
         applied = digest_of(obj)
         if (body.get("status") or {}).get("applied") != applied:
             log.info("%s %s: ready in namespace %s", obj["kind"], tenant.identity, tenant.namespace)
         where = {"namespace": tenant.namespace, "made": made}
-        patch.status.update({"phase": READY, "applied": applied, "problem": lacks or None, **where})
+        patch.status.update({"phase": READY, "applied": applied, "problem": None, **where})
 
     async def take_away(body: Any, patch: Any, retry: int, **_: Any) -> None:
         obj: Object = dict(body)

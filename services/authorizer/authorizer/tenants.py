@@ -10,11 +10,10 @@ from contextlib import suppress
 from authorizer.clients.folders import Folders
 from authorizer.clients.kube import Kube
 from authorizer.domain.errors import RefusedError, WaitingError, phase_of
-from authorizer.domain.held import NO_ROLE, Held, held
+from authorizer.domain.held import NO_ROLE, Held, at_a_centre, held
 from authorizer.domain.objects import (
     BINDING,
     CLAIM,
-    DEPLOYMENT,
     JOB,
     KINDS,
     MEMBER,
@@ -39,8 +38,6 @@ from primage.contract.tenant_objects.folders import folders
 from primage.contract.tenant_objects.objects import Object
 
 NO_OFFER = "the site has not said yet what it offers"
-HOPED_FOR_S = 60
-"""For a connector's pod, before a tenant is said to be ready without it."""
 LOOKED_AT = 32
 """Tenants whose objects are kept at hand."""
 KEPT = frozenset({NAMESPACE, VOLUME, CLAIM})
@@ -138,25 +135,19 @@ class Tenants:
             self._ailing.discard(tenant.namespace)
             self._paused.discard(tenant.namespace)
             made = await self._make(tenant)
-            if tenant.member and tenant.member.roles:
-                for error in await self._hold_jobs(tenant):
+            if not _idle(tenant):
+                for error in await self._hold_jobs(tenant.namespace, may_run=True):
                     raise error
         return str(made["metadata"]["creationTimestamp"])
 
-    async def ready(self, tenant: Tenant) -> str:
-        """Return once a tenant can be used, with what it is short of nevertheless.
-
-        A tenant can keep the connector's pod from running, and must not keep an operator's `up` from its end with that: so it is
-        waited for, but not for ever.
+    async def ready(self, tenant: Tenant) -> None:
+        """Return once a tenant can be used.
 
         Raises:
             WaitingError: a claim has no volume yet.
         """
         wanted = self.wanted(tenant)
         await self._live.until(lambda: not self._short_of(wanted, CLAIM), lambda: self._short_of(wanted, CLAIM))
-        with suppress(WaitingError):
-            await self._live.until(lambda: not self._short_of(wanted, DEPLOYMENT), lambda: "", HOPED_FOR_S)
-        return self._short_of(wanted, DEPLOYMENT)
 
     def _short_of(self, wanted: Iterable[Address], kind: Kind) -> str:
         return self._live.short_of(address for address in wanted if address.kind is kind)
@@ -203,8 +194,8 @@ class Tenants:
         # First: what somebody lost must not wait for anything else.
         await self._remove_others(tenant, wanted)
         of_log = await _tried(self.rights.take(tenant))
-        idle = bool(tenant.member and not tenant.member.roles)
-        of_jobs = await self._hold_jobs(tenant) if idle else []
+        idle = _idle(tenant)
+        of_jobs = await self._hold_jobs(tenant.namespace, may_run=False) if idle else []
         if problems := await self._folders.make(folders(tenant)):
             raise RefusedError("; ".join(problems))
         spaces, errors = await self._apply(wanted, {NAMESPACE})
@@ -225,13 +216,12 @@ class Tenants:
             raise error
         return spaces[0]
 
-    async def _hold_jobs(self, tenant: Tenant) -> list[Exception]:
-        """Suspend Jobs of a member without a role, and let those go on of one who has a role again; what went wrong."""
+    async def _hold_jobs(self, namespace: str, *, may_run: bool) -> list[Exception]:
+        """Suspend Jobs of whoever has no role, and let those go on of who has one again; what went wrong."""
         failed: list[Exception] = []
-        may_run = bool(tenant.member and tenant.member.roles)
-        for job in await self._kube.list(JOB, namespace=tenant.namespace):
+        for job in await self._kube.list(JOB, namespace=namespace):
             if change := held(job, may_run=may_run):
-                log.info("%s: job %s %s", tenant.identity, job["metadata"]["name"], change.value)
+                log.info("%s: job %s %s", namespace, job["metadata"]["name"], change.value)
                 failed += await _tried(self._hold(job, change))
         return failed
 
@@ -245,14 +235,11 @@ class Tenants:
             await self._kube.delete(address_of(job))
 
     async def _end_pods(self, tenant: Tenant) -> list[Exception]:
-        """End what else runs of a member without a role, now that the quota keeps it from coming back; what went wrong.
-
-        The connector stays: it cancels what is at an HPC centre.
-        """
+        """End what else runs of a member without a role, now that the quota keeps it from coming back; what went wrong."""
         failed: list[Exception] = []
         for pod in await self._kube.list(POD, namespace=tenant.namespace):
             ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-            if not ended and (pod["metadata"].get("labels") or {}).get(names.LABEL_APP) != names.HPC_CONNECTOR:
+            if not ended:
                 failed += await _tried(self._kube.delete(address_of(pod)))
         return failed
 
@@ -312,7 +299,7 @@ class Tenants:
                     await self._kube.delete(address_of(binding))
             await self.rights.take_all(labels)
             if offer.protect:
-                log.warning("namespace %s is protected, and stays without anybody who has rights in it", namespace)
+                await self._leave(namespace, labels)
                 return
             if there is not None:
                 await self._end_jobs(namespace)
@@ -325,13 +312,28 @@ class Tenants:
                 if address.kind is VOLUME:
                     await self._kube.delete(address)
 
+    async def _leave(self, namespace: str, labels: dict[str, str]) -> None:
+        """Leave a namespace as it is, with nobody who has rights in it: the connector goes last, once nothing is at a centre."""
+        for error in await self._hold_jobs(namespace, may_run=False):
+            raise error
+        if left := [job for job in await self._kube.list(JOB, namespace=namespace) if at_a_centre(job)]:
+            raise WaitingError(f"{len(left)} of its jobs are being suspended, {left[0]['metadata']['name']} among them")
+        for binding in await self._kube.list(BINDING, labels={**MADE_HERE, **labels}, namespace=namespace):
+            await self._kube.delete(address_of(binding))
+        log.warning("namespace %s is protected, and stays without anybody who has rights in it", namespace)
+
     async def _end_jobs(self, namespace: str) -> None:
-        """End what runs: the connector, which cancels jobs at their centre, must not go before them."""
+        """End what runs: the rights of the connector, which cancels jobs at their centre, must not go before them."""
         jobs = await self._kube.list(JOB, namespace=namespace)
         for job in jobs:
             await self._kube.delete(address_of(job))
         if left := await self._kube.list(JOB, namespace=namespace) if jobs else []:
             raise WaitingError(f"{len(left)} of its jobs are being ended, {left[0]['metadata']['name']} among them")
+
+
+def _idle(tenant: Tenant) -> bool:
+    """Whether it is a member without a role, who keeps what is theirs and runs nothing."""
+    return tenant.member is not None and not tenant.member.roles
 
 
 async def _tried(one: Awaitable[None]) -> list[Exception]:

@@ -1,12 +1,13 @@
-"""`python -m hpc_connector`: the connector of one namespace, configured by its environment.
+"""`python -m hpc_connector`: the connector of one virtual organisation (VO), configured by its environment.
 
-PRIMAGE_NAMESPACE; PRIMAGE_HOME, HOME/private as mounted; PRIMAGE_ALIVE, a file that is touched as long as every loop turns;
-PRIMAGE_BACKENDS, the HPC centres: a JSON list of `primage.contract.hpc.Backend`, written by the site. Nothing that a tenant's
-objects say of a backend is believed, since credentials go where this list says.
+PRIMAGE_VO, the VO's name; PRIMAGE_HOME, the socket of the container that reads and writes HOME (`hpc_connector.home`);
+PRIMAGE_ALIVE, a file that is touched as long as every loop turns; PRIMAGE_BACKENDS, the HPC centres: a JSON list of
+`primage.contract.hpc.Backend`, written by the site. Nothing that a tenant's objects say of a backend is believed, since
+credentials go where this list says.
 
-Seconds, which tests shorten: PRIMAGE_WATCH_S (290), after which the watch of the jobs is started again; PRIMAGE_IDLE_S (300),
-between two looks at a backend without jobs; PRIMAGE_BEAT_S (10), between two touches of the file; PRIMAGE_GRACE_S (30), how much
-later than it said a loop may turn before the file is no longer touched.
+Seconds, which tests shorten: PRIMAGE_WATCH_S (290), after which a watch is started again; PRIMAGE_IDLE_S (300), between two looks
+at a backend without jobs; PRIMAGE_BEAT_S (10), between two touches of the file; PRIMAGE_GRACE_S (30), how much later than it said
+a loop may turn before its namespace's connector is started again.
 """
 
 from __future__ import annotations
@@ -17,24 +18,23 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lightkube import AsyncClient
-
 from hpc_connector.clients.home import Home
-from hpc_connector.clients.kube import Kube
+from hpc_connector.clients.kube import Kube, Members, connect
+from hpc_connector.clients.shares import Shares
 from hpc_connector.connector import Connector, Periods
+from hpc_connector.domain.tenant import Tenant
+from hpc_connector.organisation import Organisation
 from primage.contract.hpc import backends_of
+from primage.contract.names import namespace_for
 
-THREADS = 16
-"""For HOME: reading a job's inputs from end to end must not keep another's output waiting."""
 UNFIT = 2
 """Exit status where the environment is not what it must be."""
 
 
-def connector_of(environment: Mapping[str, str]) -> Connector:
-    """The connector that the environment describes; raises KeyError or ValueError."""
+def organisation_of(environment: Mapping[str, str]) -> Organisation:
+    """The VO that the environment describes; raises KeyError or ValueError."""
     default = Periods()
     periods = Periods(
         watch_s=float(environment.get("PRIMAGE_WATCH_S", default.watch_s)),
@@ -42,25 +42,27 @@ def connector_of(environment: Mapping[str, str]) -> Connector:
         beat_s=float(environment.get("PRIMAGE_BEAT_S", default.beat_s)),
         grace_s=float(environment.get("PRIMAGE_GRACE_S", default.grace_s)),
     )
-    backends = backends_of(environment["PRIMAGE_BACKENDS"])
-    alive, home = Path(environment["PRIMAGE_ALIVE"]), Home(Path(environment["PRIMAGE_HOME"]))
-    kube = Kube(AsyncClient(field_manager="hpc-connector"), environment["PRIMAGE_NAMESPACE"])
-    return Connector(kube, home, backends, alive.touch, periods)
+    backends, vo = backends_of(environment["PRIMAGE_BACKENDS"]), environment["PRIMAGE_VO"]
+    alive, home = Path(environment["PRIMAGE_ALIVE"]), Path(environment["PRIMAGE_HOME"])
+    client, shares = connect(), Shares()
+
+    def connector(tenant: Tenant) -> Connector:
+        return Connector(Kube(client, tenant, shares), Home(home, tenant.folder), backends, shares, periods)
+
+    return Organisation(vo, Members(client, namespace_for(vo)), connector, alive.touch, periods)
 
 
 async def run() -> None:
     """Until a signal says to end; nothing has to be put in order then."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task
-    loop.set_default_executor(ThreadPoolExecutor(THREADS))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
-    await connector_of(os.environ).run()
+    await organisation_of(os.environ).run()
 
 
 def main() -> None:
     """Run until told to end; any other end is an error, after which it is to be started again."""
-    os.umask(0o007)
     os.environ.setdefault("LOGNAME", "connector")  # asyncssh asks for the local user's name; a container's has none
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     for library in ("httpx", "httpx2", "httpcore2", "asyncssh"):

@@ -2,26 +2,30 @@
 
 One task follows each job; one loop for each backend looks at all of its jobs at once. Every step can be repeated: what
 was already done is found done, on the HPC machine itself, so that the connector may die anywhere. What one job asks for, writes
-or leaves behind ends at most that job; a loop that ends by an error ends the process, which Kubernetes starts again.
+or leaves behind ends at most that job; a loop that ends by an error, or no longer turns, ends the namespace's connector, which is
+started again (organisation.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hpc_connector.clients.backend_secret import BackendSecret
 from hpc_connector.clients.home import Home
 from hpc_connector.clients.kube import Kube
 from hpc_connector.clients.rest_transport import RestTransport
+from hpc_connector.clients.shares import Shares
 from hpc_connector.clients.shell_transport import ShellTransport
 from hpc_connector.domain.backend import backend_for
 from hpc_connector.domain.end import End, end_of, explained
 from hpc_connector.domain.errors import RefusedError, RejectedError, UnavailableError
 from hpc_connector.domain.job import MOST_ATTEMPTS, Object, deadline_s, failures_of, notes_of, now, slurm_number, was_sent, wish
-from hpc_connector.domain.request import REQUEST_BYTES, TOO_LONG, Request, request_of
+from hpc_connector.domain.request import LEFT_OUT_FOR_NOW, REQUEST_BYTES, TOO_LONG, Request, request_of, shortened
 from hpc_connector.domain.seen import NEVER, WAITING, Seen
 from hpc_connector.domain.text import count_of, readable
 from hpc_connector.monitor import BackendMonitor, retry_s
@@ -42,6 +46,8 @@ from primage.contract.hpc import (
 log = logging.getLogger("hpc_connector")
 LIST_S = 60.0
 """For listing a namespace's jobs, and asking who it is."""
+AGAIN_S = 5.0
+"""At most, until a watch is tried again: the rights that it takes may have come meanwhile."""
 LOG_BYTES = 64 << 20
 """Of an attempt's output that is kept in HOME, from its beginning: more than anybody reads, and HOME is everybody's."""
 LOG_END_BYTES = 64 << 10
@@ -54,6 +60,10 @@ LEFT_OUT = (
 )
 MOST_ODD = 10
 """How often one job may fail in a way nobody thought of, in about three minutes, before it is given up."""
+JOBS_BYTES = 8 << 20
+"""Of a namespace's jobs as they are kept in memory, and of their scripts again: others' are in the same memory."""
+STAGED = 4
+"""Jobs of a namespace whose files are listed and copied at a time."""
 UNFIT_ANSWERS = frozenset({400, 413, 422})
 """Of the API server, to a request that will not be better the next time."""
 
@@ -81,44 +91,64 @@ class Connector:
     Args:
         home: HOME/private of the namespace.
         backends: those the VO may use, as the site describes them.
-        touch: called as long as all loops turn.
+        shares: what it has together with those of other namespaces.
+
+    Attributes:
+        pulse: whether its loops turn.
+        monitors: one for each backend.
     """
 
     def __init__(
-        self, kube: Kube, home: Home, backends: Sequence[Backend], touch: Callable[[], None], periods: Periods | None = None
+        self, kube: Kube, home: Home, backends: Sequence[Backend], shares: Shares | None = None, periods: Periods | None = None
     ) -> None:
         self._kube = kube
         self._home = home
         self._backends = tuple(backends)
+        self._shares = shares or Shares()
         self._periods = periods or Periods()
-        self._pulse = Pulse(touch, self._periods.beat_s, self._periods.grace_s)
+        self.pulse = Pulse(self._periods.grace_s)
         self._owner = ""
+        self._staging = asyncio.Semaphore(STAGED)
         self.monitors: dict[str, BackendMonitor] = {}
         self._jobs: dict[str, Object] = {}
+        self._sizes: dict[str, int] = {}
         self._requests: dict[str, tuple[Request, str]] = {}
         self._sent_to: dict[str, str] = {}
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._group = asyncio.TaskGroup()
 
     async def run(self) -> None:
-        """Follow the namespace's jobs until cancelled; an error in any loop ends all of them."""
-        async with self._group as group:
-            group.create_task(self._pulse.beat_forever())
-            group.create_task(self._follow_all())
+        """Follow the namespace's jobs until cancelled; an error in any loop, or one that no longer turns, ends all of them."""
+        try:
+            async with self._group as group:
+                group.create_task(self.pulse.until_late(self._periods.beat_s))
+                group.create_task(self._follow_all())
+        finally:
+            self._home.close()
+            for monitor in self.monitors.values():
+                with suppress(Exception):  # a connection that cannot be ended well has ended
+                    await monitor.transport.close()
 
     async def _follow_all(self) -> None:
         failures = 0
         while True:
-            self._pulse.expect("watch", self._periods.watch_s + LIST_S)
+            self.pulse.expect("watch", self._periods.watch_s + LIST_S)
             try:
-                self._owner = self._owner or await self._kube.owner()
+                await self._know_owner()
                 async for change, jobs in self._kube.changes(self._periods.watch_s):
                     failures = 0
                     self._take(change, jobs)
             except (UnavailableError, RejectedError) as error:
                 failures += 1
-                log.warning("cannot follow the jobs: %s", error)
-                await asyncio.sleep(retry_s(failures))
+                log.warning("%s: cannot follow the jobs: %s", self._kube.namespace, error)
+                await asyncio.sleep(min(AGAIN_S, retry_s(failures)))
+
+    async def _know_owner(self) -> None:
+        """Who the namespace is, by which Slurm's jobs are known as its own; one of the same name is another."""
+        owner = await self._kube.owner()
+        if self._owner not in {"", owner}:
+            raise RuntimeError(f"namespace {self._kube.namespace} is not the one that it was")
+        self._owner = owner
 
     def _take(self, change: str, jobs: list[Object]) -> None:
         mine = {job["metadata"]["uid"]: job for job in jobs if job["spec"].get("managedBy") == MANAGER}
@@ -136,8 +166,25 @@ class Connector:
             self._requests.pop(uid, None)
             self._sent_to.pop(uid, None)
             self._end_task(uid)
+        self._keep_short(mine)
         for uid in self._jobs.keys() & mine.keys():
             self._assign(uid)
+
+    def _keep_short(self, changed: Iterable[str]) -> None:
+        """Have the jobs take no more memory than a namespace may have: the newest wait; of those that are over little is kept."""
+        stale = [uid for uid in self._sizes if uid not in self._jobs]
+        for uid in (*stale, *changed):
+            self._sizes.pop(uid, None)
+        taken = sum(self._sizes.values())
+        for uid in sorted(
+            self._jobs.keys() & set(changed), key=lambda uid: str(self._jobs[uid]["metadata"].get("creationTimestamp"))
+        ):
+            size = len(json.dumps(self._jobs[uid]))
+            if taken + size > JOBS_BYTES or not wish(self._jobs[uid]):
+                self._jobs[uid] = shortened(self._jobs[uid], for_now=True)
+                size = len(json.dumps(self._jobs[uid]))
+            self._sizes[uid] = size
+            taken += size
 
     def _open_monitors(self) -> None:
         """One for each backend, jobs or not, once it is known which jobs there are: whatever is there of others is ended."""
@@ -147,11 +194,13 @@ class Connector:
                 kind = RestTransport if backend.slurmrestd else ShellTransport
                 monitor = self.monitors[backend.name] = BackendMonitor(
                     backend,
-                    kind(backend, self._owner, secret.credentials),
+                    kind(backend, self._owner, secret.credentials, self._shares),
                     secret,
+                    whose=self._kube.namespace,
                     wanted=self._wanted,
                     spawn=self._group.create_task,
-                    pulse=self._pulse,
+                    pulse=self.pulse,
+                    looks=self._shares.looks,
                     idle_s=self._periods.idle_s,
                 )
                 self._group.create_task(monitor.look_forever())
@@ -201,11 +250,11 @@ class Connector:
                 current = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and current and current.cancelling():
                     raise  # somebody ended this task; otherwise what it waited for was, and that is a failure like another
-                log.exception("job %s", job["metadata"]["name"])
+                log.exception("%s: job %s", self._kube.namespace, job["metadata"]["name"])
                 reason, message = "ConnectorFailed", f"{type(error).__name__}: {error}"
                 odd += 1
             message = readable(message)
-            log.warning("job %s: %s: %s", job["metadata"]["name"], reason, message)
+            log.warning("%s: job %s: %s: %s", self._kube.namespace, job["metadata"]["name"], reason, message)
             await self._say(job, reason, message, warning=True)
             if odd >= MOST_ODD and step == self._follow:
                 step = self._give_up
@@ -221,7 +270,7 @@ class Connector:
         try:
             await self._kube.event(job, reason, message, warning=warning)
         except Exception as error:  # noqa: BLE001  # an event that cannot be written must not stop the job
-            log.warning("cannot write an event: %s", error)
+            log.warning("%s: cannot write an event: %s", self._kube.namespace, error)
 
     async def _request(self, job: Object) -> tuple[Request, str]:
         """What the job asks for, and the digest of that: read once, and after a restart only as it was."""
@@ -229,6 +278,8 @@ class Connector:
         if uid not in self._requests:
             if job["spec"].get(TOO_LONG):
                 raise RefusedError("Unfit", f"the Job is longer than {REQUEST_BYTES >> 10} KiB; keep what it needs in HOME")
+            if job["spec"].get(LEFT_OUT_FOR_NOW):
+                raise UnavailableError("TooMuch", f"the Jobs of this namespace are longer than {JOBS_BYTES >> 20} MiB together")
             # In the template, which cannot be changed: another script is another job.
             template = job["spec"]["template"].get("metadata", {}).get("annotations") or {}
             name = template.get(ANNOTATION_JOB)
@@ -240,8 +291,16 @@ class Connector:
             if meant and meant != digest_of(data):
                 words = f"config map {name} is not what it was when the job was made; make another job for another script"
                 raise RefusedError("ScriptChanged", words)
+            if self._texts() + len(data.get("job", "")) > JOBS_BYTES:
+                raise UnavailableError(
+                    "TooMuch", f"the scripts of this namespace's jobs are longer than {JOBS_BYTES >> 20} MiB together"
+                )
             self._requests[uid] = request_of(job, data), digest_of(data)
         return self._requests[uid]
+
+    def _texts(self) -> int:
+        """Characters of what jobs ask for that is kept beside the Jobs themselves."""
+        return sum(len(one.script) + sum(map(len, one.inputs + one.outputs)) for one, _ in self._requests.values())
 
     # -- a job's life ----------------------------------------------------------------------------------------------
 
@@ -252,7 +311,8 @@ class Connector:
             with monitor.in_use():
                 end = await self._in_time(job, request, monitor)
                 if end.done:
-                    await monitor.transport.fetch(request, self._home)
+                    async with self._staging:
+                        await monitor.transport.fetch(request, self._home)
         except RefusedError as error:
             await self._stop(job)
             end = End(done=False, reason=error.reason, message=str(error), again=False)
@@ -335,7 +395,8 @@ class Connector:
         if warning := monitor.secret.expiring():
             await self._say(job, "CredentialsExpire", warning, warning=True)
         if number is None:
-            await monitor.transport.bring(request, self._home)
+            async with self._staging:
+                await monitor.transport.bring(request, self._home)
             number = await monitor.transport.submit(request, attempt)
             await self._kube.annotate(job, {ANNOTATION_SLURM: number})
             await self._say(job, "Submitted", f"Slurm job {number or '(over already)'} on {monitor.backend.name}")
@@ -365,7 +426,7 @@ class Connector:
         if not seen.written:
             return
         kept = log_file(request.name, request.uid, attempt)
-        have, wanted = await asyncio.to_thread(self._home.size, kept), min(seen.written, LOG_BYTES)
+        have, wanted = await self._home.size(kept), min(seen.written, LOG_BYTES)
         while have < wanted:
             copied = await monitor.transport.output(request.uid, attempt, have, self._home, kept, have, wanted - have)
             if not copied:
@@ -373,7 +434,7 @@ class Connector:
             have += copied
         note = LEFT_OUT.encode()
         if seen.written > LOG_BYTES and have < LOG_BYTES + len(note):
-            await asyncio.to_thread(self._home.write_at, kept, LOG_BYTES, note)
+            await self._home.write_at(kept, LOG_BYTES, note)
         if seen.written > LOG_BYTES and seen.over:
             begin, at = max(LOG_BYTES, seen.written - LOG_END_BYTES), LOG_BYTES + len(note)
             while copied := await monitor.transport.output(
@@ -383,7 +444,7 @@ class Connector:
 
     async def _tail(self, request: Request, attempt: int) -> str:
         kept = log_file(request.name, request.uid, attempt)
-        return readable((await asyncio.to_thread(self._home.tail, kept, TAIL_BYTES)).decode("utf-8", "replace").strip())
+        return readable((await self._home.tail(kept, TAIL_BYTES)).decode("utf-8", "replace").strip())
 
     async def _finish(self, job: Object, end: End) -> None:
         """The conditions Kubernetes has for jobs whose controller is another."""
@@ -450,7 +511,8 @@ class Connector:
         await self._kube.release(job)
 
     async def _tidy(self, job: Object) -> None:
-        """After the end: the working folder goes, and nothing holds the job back any longer."""
+        """After the end: the working folder goes, and nothing holds the job back any longer, nor is kept of what it asked for."""
+        self._requests.pop(job["metadata"]["uid"], None)
         await self._where_it_is(job, lambda monitor: monitor.transport.forget(job["metadata"]["uid"]))
         await self._kube.release(job)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 from hpc_connector.clients.backend_secret import BackendSecret
@@ -25,8 +25,12 @@ FRESH_S = 20.0
 """How long after something happened to a job its end is looked for often."""
 KEEP_S = 60.0
 """How long the connection stays after its last use, or a little longer: who submits one short job after another logs in once."""
+WAIT_S = 86_400.0
+"""For a place to look where nobody follows a job: others' looks end within LOOK_S each."""
 LOOK_S = 120.0
 """For one look; longer than its one command and a new connection may take together."""
+LONGER = 3
+"""How often the time between two looks doubles where nothing is and nobody follows a job: a login node has many such accounts."""
 SWEEPS = 10
 """Jobs of nobody's that are cancelled at a time."""
 
@@ -74,10 +78,12 @@ class BackendMonitor:
     """Looks at a backend, often while somebody follows a job there and seldom while nobody does.
 
     Args:
+        whose: the namespace, for the log.
         transport: made for the account that `secret` holds.
         wanted: whether there is a Job of that uid whose Slurm jobs may live.
         spawn: starts a task that is watched.
-        idle_s: between two looks at a backend where no job is.
+        looks: places for looks while nobody follows a job here, which other namespaces' looks wait for too.
+        idle_s: between two looks at a backend where no job is; longer and longer while there is nothing of this account.
         keep_s: how long the connection stays after its last use.
 
     Attributes:
@@ -93,9 +99,11 @@ class BackendMonitor:
         transport: Transport,
         secret: BackendSecret,
         *,
+        whose: str,
         wanted: Callable[[str], bool],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         pulse: Pulse,
+        looks: asyncio.Semaphore,
         idle_s: float,
         keep_s: float = KEEP_S,
     ) -> None:
@@ -103,9 +111,11 @@ class BackendMonitor:
         self.transport = transport
         self.secret = secret
         self.looks = 0
+        self._whose = whose
         self._wanted = wanted
         self._spawn = spawn
         self._pulse = pulse
+        self._places = looks
         self._idle_s = idle_s
         self._keep_s = keep_s
         self._slots = asyncio.Semaphore(backend.max_jobs)
@@ -114,6 +124,7 @@ class BackendMonitor:
         self._trouble: UnavailableError | None = None
         self._followed: dict[object, tuple[Request, int, str]] = {}
         self._users = 0
+        self._empty = 0
         self._used_at = float("-inf")
         self._stirred = asyncio.Event()
         self._fresh_until = 0.0
@@ -162,6 +173,7 @@ class BackendMonitor:
 
     def hurry(self) -> None:
         """Something happened to a job: look soon, and often for a while."""
+        self._empty = 0
         self._fresh_until = time.monotonic() + FRESH_S
         self._stirred.set()
 
@@ -182,9 +194,10 @@ class BackendMonitor:
         """Look at all jobs, often while there are any."""
         pace, failures, loop = Pace(self.backend.poll_s), 0, f"looks at {self.backend.name}"
         while True:
-            self._pulse.expect(loop, LOOK_S)
             try:
-                changed = await self._look()
+                async with self._place(loop):
+                    self._pulse.expect(loop, LOOK_S)
+                    changed = await self._look()
                 pause, failures = await self._pause(pace, changed=changed), 0
             except (UnavailableError, RejectedError) as error:
                 failures += 1
@@ -193,6 +206,22 @@ class BackendMonitor:
             self._pulse.expect(loop, pause)
             if await self._stirred_within(pause):
                 pace.hurry()
+
+    @asynccontextmanager
+    async def _place(self, loop: str) -> AsyncIterator[None]:
+        """A place for a look: at once for who follows a job, and else one of a few, so that not all look at the same time."""
+        if self._followed or self._users:
+            yield
+            return
+        self._pulse.expect(loop, WAIT_S)
+        waiting, stirred = asyncio.ensure_future(self._places.acquire()), asyncio.ensure_future(self._stirred.wait())
+        try:
+            await asyncio.wait({waiting, stirred}, return_when=asyncio.FIRST_COMPLETED)
+            yield
+        finally:
+            stirred.cancel()
+            if not waiting.cancel():
+                self._places.release()
 
     async def _look(self) -> bool:
         """Whether there is something new."""
@@ -206,6 +235,7 @@ class BackendMonitor:
             await self.transport.close()
             raise UnavailableError("HpcUnavailable", f"{self.backend.name} does not answer within {LOOK_S:.0f} s") from error
         self._trouble = None
+        self._empty = 0 if self._seen else min(self._empty + 1, LONGER)
         self.looks += 1
         self._waiters.show(self._seen)
         self._sweep_strangers()
@@ -223,7 +253,7 @@ class BackendMonitor:
             if left > 0:
                 return min(left, self._idle_s)
             await self.transport.close()
-            return self._idle_s
+            return self._idle_s * (1 << self._empty)
         return pace.next(changed=changed, ceiling_s=min(request.period_s for request, _, _ in self._followed.values()))
 
     def _fail(self, error: UnavailableError | RejectedError) -> None:
@@ -232,7 +262,7 @@ class BackendMonitor:
         self._trouble = error if isinstance(error, UnavailableError) else UnavailableError("ApiServer", str(error))
         self._waiters.fail(self._trouble)
         if told is None or str(told) != str(self._trouble):
-            log.warning("backend %s: %s", self.backend.name, readable(str(error), 500))
+            log.warning("%s: backend %s: %s", self._whose, self.backend.name, readable(str(error), 500))
 
     async def _stirred_within(self, seconds: float) -> bool:
         try:
@@ -256,11 +286,11 @@ class BackendMonitor:
 
     async def _sweep(self, uid: str) -> None:
         """Beside the looks: a job that does not end must not keep anybody from seeing theirs."""
-        log.warning("cancelling %s, whose job is gone", uid)
+        log.warning("%s: cancelling %s, whose job is gone", self._whose, uid)
         try:
             await self.transport.cancel(uid)
             await self.transport.forget(uid)
         except (UnavailableError, RefusedError) as error:
-            log.warning("cannot cancel %s: %s", uid, readable(str(error), 500))
+            log.warning("%s: cannot cancel %s: %s", self._whose, uid, readable(str(error), 500))
         finally:
             self._sweeping.discard(uid)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hostile import create
 
-from primage.clients.cluster import Cluster, Object, Ref, Refused
+from primage.clients.cluster import Cluster, Object, Ref, Refused, is_leaving
 from primage.contract import names
 from primage.contract.pod_security import container_security, pod_security
 from primage.engine.api import Options
@@ -139,10 +139,8 @@ PODS: dict[str, tuple[dict[str, Any], str]] = {
     "a way to the API without a token": ({"metadata/labels": {"primage.eu/api-access": "true"}}, "pods that have a token of it"),
     "with one": ({"metadata/labels": {"primage.eu/api-access": "true"}, "spec/automountServiceAccountToken": True}, ""),
     "with a projected one": ({"metadata/labels": {"primage.eu/api-access": "true"}, "spec/volumes": TOKEN}, ""),
-    "the connector's label": ({"metadata/labels": {"app.kubernetes.io/name": "hpc-connector"}}, "for the connector"),
     "a label of one's own": ({"metadata/labels": {"app.kubernetes.io/name": "mine"}}, ""),
     "the site's label": ({"metadata/labels": {"primage.eu/made-by": "site"}}, "marks what the site made"),
-    "the connector's account": ({"spec/serviceAccountName": "hpc-connector"}, "is the connector's alone"),
     "an account of one's own": ({"spec/serviceAccountName": "hostile"}, ""),
     # The data lake.
     "the data lake to write": ({"spec/volumes": [{"name": "d", "persistentVolumeClaim": LAKE}]}, "Set readOnly: true"),
@@ -299,14 +297,9 @@ OBJECTS: dict[str, tuple[Object, str]] = {
     ),
     "a config map for a centre": (changed(CONFIG, {"metadata/name": "backend-new"}), "the HPC centres that operators connect"),
     "a daemon set": (changed(deployment_of(POD), {"kind": "DaemonSet"}), "stay on nodes that are being emptied"),
-    # What keeps nodes from being drained, and what makes more of the connector.
+    # What keeps nodes from being drained.
     "a disruption budget": (BUDGET, "keep nodes from being drained"),
     "an autoscaler": (autoscaler("Deployment", "mine"), ""),
-    "an autoscaler of the connector": (autoscaler("Deployment", "hpc-connector"), "only its operators change how many there are"),
-    "an autoscaler of its replica set": (
-        autoscaler("ReplicaSet", "hpc-connector-7c77f8f4c"),
-        "only its operators change how many there are",
-    ),
 }
 
 
@@ -346,39 +339,6 @@ def test_what_makes_pods_is_told_at_once(hostile: Cluster, cell: str):
 def test_an_object_is_admitted_or_refused_and_told_why(hostile: Cluster, cell: str):
     obj, words = OBJECTS[cell]
     judged(refusal(hostile, obj), words)
-
-
-def test_nobody_takes_the_connectors_name_before_the_site_does(hostile: Cluster):
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "", "namespace": SPACE}}
-    for obj in (DEPLOYMENT, account, policy(policyTypes=["Ingress"])):
-        with pytest.raises(Refused, match="is for the site's connector"):
-            create(hostile, changed(obj, {"metadata/name": "hpc-connector"}))
-
-
-def test_the_connectors_replica_set_and_pod_stay_its_deployments(tenant: Any, cluster: Cluster):
-    """Taken from its owner a replica set goes on beside the next one: connectors as many as a member likes."""
-    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt", "uid": "0" * 8, "controller": True}
-    whose = f"{names.LABEL_APP}={names.HPC_CONNECTOR}"
-    sets = cluster.list("apps/v1", "ReplicaSet", SPACE, labels=whose)
-    pods = cluster.list("v1", "Pod", SPACE, labels=whose)
-    assert sets
-    assert pods
-    tries = [
-        ("patch", "replicaset", sets[0]["metadata"]["name"], "-p", json.dumps({"spec": {"replicas": 3}})),
-        (
-            "patch",
-            "replicaset",
-            sets[0]["metadata"]["name"],
-            "--type=merge",
-            "-p",
-            json.dumps({"metadata": {"ownerReferences": [owner]}}),
-        ),
-        ("delete", "replicaset", sets[0]["metadata"]["name"]),
-        ("patch", "pod", pods[0]["metadata"]["name"], "--type=merge", "-p", json.dumps({"metadata": {"ownerReferences": []}})),
-    ]
-    for attempt in tries:
-        said = tenant.try_to(*attempt, "-n", SPACE, "--dry-run=server").stderr
-        assert "the HPC connector" in said, (attempt, said)
 
 
 def test_kubernetes_itself_writes_endpoints(hostile: Cluster):
@@ -429,14 +389,11 @@ ATTEMPTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "take its label away": (("label", "networkpolicy", "default-deny", "primage.eu/made-by-"), "made this object"),
     "send jobs elsewhere": (("patch", "configmap", "backend-hpc", "-p", '{"data":{"ENDPOINT":"evil"}}'), "made this object"),
-    "give the connector another image": (
-        ("set", "image", "deployment/hpc-connector", f"hpc-connector={IMAGE}"),
-        "denied request",  # by two policies, of which the server names either
+    "delete a claim": (("delete", "pvc", "home-private"), "made this object"),
+    "exchange the connector's credentials": (
+        ("patch", "secret", "backend-hpc", "-p", '{"stringData":{"username":"x"}}'),
+        "made this object",
     ),
-    "delete its account": (("delete", "serviceaccount", "hpc-connector"), "made this object"),
-    "delete its role's claim": (("delete", "pvc", "home-private"), "made this object"),
-    "exchange its credentials": (("patch", "secret", "backend-hpc", "-p", '{"stringData":{"username":"x"}}'), "made this object"),
-    "end it": (("scale", "deployment/hpc-connector", "--replicas=0"), "only its operators"),
     # Finalizers and notes.
     "take another's finalizer away": (
         ("patch", "configmap", "standing", "-p", '{"metadata":{"finalizers":null}}'),
@@ -454,7 +411,6 @@ ATTEMPTS: dict[str, tuple[tuple[str, ...], str]] = {
     "delete a job": (("delete", "job", "standing"), ""),
     # Labels that open ways, given later.
     "open the way to the API": (("label", "pod", "standing", "primage.eu/api-access=true"), "pods that have a token of it"),
-    "open the way to HPC": (("label", "pod", "standing", "app.kubernetes.io/name=hpc-connector"), "for the connector"),
     "label a pod": (("label", "pod", "standing", "mine=yes"), ""),
 }
 
@@ -480,50 +436,54 @@ def test_a_container_added_to_a_pod_is_its_namespaces_user_too(
     judged("" if done.returncode == 0 else done.stderr, words)
 
 
-def test_the_connector_is_entered_by_nobody_of_the_namespace(tenant: Any, cluster: Cluster):
-    labels = "app.kubernetes.io/name=hpc-connector"
-    (pod, *_) = cluster.list("v1", "Pod", SPACE, labels=labels)
-    entered = tenant.try_to("exec", "-n", SPACE, pod["metadata"]["name"], "--", "true")
-    assert "entered by operators alone" in entered.stderr
-    token = tenant.try_to("create", "token", "hpc-connector", "-n", SPACE)
-    assert "is the connector's alone" in token.stderr
-    assert tenant.try_to("create", "token", "default", "-n", SPACE).returncode == 0, "other accounts' are the tenant's"
+CONNECTOR = names.hpc_connector("vo-dot-primage-dot-eu")
+ACCOUNT = f"system:serviceaccount:{names.SYSTEM_NAMESPACE}:{CONNECTOR}"
 
 
-def impersonating(kubeconfig: str, account: str) -> Cluster:
-    """A connection whose every request asks to be taken for another account's."""
-    cluster = Cluster(kubeconfig)
-    plain = cluster._api.update_params_for_auth
-
-    def also(headers: dict[str, str], *more: Any) -> None:
-        plain(headers, *more)
-        headers["Impersonate-User"] = account
-
-    cluster._api.update_params_for_auth = also
-    return cluster
+def connectors_pod(cluster: Cluster) -> str:
+    labels = f"app.kubernetes.io/name={names.HPC_CONNECTOR},app.kubernetes.io/instance=vo-dot-primage-dot-eu"
+    (pod, *_) = [pod for pod in cluster.list("v1", "Pod", names.SYSTEM_NAMESPACE, labels=labels) if not is_leaving(pod)]
+    return str(pod["metadata"]["name"])
 
 
-def test_who_impersonates_the_connector_is_not_it(tenant: Any, standing: dict[str, Object]):
-    """Role `edit` may impersonate every account of its namespace; the pod that a token is bound to it cannot."""
-    connector = impersonating(tenant.kubeconfig, f"system:serviceaccount:{SPACE}:hpc-connector")
-    job, query = f"/apis/batch/v1/namespaces/{SPACE}/jobs/standing", [("dryRun", "All")]
+def test_the_connector_is_entered_changed_and_spoken_for_by_nobody_of_the_vo(tenant: Any, cluster: Cluster):
+    pod = connectors_pod(cluster)
+    tries = [
+        ("get", "pods"),
+        ("exec", pod, "-c", "home", "--", "true"),
+        ("logs", pod, "-c", names.HPC_CONNECTOR),
+        ("delete", "pod", pod),
+        ("create", "token", CONNECTOR),
+        ("set", "image", f"deployment/{CONNECTOR}", f"hpc-connector={IMAGE}"),
+        ("scale", f"deployment/{CONNECTOR}", "--replicas=0"),
+        ("get", "pods", f"--as={ACCOUNT}"),
+    ]
+    for attempt in tries:
+        said = tenant.try_to(*attempt, "-n", names.SYSTEM_NAMESPACE)
+        assert "orbidden" in said.stderr, (attempt, said)
+    own = tenant.try_to("create", "token", "default", "-n", SPACE)
+    assert own.returncode == 0, "other accounts' are the tenant's"
 
-    def patch(path: str, change: Object) -> None:
-        connector._call("PATCH", path, query, json.dumps(change), "application/merge-patch+json")
 
-    with pytest.raises(Refused, match="the HPC connector's notes"):
-        patch(job, {"metadata": {"annotations": {"hpc.primage.eu/attempt": "x"}}})
-    with pytest.raises(Refused, match="keeps an object until"):
-        patch(job, {"metadata": {"finalizers": ["hpc.primage.eu/cancel"]}})
+def test_an_account_of_the_connectors_name_is_not_it(tenant: Any, hostile: Cluster, standing: dict[str, Object]):
+    """A tenant may have one, impersonate it and give it rights of their own; it says nothing of what became of a job."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": names.HPC_CONNECTOR, "namespace": SPACE}}
+    create(hostile, account)
+    try:
+        for who in (f"system:serviceaccount:{SPACE}:{names.HPC_CONNECTOR}", ACCOUNT):
+            change = ("annotate", "job", "standing", "-n", SPACE, "hpc.primage.eu/attempt=7", "--overwrite", f"--as={who}")
+            said = tenant.try_to(*change)
+            assert said.returncode, who
+    finally:
+        hostile.delete(Ref.of(account))
+    path = f"/apis/batch/v1/namespaces/{SPACE}/jobs/standing/status"
     with pytest.raises(Refused, match="said by its controller alone"):
-        patch(f"{job}/status", {"status": {"active": 7}})
-    patch(job, {"metadata": {"annotations": {"mine": "yes"}}})
+        hostile._call("PATCH", path, [("dryRun", "All")], '{"status": {"active": 7}}', "application/merge-patch+json")
 
 
 def test_the_connector_itself_writes_its_notes(tenant: Any, standing: dict[str, Object], cluster: Cluster, tmp_path: Path):
-    (pod, *_) = cluster.list("v1", "Pod", SPACE, labels="app.kubernetes.io/name=hpc-connector")
-    bound = ("--bound-object-kind=Pod", f"--bound-object-name={pod['metadata']['name']}")
-    made = tenant.try_to("--kubeconfig", tenant.admin, "create", "token", "hpc-connector", "-n", SPACE, *bound)
+    bound = ("--bound-object-kind=Pod", f"--bound-object-name={connectors_pod(cluster)}")
+    made = tenant.try_to("--kubeconfig", tenant.admin, "create", "token", CONNECTOR, "-n", names.SYSTEM_NAMESPACE, *bound)
     config = json.loads(Path(tenant.kubeconfig).read_text())
     config["users"][0]["user"]["token"] = made.stdout.strip()
     path = tmp_path / "kubeconfig"

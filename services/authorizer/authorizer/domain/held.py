@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from primage.contract import names
+from primage.contract.hpc import FINALIZER
 from primage.contract.tenant_objects.objects import Object
 
 NO_ROLE = "its member has no role in the virtual organisation"
@@ -16,6 +17,13 @@ class Held(Enum):
 
     SUSPENDED = "is suspended"
     LET_GO = "goes on"
+
+
+def at_a_centre(job: Object) -> bool:
+    """Whether the HPC connector has still to see to something of a Job at its centre: what runs there, or a folder."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    suspended = any(one["type"] == "Suspended" and one["status"] == "True" for one in conditions)
+    return FINALIZER in (job["metadata"].get("finalizers") or []) and not suspended
 
 
 def held(job: Object, *, may_run: bool) -> Held | None:

@@ -52,7 +52,13 @@ def make(mounts: Path, folder: Folder) -> str:
         try:
             found = _enter(name, parent, opened)
         except FileNotFoundError:
-            _new(name, parent, folder, opened)
+            if folder.personal:
+                _new(name, parent, folder, opened)
+                return "made"
+            # kubelet may make it at the same time, for a pod that has it mounted: that one must not be replaced.
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=parent)
+            _align(_enter(name, parent, opened), folder)
             return "made"
         return _align(found, folder)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncssh
 
 from hpc_connector.clients.home import Home
+from hpc_connector.clients.shares import Shares
 from hpc_connector.clients.ssh_connection import SshConnection
 from hpc_connector.domain.answers import part_of
 from hpc_connector.domain.errors import RefusedError
@@ -15,10 +18,10 @@ from hpc_connector.domain.request import Request, is_output
 from hpc_connector.domain.text import readable
 
 CHUNK = 256 * 1024
-AT_ONCE = 8
-OUTPUT_AT_ONCE = 4 << 20
-COPIES = 4
-"""Blocks of files in memory at a time, of at most OUTPUT_AT_ONCE each, however many jobs copy something."""
+AT_ONCE = 4
+BLOCK = CHUNK * AT_ONCE
+COPIES = 2
+"""Blocks of files in memory at a time, of at most BLOCK bytes each, however many jobs of a namespace copy something."""
 BLOCK_S = 60.0
 """For one block of a file: a server that hangs is let go and asked again on a new connection."""
 FETCHES = 3
@@ -28,9 +31,16 @@ FETCHES = 3
 class JobFiles:
     """Copies to and from one backend; each goes on where an earlier one was cut off."""
 
-    def __init__(self, ssh: SshConnection) -> None:
+    def __init__(self, ssh: SshConnection, shares: Shares) -> None:
         self._ssh = ssh
+        self._blocks = shares.blocks
         self._copies = asyncio.Semaphore(COPIES)
+
+    @asynccontextmanager
+    async def _copying(self) -> AsyncIterator[None]:
+        """While a block is in memory: first of the own places, so that who waits there holds none of the others'."""
+        async with self._copies, self._blocks:
+            yield
 
     async def output(self, uid: str, attempt: int, offset: int, home: Home, log: str, at: int, most: int) -> int:
         """Copy the next part of an attempt's output, from `offset`, into HOME's file `log` at `at`; says how much, 0 at its end.
@@ -40,15 +50,15 @@ class JobFiles:
         """
         path = f"{await self._ssh.root()}/{uid}/{attempt}/output"
         try:
-            async with self._copies:
-                files = await self._ssh.sftp()
+            files = await self._ssh.sftp()
+            async with self._copying():
                 async with asyncio.timeout(BLOCK_S):
                     if await _kind(files, path) != asyncssh.FILEXFER_TYPE_REGULAR:
                         return 0
                     async with files.open(path, "rb") as stream:
-                        data: Any = await stream.read(min(most, OUTPUT_AT_ONCE), offset)
-                if data:
-                    await asyncio.to_thread(home.write_at, log, at, bytes(data))
+                        data: Any = await stream.read(min(most, BLOCK), offset)
+                    if data:
+                        await home.write_at(log, at, bytes(data))
                 return len(data)
         except asyncssh.SFTPNoSuchFile:
             return 0
@@ -62,7 +72,7 @@ class JobFiles:
             for path, digest in made.items():
                 if not is_output(path, request.outputs):
                     raise RefusedError("OutputMissing", f"{readable(path, 200)!r} is in none of the outputs the job names")
-                if await asyncio.to_thread(home.digest, path) == digest:
+                if await home.digest(path) == digest:
                     continue
                 await self._take_one(f"{folder}/{path}", path, part_of(request.uid, path, digest), digest, home)
         except (OSError, asyncssh.Error) as error:
@@ -71,10 +81,10 @@ class JobFiles:
     async def _take_one(self, source: str, path: str, part: str, digest: str, home: Home) -> None:
         for _ in range(FETCHES):
             await self._download(source, part, home)
-            if await asyncio.to_thread(home.digest, part) == digest:
-                await asyncio.to_thread(home.replace, part, path)
+            if await home.digest(part) == digest:
+                await home.replace(part, path)
                 return
-            await asyncio.to_thread(home.remove, part)
+            await home.remove(part)
         raise RefusedError("OutputMissing", f"{readable(path, 200)} is not what it was when the job ended: something changes it")
 
     async def _download(self, source: str, part: str, home: Home) -> None:
@@ -82,14 +92,14 @@ class JobFiles:
         files, at = await self._ssh.sftp(), bytes_of(source)
         if await _kind(files, at, follow=True) != asyncssh.FILEXFER_TYPE_REGULAR:
             raise RefusedError("OutputMissing", f"{readable(source, 400)} is not a file any more")
-        offset = await asyncio.to_thread(home.size, part)
+        offset = await home.size(part)
         async with files.open(at, "rb") as stream:
             while True:
-                async with self._copies:
+                async with self._copying():
                     async with asyncio.timeout(BLOCK_S):
-                        data: Any = await stream.read(CHUNK * AT_ONCE, offset)
-                    if data or not offset:
-                        await asyncio.to_thread(home.write_at, part, offset, bytes(data))
+                        data: Any = await stream.read(BLOCK, offset)
+                        if data or not offset:
+                            await home.write_at(part, offset, bytes(data))
                 if not data:
                     return
                 offset += len(data)
@@ -98,21 +108,19 @@ class JobFiles:
         """Send a file of HOME, from where an earlier try ended."""
         at = bytes_of(target)
         offset = int(await files.getsize(at) or 0) if await files.exists(at) else 0
-        with await asyncio.to_thread(home.open, path) as local:
-            if offset > await asyncio.to_thread(home.size, path):
-                await files.truncate(at, 0)
-                offset = 0
-            local.seek(offset)
-            async with files.open(at, "r+b" if offset else "wb") as stream:
-                while True:
-                    async with self._copies:
-                        block = await asyncio.to_thread(home.block, local, CHUNK * AT_ONCE)
+        if offset > await home.size(path):
+            await files.truncate(at, 0)
+            offset = 0
+        async with files.open(at, "r+b" if offset else "wb") as stream:
+            while True:
+                async with self._copying():
+                    async with asyncio.timeout(BLOCK_S):
+                        block = await home.read(path, offset, BLOCK)
                         pieces = range(0, len(block), CHUNK)
-                        async with asyncio.timeout(BLOCK_S):
-                            await asyncio.gather(*(stream.write(block[piece : piece + CHUNK], offset + piece) for piece in pieces))
-                    if not block:
-                        return
-                    offset += len(block)
+                        await asyncio.gather(*(stream.write(block[piece : piece + CHUNK], offset + piece) for piece in pieces))
+                if not block:
+                    return
+                offset += len(block)
 
 
 async def _kind(files: asyncssh.SFTPClient, path: str | bytes, *, follow: bool = False) -> int:

@@ -18,6 +18,7 @@ from hpc_connector.clients.credentials import Credentials
 from hpc_connector.clients.home import Home
 from hpc_connector.clients.job_files import JobFiles, bytes_of
 from hpc_connector.clients.remote import attempt_files
+from hpc_connector.clients.shares import Shares
 from hpc_connector.clients.slurmrestd import Slurmrestd
 from hpc_connector.clients.ssh_connection import SshConnection
 from hpc_connector.domain.answers import LIST_BYTES, SMALL_BYTES, number_of, part_of, sums_of
@@ -42,13 +43,13 @@ class RestTransport:
         credentials: asked again for every connection.
     """
 
-    def __init__(self, backend: Backend, owner: str, credentials: Callable[[], Credentials]) -> None:
+    def __init__(self, backend: Backend, owner: str, credentials: Callable[[], Credentials], shares: Shares) -> None:
         self._backend = backend
         self._owner = owner
         self._credentials = credentials
-        self._slurm = Slurmrestd(backend.slurmrestd, credentials)
+        self._slurm = Slurmrestd(backend.slurmrestd, credentials, shares)
         self._ssh = SshConnection(backend, credentials, self._find_root)
-        self._files = JobFiles(self._ssh)
+        self._files = JobFiles(self._ssh, shares)
         self._at_a_time = asyncio.Semaphore(AT_A_TIME)
         self._results: dict[tuple[str, int], dict[str, Any]] = {}
 
@@ -133,13 +134,13 @@ class RestTransport:
         folder = f"{work}/mount/HOME/private"
         async with self._filing() as files:
             await files.makedirs(folder, exist_ok=True)
-        wanted = await asyncio.to_thread(home.files, request.inputs)
+        wanted = await home.files(request.inputs)
         async with self._filing() as files:
             for path, digest in wanted.items():
                 parent = str(PurePosixPath(f"{folder}/{path}").parent)
                 coming = f"{folder}/{part_of(request.uid, path, digest)}"
                 target, part, above = map(bytes_of, (f"{folder}/{path}", coming, parent))
-                size = await asyncio.to_thread(home.size, path)
+                size = await home.size(path)
                 if not (await files.exists(target) and await files.getsize(target) == size):
                     await files.makedirs(above, exist_ok=True)
                     await self._files.upload(files, home, path, coming)

@@ -15,6 +15,7 @@ from hpc_connector.clients.credentials import Credentials
 from hpc_connector.clients.home import Home
 from hpc_connector.clients.job_files import JobFiles, bytes_of
 from hpc_connector.clients.remote import attempt_files, script
+from hpc_connector.clients.shares import Shares
 from hpc_connector.clients.ssh_connection import SshConnection
 from hpc_connector.domain.answers import LIST_BYTES, SMALL_BYTES, number_of, part_of, sums_of
 from hpc_connector.domain.errors import RefusedError, UnavailableError
@@ -52,12 +53,12 @@ class ShellTransport:
         credentials: asked again for every connection.
     """
 
-    def __init__(self, backend: Backend, owner: str, credentials: Callable[[], Credentials]) -> None:
+    def __init__(self, backend: Backend, owner: str, credentials: Callable[[], Credentials], shares: Shares) -> None:
         self.commands = 0
         self._backend = backend
         self._owner = owner
         self._ssh = SshConnection(backend, credentials, self._find_root)
-        self._files = JobFiles(self._ssh)
+        self._files = JobFiles(self._ssh, shares)
         self._sessions = asyncio.Semaphore(SESSIONS)
 
     # -- what is asked of it ---------------------------------------------------------------------------------------
@@ -107,7 +108,7 @@ class ShellTransport:
             return
         root = await self._ssh.root()
         await self._run("prepare", root, request.uid)
-        wanted = await asyncio.to_thread(home.files, request.inputs)
+        wanted = await home.files(request.inputs)
         folder = f"{root}/{request.uid}/mount/HOME/private"
         there = await self._sums(folder, wanted)
         try:

@@ -5,6 +5,7 @@ https://slurm.schedmd.com/rest_api.html, OpenAPI plugin v0.0.38 (Slurm 22.05 to 
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,12 +16,15 @@ import httpx2
 import msgspec
 
 from hpc_connector.clients.credentials import Credentials
+from hpc_connector.clients.shares import Shares
 from hpc_connector.domain.errors import RefusedError, UnavailableError
 from hpc_connector.domain.passing import passes
 from hpc_connector.domain.text import readable
 
 API = "slurm/v0.0.38"
 ANSWER_S = 30.0
+QUEUE_S = 60.0
+"""For all of the queue: other namespaces wait for their turn to read it."""
 JSON_BYTES = 24 << 20
 """Of one answer: a job takes 5 kB of it, and only a few words of each are kept."""
 
@@ -36,15 +40,21 @@ class Slurmrestd:
         questions: how often it was asked something.
     """
 
-    def __init__(self, url: str, credentials: Callable[[], Credentials]) -> None:
+    def __init__(self, url: str, credentials: Callable[[], Credentials], shares: Shares) -> None:
         self.questions = 0
+        self._answers = shares.answers
         self._url = url
         self._credentials = credentials
         self._client: httpx2.AsyncClient | None = None
 
     async def jobs(self) -> list[msgspec.Raw]:
         """All jobs in Slurm's queue, each to be read on its own."""
-        jobs = (await self._ask("GET", "jobs")).jobs
+        async with self._answers:
+            try:
+                async with asyncio.timeout(QUEUE_S):
+                    jobs = (await self._ask("GET", "jobs")).jobs
+            except TimeoutError as error:
+                raise UnavailableError("HpcUnavailable", f"slurmrestd does not say its jobs within {QUEUE_S:.0f} s") from error
         if jobs is None:  # not the same as none: every job would be taken for lost
             raise UnavailableError("HpcUnavailable", "slurmrestd does not say which jobs there are")
         return jobs

@@ -7,7 +7,7 @@ import re
 from pathlib import PurePosixPath
 
 from hpc_connector.domain.errors import RefusedError, UnavailableError
-from hpc_connector.domain.request import MOST_FILES
+from hpc_connector.domain.limits import MOST_FILES
 from hpc_connector.domain.text import readable
 
 SMALL_BYTES = 64 * 1024

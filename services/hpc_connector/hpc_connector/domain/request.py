@@ -19,14 +19,14 @@ from primage.contract.quantities import InvalidQuantityError, parse_quantity
 
 TOO_LONG = "tooLong"
 """Put into the specification of a Job that is longer than REQUEST_BYTES, which is not kept."""
+LEFT_OUT_FOR_NOW = "leftOutForNow"
+"""Put into the specification of one that is not kept as long as others of its namespace take too much."""
 MOST_TRIES = 100
 """Highest backoffLimit and one: more than this many failures of one program are not bad luck."""
 REQUEST_BYTES = 128 * 1024
 """Of a Job, and of its config map: each is held in memory as long as the job is, and programs longer than that belong in HOME."""
 MOST_PATHS = 1000
 """Inputs or outputs a job names: more are better named as one folder."""
-MOST_FILES = 100_000
-"""Files in what a job names: their names and digests (about 20 MB) are held in memory at once."""
 LONGEST_S = 366 * 86400
 """Longest deadline of a job: no partition runs one longer, and greater numbers are beyond what Slurm counts in."""
 
@@ -108,12 +108,20 @@ def request_of(job: dict[str, Any], data: dict[str, str]) -> Request:
 def slim(job: dict[str, Any]) -> dict[str, Any]:
     """A Job as it is kept in memory: without what nobody reads, and of one that is too long, without what makes it so."""
     job["metadata"].pop("managedFields", None)
-    if len(json.dumps(job)) > REQUEST_BYTES:
-        meta = {key: value for key, value in job["metadata"].items() if key not in {"annotations", "labels"}}
-        ours = {key: value[:PATH_BYTES] for key, value in (job["metadata"].get("annotations") or {}).items() if key in ANNOTATIONS}
-        job["metadata"] = {**meta, "annotations": ours}
-        job["spec"] = {**job["spec"], "template": {"spec": {"containers": []}}, TOO_LONG: True}
-    return job
+    return shortened(job) if len(json.dumps(job)) > REQUEST_BYTES else job
+
+
+def shortened(job: dict[str, Any], *, for_now: bool = False) -> dict[str, Any]:
+    """A Job that cannot be kept in memory, without all that anybody may make long; it can be ended, and not be run.
+
+    Args:
+        for_now: since others take too much, and not since it is too long itself.
+    """
+    meta = {key: value for key, value in job["metadata"].items() if key not in {"annotations", "labels"}}
+    ours = {key: value[:PATH_BYTES] for key, value in (job["metadata"].get("annotations") or {}).items() if key in ANNOTATIONS}
+    spec = {**job["spec"], "template": {"spec": {"containers": []}}}
+    spec[LEFT_OUT_FOR_NOW if for_now else TOO_LONG] = True
+    return {**job, "metadata": {**meta, "annotations": ours}, "spec": spec}
 
 
 class _PaperJob(msgspec.Struct):

@@ -1,0 +1,150 @@
+"""What carries a VO's HPC jobs (services/hpc_connector): one for the VO's own namespace and all of its members'."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pulumi
+
+from infra.components.system_object import service_account_token, system_object
+from primage.contract import names
+from primage.contract.accounts import VO_UID
+from primage.contract.hpc import describe
+from primage.contract.hpc_centres import HpcBackendConfig
+from primage.contract.networks import NetworkConfig
+from primage.contract.pod_security import container_security
+from primage.contract.probes import ALIVE, probes
+from primage.contract.tenant_objects.network import DNS, DNS_PORTS, to_api
+from primage.contract.vo import VirtualOrganisationSpec
+from primage.contract.volumes import Volume
+
+UID = 10003
+RUN, SOCKET, PRIVATE = "/run/primage", "/run/primage/home", "/private"
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # where clients look for it
+START_S = 180
+"""Until it is started again when it has not come to its loops."""
+HOME_RIGHTS = ("SETUID", "SETGID")
+"""To become the owner of a private folder; there is no way back from that, and no right over any other."""
+
+
+class HpcConnector(pulumi.ComponentResource):
+    """One pod of two containers: one has the token and goes out, the other becomes the owner of files and has no token.
+
+    It is where no tenant has rights: whoever could enter it, or speak in its name, would have the credentials of all members.
+
+    Args:
+        centres: those that the VO may use.
+        image: with both programs.
+        home: the volume with the VO's folders.
+    """
+
+    def __init__(
+        self,
+        vo: VirtualOrganisationSpec,
+        centres: Sequence[HpcBackendConfig],
+        image: str,
+        home: Volume,
+        network: NetworkConfig,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        space = names.namespace_for(vo.name)
+        super().__init__("primage:site:HpcConnector", space, {}, opts)
+        name = names.hpc_connector(space)
+        labels = {names.LABEL_APP: names.HPC_CONNECTOR, names.LABEL_INSTANCE: space}
+        here = pulumi.ResourceOptions(parent=self)
+        declared = partial(system_object, space, labels)
+        needed = [
+            declared(here, "v1", "ServiceAccount", name, automountServiceAccountToken=False),
+            declared(here, "networking.k8s.io/v1", "NetworkPolicy", name, spec=_network_policy(labels, centres, network)),
+        ]
+        containers = [_connector(vo.name, centres, image), _home(vo, image)]
+        spec = {
+            "replicas": 1,
+            # Two at a time would do no harm, but tell everything twice.
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": _pod(name, containers, home)},
+        }
+        after = pulumi.ResourceOptions(parent=self, depends_on=needed)
+        declared(after, "apps/v1", "Deployment", name, spec=spec)
+        self.register_outputs({})
+
+
+def _network_policy(labels: dict[str, str], centres: Sequence[HpcBackendConfig], network: NetworkConfig) -> dict[str, Any]:
+    """The ways to the centres and to the API servers, to DNS where a centre is given by name, and none to the connector."""
+    egress = [*to_api(network)["egress"], *map(_to_centre, centres)]
+    if any(centre.by_name for centre in centres):
+        egress.append({"to": [DNS], "ports": DNS_PORTS})
+    return {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress", "Egress"], "egress": egress}
+
+
+def _to_centre(centre: HpcBackendConfig) -> dict[str, Any]:
+    """The way to one centre: its login node and its REST daemon, and nothing else there."""
+    return {
+        "to": [{"ipBlock": {"cidr": network}} for network in centre.reached],
+        "ports": [{"protocol": "TCP", "port": port} for port in sorted(centre.ports)],
+    }
+
+
+def _pod(name: str, containers: list[dict[str, Any]], home: Volume) -> dict[str, Any]:
+    return {
+        "serviceAccountName": name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 10,
+        "securityContext": {"fsGroup": UID, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": containers,
+        "volumes": [
+            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}},
+            {"name": "token", "projected": {"sources": service_account_token()}},
+            {"name": "home", **home.whole()},
+        ],
+    }
+
+
+def _connector(vo: str, centres: Sequence[HpcBackendConfig], image: str) -> dict[str, Any]:
+    environment = {
+        "PRIMAGE_VO": vo,
+        "PRIMAGE_BACKENDS": describe([centre.for_connector(vo) for centre in centres]),
+        "PRIMAGE_HOME": SOCKET,
+        "PRIMAGE_ALIVE": ALIVE,
+    }
+    return {
+        "name": names.HPC_CONNECTOR,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "resources": {"requests": {"cpu": "20m", "memory": "150Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
+        **probes(START_S),
+        "securityContext": {**container_security(), "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID},
+        "volumeMounts": [
+            {"name": "run", "mountPath": RUN},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            {"name": "token", "mountPath": TOKEN, "readOnly": True},
+        ],
+    }
+
+
+def _home(vo: VirtualOrganisationSpec, image: str) -> dict[str, Any]:
+    """Root, with no right of root's but to become somebody else, and nothing but the VO's private folders to be somebody in."""
+    return {
+        "name": "home",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-m", "hpc_connector.home", SOCKET, PRIVATE, str(VO_UID), str(vo.gid)],
+        "resources": {"requests": {"cpu": "5m", "memory": "32Mi"}, "limits": {"cpu": "500m", "memory": "512Mi"}},
+        "securityContext": {
+            **container_security(),
+            "runAsUser": 0,
+            # The VO's private folders are looked into by its group alone.
+            "runAsGroup": vo.gid,
+            "capabilities": {"drop": ["ALL"], "add": list(HOME_RIGHTS)},
+        },
+        "volumeMounts": [
+            {"name": "run", "mountPath": RUN},
+            {"name": "home", "mountPath": PRIVATE, "subPath": f"{vo.name}/private"},
+        ],
+    }
