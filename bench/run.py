@@ -19,6 +19,7 @@ import connector_figures
 import hpc_figures
 import image_figures
 import member_figures
+import portal_figures
 import queue_figures
 import study_figures
 
@@ -140,6 +141,7 @@ PARTS: dict[str, Callable[[], dict[str, float]]] = {
     "images": image_figures.figures,
     "members": member_figures.figures,
     "connector": connector_figures.figures,
+    "portal": portal_figures.figures,
     "the study": study_figures.figures,
     "the site": site_figures,
 }

@@ -8,10 +8,11 @@ from infra.components.definitions import Definitions
 from infra.components.federated_login import FederatedLogin
 from infra.components.hpc_connector import HpcConnector
 from infra.components.organisation import Organisation
+from infra.components.portal import Portal
 from infra.components.priority_classes import PriorityClasses, class_name
 from infra.components.system_namespace import SystemNamespace
 from infra.config import SiteConfig
-from infra.outputs import site_offer, site_outputs
+from infra.outputs import portal_files, portal_settings, site_offer, site_outputs
 from primage.components.images import pin_images
 from primage.components.labels import label_everything, labels_of
 from primage.components.provider import cluster_provider
@@ -34,12 +35,18 @@ def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
 
 
 PriorityClasses("priority", config.priority_classes, opts=on_site)
+labels = labels_of(stack=site, site=site)
 system = SystemNamespace("system", opts=on_site)
 definitions = Definitions("definitions", opts=on_site)
 if config.login and config.login.keycloak:
-    FederatedLogin("login", config.login, config.network, cluster, labels_of(stack=site, site=site), opts=after(system))
+    FederatedLogin("login", config.login, config.network, cluster, labels, opts=after(system))
+first: list[pulumi.Resource] = [system, definitions]
+if config.login and config.login.portal:
+    told, files = portal_settings(site, config), portal_files(config, outputs.images)
+    # The authorizer tells Keycloak of its secret.
+    first.append(Portal("portal", config.login, told, files, config.network, cluster, labels, opts=after(system)))
 offer = site_offer(site, config, outputs.images)
-authorizer = Authorizer("authorizer", config.authorizer_image, offer, opts=after(system, definitions))
+authorizer = Authorizer("authorizer", config.authorizer_image, offer, opts=after(*first))
 admission = Admission("admission", [class_name(item) for item in config.priority_classes], opts=on_site)
 for vo in config.vos:
     before: list[pulumi.Resource] = [authorizer, admission]

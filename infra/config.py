@@ -96,6 +96,8 @@ class SiteConfig(Settings):
             problems.append("network.api_servers: is required with HPC backends: their connector reads jobs from the API servers")
         if self.login and self.login.keycloak and not self.network.pods:
             problems.append("network.pods: is required with login.keycloak: whoever logs in comes from elsewhere")
+        if self.login and self.login.portal and not self.network.pods:
+            problems.append("network.pods: is required with login.portal: whoever opens it comes from elsewhere")
         if self.login and not self.cluster.server:
             problems.append("cluster.server: is required with login: whoever logs in is to reach the API server there")
         if sum(c.default for c in self.priority_classes) > 1:

@@ -1,13 +1,16 @@
-"""What the site tells apps and the authorizer: the contract of primage.contract, filled from the settings."""
+"""What the site tells apps, the authorizer and the portal: the contract of primage.contract, filled from the settings."""
 
 from __future__ import annotations
+
+import json
 
 from infra.config import SiteConfig
 from primage.components.labels import labels_of
 from primage.contract.images import Images
-from primage.contract.names import namespace_for
+from primage.contract.names import SITE_PROJECT, namespace_for
 from primage.contract.offer import SiteOffer
 from primage.contract.outputs import HpcOutputs, SiteOutputs, UserOutputs, VoOutputs
+from primage.contract.portal import FOLDER, IMAGES, SITE_FILE, PortalSettings
 from primage.projects.connection import Connection
 from primage.projects.images import images_of
 
@@ -33,6 +36,7 @@ def site_outputs(site: str, config: SiteConfig, cluster: Connection) -> SiteOutp
             for vo in config.vos
         },
         login=config.login.issuer if config.login else "",
+        portal=config.login.portal.url if config.login and config.login.portal else "",
         images=images_of(config.images.registry, config.images.references),
         hpc={b.name: HpcOutputs(endpoint=b.endpoint, slurmrestd=b.slurmrestd) for b in config.hpc.backends},
     )
@@ -54,3 +58,37 @@ def site_offer(site: str, config: SiteConfig, images: Images) -> SiteOffer:
         login=config.login,
         hpc=config.hpc.model_copy(update={"image": images.resolve(config.hpc.image)}),
     )
+
+
+def portal_settings(site: str, config: SiteConfig) -> PortalSettings:
+    """What the portal is told of the site; it has `login.portal`."""
+    assert config.login
+    assert config.login.portal
+    return PortalSettings(
+        site=site,
+        description=config.description,
+        url=config.login.portal.url,
+        issuer=config.login.issuer,
+        vos=tuple(vo.name for vo in config.vos),
+    )
+
+
+def portal_files(config: SiteConfig, images: Images) -> dict[str, str]:
+    """The site's file as programs in the portal read it, and the file of references that it names: nothing in either is secret.
+
+    How the cluster is reached the portal says by itself. Members are not in it: one more must not have the portal start again, and
+    programs find each on the cluster.
+
+    Args:
+        images: what short names of images stand for.
+    """
+    there = {
+        **config.model_dump(mode="json", exclude_unset=True),
+        "cluster": config.cluster.model_copy(update={"kubeconfig": "", "context": ""}).model_dump(mode="json"),
+        "images": {"registry": config.images.registry, "references": f"{FOLDER}/site/{IMAGES}"},
+        "vos": [vo.model_dump(mode="json", exclude_unset=True, exclude={"users"}) for vo in config.vos],
+    }
+    return {
+        SITE_FILE: json.dumps({"config": {f"{SITE_PROJECT}:site": there}}, indent=1),
+        IMAGES: json.dumps(dict(images.pinned), indent=1, sort_keys=True),
+    }

@@ -31,6 +31,8 @@ TOGETHER = {
     "integration/test_failures.py": "queue and engine",
     "integration/hostile/": "tenants",
     "integration/test_members.py": "tenants",
+    "integration/test_login.py": "logins",
+    "integration/test_portal.py": "logins",
     "integration/test_hpc.py": "HPC",
     "integration/test_hpc_faults.py": "HPC",
     "integration/test_slurmrestd.py": "HPC",

@@ -7,18 +7,23 @@ from typing import Any
 
 import pulumi
 
-from infra.components.egress import to_issuers
+from infra.components.egress import to_api_servers, to_login
 from infra.components.system_object import service_account_token, system_object
 from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.contract import custom_resources, names, offer
 from primage.contract.hpc import backend_object
-from primage.contract.login import AUTHORITY_KEY, CLIENT_SECRET, KEYCLOAK, KEYCLOAK_PORT, LoginConfig
-from primage.contract.networks import ANYWHERE, NetworkConfig
+from primage.contract.login import (
+    AUTHORITY_KEY,
+    CLIENT_SECRET,
+    CLIENT_SECRET_KEY,
+    PORTAL_SECRET,
+    PORTAL_SECRET_FILE,
+    LoginConfig,
+)
 from primage.contract.offer import SiteOffer
 from primage.contract.pod_security import container_security
 from primage.contract.probes import ALIVE, probes
 from primage.contract.roles import Access
-from primage.contract.tenant_objects.network import to_api
 from primage.contract.tenant_objects.objects import RBAC
 
 NAME = names.AUTHORIZER
@@ -59,10 +64,10 @@ class Authorizer(pulumi.ComponentResource):
                 roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": f"primage-{NAME}"},
                 subjects=[{"kind": "ServiceAccount", "name": NAME, "namespace": names.SYSTEM_NAMESPACE}],
             ),
-            self._declare("networking.k8s.io/v1", "NetworkPolicy", NAME, spec=_to_api(found.network)),
+            self._declare("networking.k8s.io/v1", "NetworkPolicy", NAME, spec=to_api_servers(found.network)),
         ]
         if found.login:
-            spec = {"podSelector": {"matchLabels": self._labels}, **_to_login(found.login)}
+            spec = {"podSelector": {"matchLabels": self._labels}, "policyTypes": ["Egress"], "egress": to_login(found.login)}
             needed.append(self._declare("networking.k8s.io/v1", "NetworkPolicy", f"{NAME}-login", spec=spec))
         pod = {"metadata": {"labels": {**self._labels, names.LABEL_API_ACCESS: "true"}}, "spec": _pod(image, found)}
         system_object(
@@ -146,23 +151,6 @@ def _members_rules() -> list[dict[str, Any]]:
     return [{"apiGroups": [custom_resources.GROUP], "resources": [custom_resources.MEMBERS], "verbs": ["list", "watch"]}]
 
 
-def _to_api(network: NetworkConfig) -> dict[str, Any]:
-    """To the API servers; where the site does not say where they are, to any address at their port."""
-    return to_api(network if network.api_servers else network.model_copy(update={"api_servers": ANYWHERE}))
-
-
-def _to_login(login: LoginConfig) -> dict[str, Any]:
-    """To the identity provider, where its issuer says it is, and to the pods of the site's own, which that may lead to.
-
-    A node sees its own port as what is behind it, and another node's as that node's.
-    """
-    egress = to_issuers([login])
-    if login.keycloak:
-        pods = {"podSelector": {"matchLabels": {names.LABEL_APP: KEYCLOAK}}}
-        egress.append({"to": [pods], "ports": [{"protocol": "TCP", "port": KEYCLOAK_PORT}]})
-    return {"policyTypes": ["Egress"], "egress": egress}
-
-
 def _pod(image: str, found: SiteOffer) -> dict[str, Any]:
     roots = {"datalake": found.volumes.datalake.whole(), "home": found.volumes.home.whole()}
     return {
@@ -187,11 +175,14 @@ def _pod(image: str, found: SiteOffer) -> dict[str, Any]:
 
 
 def _credentials(login: LoginConfig) -> list[dict[str, Any]]:
-    """The authorizer's secret at the identity provider, and the authority that vouches for it."""
+    """The authorizer's secret at the identity provider, the authority that vouches for that, and the secret it tells it of."""
     sources: list[dict[str, Any]] = [{"secret": {"name": CLIENT_SECRET}}]
     if login.keycloak:
         item = {"key": AUTHORITY_KEY, "path": AUTHORITY_KEY}
         sources.append({"secret": {"name": login.keycloak.certificate_secret, "items": [item], "optional": True}})
+    if login.portal:
+        item = {"key": CLIENT_SECRET_KEY, "path": PORTAL_SECRET_FILE}
+        sources.append({"secret": {"name": PORTAL_SECRET, "items": [item], "optional": True}})
     return sources
 
 

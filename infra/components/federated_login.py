@@ -105,7 +105,7 @@ class FederatedLogin(pulumi.ComponentResource):
         return made
 
     def _network(self) -> list[pulumi.Resource]:
-        """People log in from outside the cluster, and no pod but the authorizer; it asks the institutions, and nobody else.
+        """Browsers reach it, and of pods the authorizer and the portal; it reaches the institutions, and nobody else.
 
         A pod that has just come has no policy of its own yet: what lets everybody in would let it in too.
         """
@@ -131,9 +131,9 @@ class FederatedLogin(pulumi.ComponentResource):
         ]
 
     def _whom(self) -> list[dict[str, Any]]:
-        """Everybody who is no pod; of pods the authorizer, and this one itself, should it play an institution."""
+        """Everybody who is no pod; of pods the authorizer, the portal, and this one itself, should it play an institution."""
         everybody = [outside(cidr, self._pods) for cidr in ANYWHERE]
-        apps = {"key": names.LABEL_APP, "operator": "In", "values": [names.AUTHORIZER, KEYCLOAK]}
+        apps = {"key": names.LABEL_APP, "operator": "In", "values": [names.AUTHORIZER, names.PORTAL, KEYCLOAK]}
         return [*everybody, {"podSelector": {"matchExpressions": [apps]}}]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pulumi
 
+from infra.components.egress import to_api_servers
 from infra.components.system_object import service_account_token, system_object
 from primage.contract import names
 from primage.contract.accounts import VO_UID
@@ -16,7 +17,7 @@ from primage.contract.hpc_centres import HpcBackendConfig
 from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security
 from primage.contract.probes import ALIVE, probes
-from primage.contract.tenant_objects.network import DNS, DNS_PORTS, to_api
+from primage.contract.tenant_objects.network import DNS, DNS_PORTS
 from primage.contract.vo import VirtualOrganisationSpec
 from primage.contract.volumes import Volume
 
@@ -74,7 +75,7 @@ class HpcConnector(pulumi.ComponentResource):
 
 def _network_policy(labels: dict[str, str], centres: Sequence[HpcBackendConfig], network: NetworkConfig) -> dict[str, Any]:
     """The ways to the centres and to the API servers, to DNS where a centre is given by name, and none to the connector."""
-    egress = [*to_api(network)["egress"], *map(_to_centre, centres)]
+    egress = [*to_api_servers(network)["egress"], *map(_to_centre, centres)]
     if any(centre.by_name for centre in centres):
         egress.append({"to": [DNS], "ports": DNS_PORTS})
     return {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress", "Egress"], "egress": egress}

@@ -1,8 +1,10 @@
-"""A page on this machine, asked for once."""
+"""A page, asked for once."""
 
 from __future__ import annotations
 
 import http.client
+import ssl
+from urllib.parse import urlsplit
 
 from primage.clients.unreachable import in_words
 from primage.errors import ExitCode, PrimageError
@@ -23,3 +25,26 @@ def status_of(url: str, *, timeout_s: float) -> int:
         raise PrimageError(f"no answer: {in_words(error)}", code=ExitCode.UNREACHABLE) from error
     finally:
         connection.close()
+
+
+def answer_of(url: str, *, authority: str = "", timeout_s: float = 20) -> tuple[int, str]:
+    """The HTTP status of a page (`https://…`), and where it leads to, which is not followed; empty where it leads nowhere.
+
+    Args:
+        authority: file with the certificates that vouch for the server; empty for the usual ones.
+
+    Raises:
+        PrimageError: no answer, or one that nobody vouches for.
+    """
+    parts = urlsplit(url)
+    try:
+        context = ssl.create_default_context(cafile=authority or None)
+        connection = http.client.HTTPSConnection(parts.netloc, timeout=timeout_s, context=context)
+        try:
+            connection.request("GET", parts.path or "/")
+            answer = connection.getresponse()
+            return answer.status, answer.getheader("Location") or ""
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException) as error:
+        raise PrimageError(f"{url} does not answer: {in_words(error)}", code=ExitCode.UNREACHABLE) from error

@@ -5,7 +5,7 @@ https://openid.net/specs/openid-connect-core-1_0.html
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,8 @@ KUBECTL_CLIENT = "primage-kubectl"
 """The client that command lines log in by: a public one, with PKCE; its tokens are for the API server, and for nothing else."""
 AUTHORIZER_CLIENT = "primage-authorizer"
 """The client of the site's authorizer, which reads who is in which group."""
+PORTAL_CLIENT = "primage-portal"
+"""The client of the site's portal: a confidential one, with PKCE; its tokens are for the API server too."""
 IDENTITY_CLAIM, GROUPS_CLAIM = "preferred_username", "groups"
 UID_ATTRIBUTE = "uid"
 """Of an account at the identity provider: the POSIX user, which only administrators there may change."""
@@ -26,10 +28,17 @@ CLIENT_SECRET_KEY, AUTHORITY_KEY = "client-secret", "ca.crt"  # keys in it
 vouches for the issuer."""
 KEYCLOAK, KEYCLOAK_PORT = "keycloak", 8443
 """The site's own Keycloak: its Service and pods, and where they listen."""
+PORTAL_SECRET = "portal-client"  # noqa: S105  # the name of a Secret
+"""The Secret with the portal's password at the identity provider, under CLIENT_SECRET_KEY."""
+PORTAL_SECRET_FILE = "portal-client-secret"  # noqa: S105  # the name of a file
+"""The same as the authorizer finds it, which tells a Keycloak of the site's own."""
+LOGGED_IN = "/login/done"
+"""Where in the portal the identity provider sends a browser back to."""
 
 HTTPS_PORT = 443
 _HTTPS = r"https://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*"
 
+Origin = Annotated[str, like(r"https://[a-z0-9.-]+(:[0-9]{1,5})?", "https://host or https://host:port, with nothing after it")]
 HttpsUrl = Annotated[str, like(_HTTPS, "https://host/path, with no / at the end")]
 RealmUrl = Annotated[str, like(rf"{_HTTPS}/realms/[A-Za-z0-9._-]+", "https://host/realms/name, with no / at the end")]
 
@@ -101,7 +110,28 @@ class InstitutionConfig(Issued):
     )
 
 
-class KeycloakConfig(Settings):
+class Certified(Settings):
+    """A server of the site's own that is reached by TLS."""
+
+    authority_folder: str = Field(
+        default="",
+        max_length=1024,
+        description="Folder with ca.crt and ca.key of an authority, which makes its certificate, relative to the repository.",
+    )
+    certificate: str = Field(
+        default="",
+        max_length=253,
+        description="Or the Secret in namespace primage-system, of cert-manager say, that has tls.crt, tls.key and ca.crt.",
+    )
+
+    @model_validator(mode="after")
+    def _certified(self) -> Self:
+        if bool(self.authority_folder) == bool(self.certificate):
+            raise ValueError("exactly one of authority_folder and certificate has to be given: nobody logs in without TLS")
+        return self
+
+
+class KeycloakConfig(Certified):
     """A Keycloak of the site's own, on PostgreSQL."""
 
     image: str = Field(default="primage/keycloak:1", min_length=1, description="Image of Keycloak, built for PostgreSQL.")
@@ -113,16 +143,6 @@ class KeycloakConfig(Settings):
         ge=30000,
         le=32767,
         description="Port on every node that leads to it; empty where something else leads to Service keycloak.",
-    )
-    authority_folder: str = Field(
-        default="",
-        max_length=1024,
-        description="Folder with ca.crt and ca.key of an authority, which makes its certificate, relative to the repository.",
-    )
-    certificate: str = Field(
-        default="",
-        max_length=253,
-        description="Or the Secret in namespace primage-system, of cert-manager say, that has tls.crt, tls.key and ca.crt.",
     )
     database: DatabaseFolder | DatabaseClaim = Field(discriminator="kind", description="Where people's accounts are kept.")
     cpu: Quantity = Field(default="100m", description="Processor cores that are kept for it; it takes more where there are more.")
@@ -137,18 +157,38 @@ class KeycloakConfig(Settings):
         return self.certificate or "keycloak-certificate"
 
     @model_validator(mode="after")
-    def _certified(self) -> KeycloakConfig:
-        if bool(self.authority_folder) == bool(self.certificate):
-            raise ValueError("exactly one of authority_folder and certificate has to be given: nobody logs in without TLS")
-        return self
-
-    @model_validator(mode="after")
     def _apart(self) -> KeycloakConfig:
         for what in ("name", "domain"):
             given = [getattr(institution, what) for institution in self.institutions]
             if len(set(given)) < len(given):
                 raise ValueError(f"two institutions have one {what}, and could name each other's people")
         return self
+
+
+class PortalConfig(Certified):
+    """The site's web pages for members."""
+
+    url: Origin = Field(
+        description="Where people open it: https://portal.example.org. The identity provider sends them back there only."
+    )
+    image: str = Field(default="primage/portal:1", min_length=1, description="Image of the portal (images/portal).")
+    node_port: int | None = Field(
+        default=None,
+        ge=30000,
+        le=32767,
+        description="Port on every node that leads to it; empty where something else leads to Service portal.",
+    )
+    memory: Quantity = Field(default="640Mi", description="The most memory it may take.")
+
+    @property
+    def host(self) -> str:
+        """The host that people open, without its port."""
+        return self.url.removeprefix("https://").partition(":")[0]
+
+    @property
+    def certificate_secret(self) -> str:
+        """The Secret that has its certificate."""
+        return self.certificate or "portal-certificate"
 
 
 class LoginConfig(Issued):
@@ -161,6 +201,7 @@ class LoginConfig(Issued):
         description="File with the authority that vouches for it, PEM, relative to the repository; empty: the usual ones.",
     )
     keycloak: KeycloakConfig | None = Field(default=None, description="A Keycloak that this site runs; empty where another does.")
+    portal: PortalConfig | None = Field(default=None, description="Web pages for members; empty: there are command lines only.")
 
     @model_validator(mode="after")
     def _played_here(self) -> LoginConfig:

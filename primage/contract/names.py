@@ -81,6 +81,8 @@ FOLDERS, FOLDERS_VOLUMES = "folders", "/volumes"
 """The container of its pod that makes folders, and keeps its lines of the audit log; and where it has the shared volumes."""
 AUDIT_VOLUME, AUDIT_FOLDER = "home", ".audit"
 """Where those lines are: a shared volume, and a folder in its root that no VO can have, since none is called so."""
+PORTAL, PORTAL_PORT = "portal", 8443
+"""The site's web pages for members: its Deployment, Service and pod in the system's namespace, and where that listens."""
 
 USER_PREFIX = "primage:"
 """What the API server puts before a person's identity, and before each of their groups."""

@@ -130,6 +130,7 @@ class SiteOutputs(BaseModel):
         hpc: HPC backends, by name.
         images: what short names of images stand for.
         login: issuer of the tokens that people log in with; empty where nobody does.
+        portal: where members open the site's web pages; empty where it has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -141,4 +142,5 @@ class SiteOutputs(BaseModel):
     vos: dict[str, VoOutputs]
     hpc: dict[str, HpcOutputs] = {}
     login: str = ""
+    portal: str = ""
     images: Images = Images()

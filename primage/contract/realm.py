@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from primage.contract.login import AUTHORIZER_CLIENT, GROUPS_CLAIM, KUBECTL_CLIENT, UID_ATTRIBUTE, InstitutionConfig, LoginConfig
+from primage.contract.login import (
+    AUTHORIZER_CLIENT,
+    GROUPS_CLAIM,
+    KUBECTL_CLIENT,
+    LOGGED_IN,
+    PORTAL_CLIENT,
+    UID_ATTRIBUTE,
+    InstitutionConfig,
+    LoginConfig,
+    PortalConfig,
+)
 
 Representation = dict[str, Any]
 TOKEN_S = 600
@@ -121,25 +131,42 @@ def profile() -> Representation:
     }
 
 
-def clients() -> list[Representation]:
-    """The clients that people log in by."""
-    return [
-        {
-            "clientId": KUBECTL_CLIENT,
-            "name": "Command lines: primage and kubectl",
-            "enabled": True,
-            "publicClient": True,
-            "standardFlowEnabled": True,
-            "implicitFlowEnabled": False,
-            "directAccessGrantsEnabled": False,
-            "serviceAccountsEnabled": False,
-            # Its tokens open nothing but what their audience opens.
-            "fullScopeAllowed": False,
-            "redirectUris": [LOOPBACK],
-            "webOrigins": [],
-            "attributes": {"pkce.code.challenge.method": "S256", "oauth2.device.authorization.grant.enabled": "true"},
-        }
-    ]
+def command_line() -> Representation:
+    """The client that `primage login` logs in by."""
+    return {
+        **_client(KUBECTL_CLIENT, "Command lines: primage and kubectl", LOOPBACK),
+        "publicClient": True,
+        "attributes": {**_PKCE, "oauth2.device.authorization.grant.enabled": "true"},
+    }
+
+
+def portal(config: PortalConfig, secret: str) -> Representation:
+    """The client that the portal logs people in by."""
+    return {
+        **_client(PORTAL_CLIENT, "The portal", f"{config.url}{LOGGED_IN}"),
+        "publicClient": False,
+        "secret": secret,
+        "attributes": _PKCE,
+    }
+
+
+_PKCE = {"pkce.code.challenge.method": "S256"}
+
+
+def _client(client: str, name: str, redirect: str) -> Representation:
+    return {
+        "clientId": client,
+        "name": name,
+        "enabled": True,
+        "standardFlowEnabled": True,
+        "implicitFlowEnabled": False,
+        "directAccessGrantsEnabled": False,
+        "serviceAccountsEnabled": False,
+        # Its tokens open nothing but what their audience opens.
+        "fullScopeAllowed": False,
+        "redirectUris": [redirect],
+        "webOrigins": [],
+    }
 
 
 def vault_key(institution: InstitutionConfig) -> str:
@@ -192,8 +219,9 @@ def naming(institution: InstitutionConfig) -> Representation:
     }
 
 
-def mappers() -> list[Representation]:
-    """What tokens of these clients say beside who somebody is: the groups, by their whole path."""
+def mappers(client: str) -> list[Representation]:
+    """What tokens of a client say beside who somebody is: the groups, by their whole path; of the portal's, that they are for the
+    API server as well."""
     config = {
         "full.path": "true",
         "claim.name": GROUPS_CLAIM,
@@ -201,6 +229,10 @@ def mappers() -> list[Representation]:
         "access.token.claim": "false",
         "userinfo.token.claim": "false",
     }
-    return [
-        {"name": GROUPS_CLAIM, "protocol": "openid-connect", "protocolMapper": "oidc-group-membership-mapper", "config": config}
-    ]
+    groups = _mapper(GROUPS_CLAIM, "oidc-group-membership-mapper", config)
+    audience = {"included.client.audience": KUBECTL_CLIENT, "id.token.claim": "true", "access.token.claim": "false"}
+    return [groups, _mapper("api-server", "oidc-audience-mapper", audience)] if client == PORTAL_CLIENT else [groups]
+
+
+def _mapper(name: str, kind: str, config: dict[str, str]) -> Representation:
+    return {"name": name, "protocol": "openid-connect", "protocolMapper": kind, "config": config}

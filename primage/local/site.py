@@ -25,6 +25,7 @@ from primage.local.images.catalogue import (
     HPC_REQUIREMENTS,
     KUBE_ROUTER,
     NOTEBOOK_REQUIREMENTS,
+    PORTAL_REQUIREMENTS,
     QUEUE_REQUIREMENTS,
     STUDY,
     STUDY_REQUIREMENTS,
@@ -186,6 +187,7 @@ class LocalSite:
         for requirements in (
             AUTHORIZER_REQUIREMENTS,
             HPC_REQUIREMENTS,
+            PORTAL_REQUIREMENTS,
             QUEUE_REQUIREMENTS,
             STUDY_REQUIREMENTS,
             NOTEBOOK_REQUIREMENTS,

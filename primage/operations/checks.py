@@ -12,17 +12,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from itertools import chain
 from threading import Event
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.clients.tls import certificate_end
+from primage.clients.web import answer_of
 from primage.components.queues.htc_settings import QUEUE_IMAGE
 from primage.contract import names
+from primage.contract.login import LOGGED_IN
 from primage.contract.outputs import SiteOutputs
 from primage.engine.api import Engine, Options, Result
 from primage.errors import PrimageError
+from primage.operations.login import issuer_of, portal_authority
 from primage.operations.queues import StackQueue
 from primage.operations.site import site_handle
 from primage.projects.project import StackName
@@ -117,6 +122,8 @@ def _looks(outputs: SiteOutputs, cluster: Cluster) -> Iterator[Trial]:
     yield "dns", partial(_deployment, cluster, Ref("apps/v1", "Deployment", "coredns", "kube-system"))
     if outputs.login:
         yield "login", partial(_login, outputs.site)
+    if outputs.portal:
+        yield "portal", partial(_portal, outputs.site, outputs.portal, outputs.login)
     for vo, served in outputs.vos.items():
         yield f"namespace {vo}", partial(_namespace, cluster, served.namespace)
         yield f"volumes {vo}", partial(_volumes, cluster, served.namespace)
@@ -165,11 +172,23 @@ def _certificate(cluster: Cluster) -> Outcome:
 
 
 def _login(site: str) -> Outcome:
-    from primage.operations.login import issuer_of
-
     url = issuer_of(site).url
     days = (certificate_end(url) - datetime.now(UTC)).days
     return days > CERTIFICATE_DAYS, f"{url} answers; its certificate ends in {days} days"
+
+
+def _portal(site: str, url: str, issuer: str) -> Outcome:
+    """It answers, and who wants to log in is sent to the site's identity provider, for this portal."""
+    authority = portal_authority(site)
+    status, _ = answer_of(f"{url}/health", authority=authority)
+    if status != HTTPStatus.OK:
+        return False, f"{url} answers with HTTP {status}"
+    status, leads = answer_of(f"{url}/login", authority=authority)
+    back = dict(parse_qsl(urlsplit(leads).query)).get("redirect_uri", "")
+    if not leads.startswith(f"{issuer}/") or back != f"{url}{LOGGED_IN}":
+        return False, f"{url} answers, and to log in leads to {leads or 'nowhere'} (HTTP {status}), not to {issuer}"
+    days = (certificate_end(url) - datetime.now(UTC)).days
+    return days > CERTIFICATE_DAYS, f"{url} answers, and leads to {issuer} to log in; its certificate ends in {days} days"
 
 
 def _nodes(cluster: Cluster) -> Outcome:

@@ -122,6 +122,12 @@ def issuer_of(site: str) -> Issuer:
     return _issuer(_nobody_yet(site, site_settings(site)))
 
 
+def portal_authority(site: str) -> str:
+    """File with the certificates that vouch for a site's portal, which it has; empty for the usual ones."""
+    folder = site_settings(site).login.portal.authority_folder
+    return str(named_file(folder) / "ca.crt") if folder else ""
+
+
 def _nobody_yet(site: str, settings: Any) -> Kept:
     if settings.login is None:
         raise PrimageError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from primage.components.certificates import new_authority
 
@@ -39,7 +39,7 @@ class FakeIssuer:
     def describe(self, **more: Any) -> None:
         """Describe itself, with more fields, or others."""
         about = {"issuer": self.url, "token_endpoint": f"{self.url}/token", "authorization_endpoint": f"{self.url}/auth"}
-        self.answers["/.well-known/openid-configuration"] = [(200, {**about, **more})]
+        self.answers[f"{urlsplit(self.url).path}/.well-known/openid-configuration"] = [(200, {**about, **more})]
 
     def answer(self, path: str) -> tuple[int, dict[str, Any]]:
         """The next one for a path."""
@@ -48,15 +48,19 @@ class FakeIssuer:
 
 
 @contextmanager
-def fake_issuer(folder: Path) -> Iterator[FakeIssuer]:
-    """One, while the block runs."""
+def fake_issuer(folder: Path, path: str = "") -> Iterator[FakeIssuer]:
+    """One, while the block runs.
+
+    Args:
+        path: of its address.
+    """
     for name, text in new_authority("issuer").issue(["127.0.0.1"]).items():
         (folder / name).write_text(text)
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    made = FakeIssuer(f"https://127.0.0.1:{server.server_port}", str(folder / "ca.crt"))
+    made = FakeIssuer(f"https://127.0.0.1:{server.server_port}{path}", str(folder / "ca.crt"))
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -78,7 +82,7 @@ def fake_issuer(folder: Path) -> Iterator[FakeIssuer]:
 
     server.RequestHandlerClass = Handler
     made.describe()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield made
     finally:

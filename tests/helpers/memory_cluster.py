@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -75,14 +76,22 @@ class MemoryCluster:
     ) -> list[Object]:
         if kind in self.forbidden:
             raise Refused(403, "Forbidden", f"{kind} may not be listed")
+        several = {key: set(values.split(",")) for key, values in re.findall(r"([^\s,]+) in \(([^)]*)\)", labels)}
+        labels = re.sub(r",?[^\s,]+ in \([^)]*\)", "", labels)
         wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
         asked = dict(part.split("=", 1) for part in fields.split(",") if part)
         found = []
         for ref, obj in self.objects.items():
             here = (ref.api_version, ref.kind) == (api_version, kind) and namespace in ("", ref.namespace)
-            if here and wanted.items() <= (obj["metadata"].get("labels") or {}).items() and _fits(obj, asked):
+            carried = (obj["metadata"].get("labels") or {}) if here else {}
+            among = all(carried.get(key) in values for key, values in several.items())
+            if here and among and wanted.items() <= carried.items() and _fits(obj, asked):
                 found.append(copy.deepcopy(obj))
         return found
+
+    def metadata(self, api_version: str, kind: str, namespace: str, *, labels: str, most: int) -> list[Object]:
+        found = self.list(api_version, kind, namespace, labels=labels)
+        return [{"apiVersion": api_version, "kind": kind, "metadata": obj["metadata"]} for obj in found]
 
     def patch(self, ref: Ref, change: Object, *, manager: str) -> Object:
         self.objects[ref]["spec"].update(change["spec"])

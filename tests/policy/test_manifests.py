@@ -109,7 +109,7 @@ def test_the_sites_own_pods_are_root_without_a_token_or_have_a_token_and_are_not
         for container in containers(pod):
             mounted = {mount["name"] for mount in container["volumeMounts"]}
             security = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-            if mounted & {"database", "realm"}:
+            if mounted & {"database", "realm", "site"}:
                 assert container["securityContext"] == security
                 assert pod["securityContext"]["runAsNonRoot"]
                 assert "token" not in mounted
@@ -197,7 +197,7 @@ def test_no_image_is_left_to_a_short_name(objects):
 
 def test_images_are_named_by_digest_once_they_are_pushed(tmp_path):
     registry, digest = "10.89.77.11:5000", "sha256:" + "1f" * 32
-    names = ("authorizer", "hpc-connector", "keycloak", "postgresql")
+    names = ("authorizer", "hpc-connector", "keycloak", "portal", "postgresql")
     (tmp_path / "images.json").write_text(
         json.dumps({f"primage/{name}:1": f"{registry}/primage/{name}@{digest}" for name in names})
     )
@@ -225,10 +225,21 @@ def test_the_data_lake_is_read_only(objects):
 
 def test_nothing_is_opened_on_nodes_but_the_way_to_log_in(objects):
     opened = [obj for obj in objects if obj["kind"] == "Service" and obj["spec"].get("type") in {"NodePort", "LoadBalancer"}]
-    assert [(obj["metadata"]["name"], [port["port"] for port in obj["spec"]["ports"]]) for obj in opened] in (
+    assert sorted((obj["metadata"]["name"], [port["port"] for port in obj["spec"]["ports"]]) for obj in opened) in (
         [],
-        [("keycloak", [8443])],
+        [("keycloak", [8443]), ("portal", [8443])],
     )
+
+
+def test_the_portal_has_no_token_and_its_account_no_rights(objects):
+    for obj in objects:
+        if obj["kind"].endswith("RoleBinding"):
+            assert not any(subject["name"] == "portal" for subject in obj["subjects"])
+        if (obj["kind"], obj["metadata"]["name"]) == ("Deployment", "portal"):
+            volumes = obj["spec"]["template"]["spec"]["volumes"]
+            assert not any(
+                "serviceAccountToken" in source for volume in volumes for source in volume.get("projected", {}).get("sources", [])
+            )
 
 
 def test_no_secret_has_a_value_in_the_program(objects):

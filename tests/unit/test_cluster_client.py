@@ -4,10 +4,12 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from issuer import fake_issuer
 from websocket import ABNF
 
 from primage.clients import cluster
-from primage.clients.cluster import Cluster, Ref
+from primage.clients.cluster import Bounds, Cluster, Ref
+from primage.errors import PrimageError
 
 
 class Socket:
@@ -85,3 +87,29 @@ def test_a_watch_of_all_begins_with_all_and_goes_on_from_there(monkeypatch):
     ]
     assert seen == [{"a": "old", "b": "old"}, {"a": "new", "b": "old"}, {"a": "new"}]
     assert asked == [("/pods", {"labelSelector": "x=y", "resourceVersion": "7"}, 2)]
+
+
+def test_with_bounds_neither_a_large_answer_nor_a_long_list_is_taken(tmp_path):
+    with fake_issuer(tmp_path) as server:
+        named = {"cluster": {"server": server.url, "certificate-authority": server.authority}, "name": "c"}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "c",
+            "clusters": [named],
+            "users": [{"name": "c", "user": {"token": "t"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        }
+        bounded = Cluster(json.dumps(config, indent=1), bounds=Bounds(objects=2, bytes_each=10_000))
+        server.answers["/api/v1"] = [(200, {"resources": [{"name": "pods", "kind": "Pod", "namespaced": True}]})]
+        pods = "/api/v1/namespaces/space/pods"
+        server.answers[f"{pods}/small"] = [(200, {"metadata": {"name": "small"}})]
+        server.answers[f"{pods}/large"] = [(200, {"metadata": {"name": "x" * 20_000}})]
+        server.answers[f"{pods}?limit=100"] = [(200, {"items": [{"metadata": {}}] * 3, "metadata": {}})]
+        assert bounded.get(Ref("v1", "Pod", "small", "space")) == {"metadata": {"name": "small"}}
+        with pytest.raises(PrimageError, match="more than 10000 bytes"):
+            bounded.get(Ref("v1", "Pod", "large", "space"))
+        with pytest.raises(PrimageError, match="more than 2 Pod objects in space"):
+            bounded.list("v1", "Pod", "space")
+        assert bounded.get(Ref("v1", "Pod", "gone", "space")) is None, "an error is read as any answer"
+        assert bounded.get(Ref("v1", "Pod", "small", "space")), "and goes on after that"

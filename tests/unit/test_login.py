@@ -40,6 +40,9 @@ def test_an_issuer_says_where_its_server_is():
         ({"keycloak": {**OWN, "authority_folder": ""}}, "exactly one of authority_folder and certificate"),
         ({"keycloak": {**OWN, "database": {"kind": "folder", "path": "relative"}}}, "a whole path"),
         ({"keycloak": {**OWN, "node_port": 443}}, "greater than or equal to 30000"),
+        ({"portal": {"url": "https://portal.example.org"}}, "exactly one of authority_folder and certificate"),
+        ({"portal": {"url": "https://portal.example.org/", "certificate": "own"}}, "nothing after it"),
+        ({"portal": {"url": "http://portal.example.org", "certificate": "own"}}, "https://host"),
     ],
 )
 def test_settings_that_let_nobody_in_are_refused(change, words):
@@ -57,11 +60,22 @@ def test_the_first_import_lets_the_authorizer_in_and_nobody_else():
 
 
 def test_every_client_has_pkce_and_no_password_flow():
-    for client in realm.clients():
+    portal = login.PortalConfig(url="https://portal.example.org:8443", certificate="own")
+    for client in (realm.command_line(), realm.portal(portal, "password")):
         assert client["attributes"]["pkce.code.challenge.method"] == "S256"
         assert not client["directAccessGrantsEnabled"]
         assert not client["implicitFlowEnabled"]
-        assert all(uri.startswith("http://127.0.0.1/") for uri in client["redirectUris"])
+        assert not client["fullScopeAllowed"]
+    assert realm.command_line()["redirectUris"] == ["http://127.0.0.1/callback"]
+    assert realm.portal(portal, "password")["redirectUris"] == ["https://portal.example.org:8443/login/done"]
+    assert realm.portal(portal, "password")["secret"] == "password"
+
+
+def test_only_the_portals_tokens_are_for_the_api_server_besides():
+    (groups,) = realm.mappers(login.KUBECTL_CLIENT)
+    same, audience = realm.mappers(login.PORTAL_CLIENT)
+    assert same == groups
+    assert audience["config"]["included.client.audience"] == login.KUBECTL_CLIENT
 
 
 def test_people_change_neither_their_name_nor_their_number():
@@ -77,7 +91,10 @@ def test_the_api_server_believes_what_the_realm_says():
     (jwt,) = said["jwt"]
     assert jwt["issuer"]["audiences"] == [login.KUBECTL_CLIENT]
     assert jwt["claimMappings"]["username"] == {"claim": login.IDENTITY_CLAIM, "prefix": USER_PREFIX}
-    assert jwt["claimMappings"]["groups"] == {"claim": realm.mappers()[0]["config"]["claim.name"], "prefix": USER_PREFIX}
+    assert jwt["claimMappings"]["groups"] == {
+        "claim": realm.mappers(login.KUBECTL_CLIENT)[0]["config"]["claim.name"],
+        "prefix": USER_PREFIX,
+    }
     assert cluster_user("ada@example.org") == f"{USER_PREFIX}ada@example.org"
 
 

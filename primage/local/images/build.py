@@ -56,6 +56,7 @@ def _build(image: Image, repository: Path, key: str, log: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="context-", dir=cache_dir()) as context:
         for name, path in image.files.items():
             target = Path(context) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
                 left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
                 shutil.copytree(path, target, ignore=left_out, copy_function=_link_or_copy)

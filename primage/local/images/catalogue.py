@@ -21,6 +21,8 @@ HPC_CONNECTOR = "primage/hpc-connector:1"
 HPC_CONNECTOR_LIBRARIES = "primage/hpc-connector-libraries:1"
 AUTHORIZER = "primage/authorizer:1"
 AUTHORIZER_LIBRARIES = "primage/authorizer-libraries:1"
+PORTAL = "primage/portal:1"
+PORTAL_LIBRARIES = "primage/portal-libraries:1"
 STUDY = "primage/study-histology:1"
 STUDY_LIBRARIES = "primage/study-libraries:1"
 KUBE_ROUTER = "primage/kube-router:1"
@@ -139,6 +141,7 @@ def _contract(repository: Path) -> dict[str, Path]:
 
 QUEUE_REQUIREMENTS = "services/htc_queue/requirements.txt"
 AUTHORIZER_REQUIREMENTS = "services/authorizer/requirements.txt"
+PORTAL_REQUIREMENTS = "services/portal/requirements.txt"
 HPC_REQUIREMENTS = "services/hpc_connector/requirements.txt"
 STUDY_REQUIREMENTS = "apps/study-histology/requirements.txt"
 NOTEBOOK_REQUIREMENTS = "images/notebook/requirements.txt"
@@ -168,6 +171,27 @@ def authorizer_images(repository: Path, libraries: Callable[[Path], Path]) -> li
     """What makes tenants' objects."""
     lib = libraries(repository / AUTHORIZER_REQUIREMENTS)
     return _service_images(repository, "authorizer", AUTHORIZER_LIBRARIES, AUTHORIZER, lib)
+
+
+def portal_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:
+    """Web pages for members: with all of the package and the programs, whose settings and operations they show."""
+    lib = libraries(repository / PORTAL_REQUIREMENTS)
+    code = {
+        "portal": repository / "services" / "portal" / "portal",
+        "primage": repository / "primage",
+        "infra": repository / "infra",
+    }
+    # Programs and their settings, and nothing of what they run.
+    programs = [
+        repository / "Pulumi.yaml",
+        *sorted((repository / "apps").glob("*/*.py")),
+        *sorted((repository / "apps").glob("*/*.yaml")),
+    ]
+    code |= {str(path.relative_to(repository)): path for path in programs}
+    return [
+        Image(PORTAL_LIBRARIES, _folder(PORTAL_LIBRARIES), {"lib": lib}, on_nodes=False),
+        Image(PORTAL, _folder(PORTAL), code, base=PORTAL_LIBRARIES),
+    ]
 
 
 def login_images(repository: Path, keycloak: Path) -> list[Image]:
@@ -202,6 +226,7 @@ def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Imag
     return [
         *authorizer_images(repository, libraries),
         *connector_images(repository, libraries),
+        *portal_images(repository, libraries),
         Image(QUEUE_LIBRARIES, "images/queue-libraries", {"lib": queue_lib}, on_nodes=False),
         Image(QUEUE, "images/queue", queue, base=QUEUE_LIBRARIES),
         Image(STUDY_LIBRARIES, "images/study-libraries", study_lib, on_nodes=False),

@@ -21,6 +21,8 @@ from primage.projects.project import StackName
 SITE = "local"
 ELSEWHERE = ("--config", "site.mount_point=/elsewhere")
 SPACE = "vo-dot-primage-dot-eu"
+GENERATED = {"keycloak", "login-client", "keycloak-certificate", "institution-hospital", "portal-client", "portal-certificate"}
+"""Secrets that nobody has chosen the content of."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_both_engines_make_the_same_site_and_one_takes_over_the_others(empty_sit
     ours = objects()
     declared = [obj for obj in ours.values() if by_program(obj)]
     generated = len(secrets(cluster))
-    assert generated == len({"keycloak", "login-client", "keycloak-certificate", "institution-hospital"})
+    assert generated == len(GENERATED)
     assert made["counts"] == {"create": len(declared) + generated}
     assert len(declared) < len(ours)
     require_same("site", ours, pulumis)

@@ -1,6 +1,7 @@
 """HPC jobs of a member who means harm, by a real token: what they do to their VO's connector costs at most the job that does it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -224,4 +225,7 @@ def test_nothing_leads_from_one_members_job_to_anothers_files(tenant, jobs):
     finally:
         planted.unlink()
         (theirs / "secret").unlink()
-    assert jobs.ends("back-through-it")[0] == "Completed", "once nothing is in the way"
+    try:
+        assert jobs.ends("back-through-it")[0] == "Completed", "once nothing is in the way"
+    finally:
+        shutil.rmtree(planted, ignore_errors=True)

@@ -20,6 +20,7 @@ from primage.contract.login import (
     AUTHORITY_KEY,
     AUTHORIZER_CLIENT,
     CLIENT_SECRET_KEY,
+    PORTAL_SECRET_FILE,
     UID_ATTRIBUTE,
     InstitutionConfig,
     LoginConfig,
@@ -93,20 +94,35 @@ class Keycloak:
         if differs_in_any_order(await admin.a_get_realm_users_profile(), realm.profile()):
             await admin.a_update_realm_users_profile(realm.profile())
         there = {client["clientId"]: client for client in await admin.a_get_clients()}
-        for wanted in realm.clients():
-            live = there.get(wanted["clientId"])
-            if live is None:
-                await admin.a_create_client({**wanted, "protocolMappers": realm.mappers()})
-                continue
-            if differs_in_any_order(live, wanted):
-                await admin.a_update_client(live["id"], wanted)
-            mappers = {mapper["name"]: mapper for mapper in live.get("protocolMappers") or []}
-            for mapper in realm.mappers():
-                if mapper["name"] not in mappers:
-                    await admin.a_add_mapper_to_client(live["id"], mapper)
-                elif differs_in_any_order(mappers[mapper["name"]], mapper):
-                    same = mappers[mapper["name"]]["id"]
-                    await admin.a_update_client_mapper(live["id"], same, {**mapper, "id": same})
+        for wanted in self._clients():
+            await self._client(admin, wanted, there.get(wanted["clientId"]))
+
+    def _clients(self) -> list[realm.Representation]:
+        """Those that people log in by; the portal once it has a secret."""
+        secret = self._folder / PORTAL_SECRET_FILE
+        if self._login.portal is None or not secret.exists():
+            return [realm.command_line()]
+        return [realm.command_line(), realm.portal(self._login.portal, secret.read_text(encoding="utf-8").strip())]
+
+    async def _client(self, admin: Any, wanted: realm.Representation, live: Any) -> None:
+        """A client, and what its tokens say.
+
+        Args:
+            live: as the provider has it; None where it is not there yet.
+        """
+        said = realm.mappers(wanted["clientId"])
+        if live is None:
+            await admin.a_create_client({**wanted, "protocolMappers": said})
+            return
+        if differs_in_any_order(live, wanted):
+            await admin.a_update_client(live["id"], wanted)
+        mappers = {mapper["name"]: mapper for mapper in live.get("protocolMappers") or []}
+        for mapper in said:
+            if mapper["name"] not in mappers:
+                await admin.a_add_mapper_to_client(live["id"], mapper)
+            elif differs_in_any_order(mappers[mapper["name"]], mapper):
+                same = mappers[mapper["name"]]["id"]
+                await admin.a_update_client_mapper(live["id"], same, {**mapper, "id": same})
 
     async def _institution(self, admin: Any, institution: InstitutionConfig, live: Any) -> None:
         """One that the settings name; one that an administrator has added is theirs.

@@ -1,0 +1,110 @@
+"""What every request has to be and every answer says, whatever page it is: before and after the pages, so that none can forget it.
+
+https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html,
+https://www.w3.org/TR/CSP3/, https://fetch.spec.whatwg.org/#origin-header
+"""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from portal.domain.errors import RefusedError
+
+MOST_BYTES = 128 * 1024
+"""Of a form: a whole application's settings are a few thousand."""
+LONGEST_QUERY = 4096
+HEALTH = "/health"
+"""Asked by Kubernetes, by the pod's address."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
+ANSWERED = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    # With `no-referrer` browsers would send `Origin: null` with forms.
+    "Referrer-Policy": "same-origin",
+    "Strict-Transport-Security": "max-age=31536000",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """Around the whole application.
+
+    Args:
+        origin: the portal's own, as browsers name it.
+    """
+
+    def __init__(self, app: ASGIApp, origin: str) -> None:
+        self._app = app
+        self._origin = origin
+        self._host = origin.partition("://")[2]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._require_own(scope)
+        except RefusedError as refusal:
+            await _plain(refusal)(scope, receive, _saying(send))
+            return
+        try:
+            await self._app(scope, _bounded(receive), _saying(send))
+        except RefusedError as refusal:
+            await _plain(refusal)(scope, receive, _saying(send))
+
+    def _require_own(self, scope: Scope) -> None:
+        """Refuse what no page of the portal asks for."""
+        headers, method = Headers(scope=scope), scope["method"]
+        if method not in {"GET", "HEAD", "POST"}:
+            raise RefusedError(405, f"{method} is not answered here")
+        if len(scope["query_string"]) > LONGEST_QUERY:
+            raise RefusedError(414, "the address is too long")
+        if scope["path"] != HEALTH and headers.getlist("host") != [self._host]:
+            raise RefusedError(421, f"the portal is at {self._origin}, and at no other name")
+        length = headers.get("content-length", "0")
+        if not length.isascii() or not length.isdigit() or int(length) > MOST_BYTES:
+            raise RefusedError(413, f"a form has at most {MOST_BYTES} bytes")
+        if method == "POST":
+            # Both are the browser's own words, which no page can change.
+            if headers.getlist("origin") != [self._origin] or headers.get("sec-fetch-site", "same-origin") != "same-origin":
+                raise RefusedError(403, "this form was not sent from a page of the portal")
+            if headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+                raise RefusedError(415, "the portal takes plain forms only")
+
+
+def _bounded(receive: Receive) -> Receive:
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > MOST_BYTES:
+            raise RefusedError(413, f"a form has at most {MOST_BYTES} bytes")
+        return message
+
+    return bounded
+
+
+def _saying(send: Send) -> Send:
+    async def saying(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in ANSWERED.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return saying
+
+
+def _plain(refusal: RefusedError) -> PlainTextResponse:
+    return PlainTextResponse(f"{refusal}.\n", refusal.status)

@@ -1,0 +1,230 @@
+"""The portal on the standing site, in a real browser, with people of its own Keycloak."""
+
+import json
+import re
+import ssl
+import urllib.error
+import urllib.request
+
+import pytest
+import requests
+from hpc_machine import until
+from people import AUTHORITY, PASSWORD, account, administrator, person
+
+from primage.clients.cluster import Ref
+from primage.contract import names
+from primage.kubernetes.waiting import pods_of
+
+VO = "vo.primage.eu"
+URL = "https://10.89.77.11:30444"
+COOKIE = "__Host-primage-session"
+NOW_S = 60
+SCRIPT = "trap exit TERM; echo begun; id -u; sleep 600 & wait"
+CONNECT = """
+import socket, sys
+for place in sys.argv[1:]:
+    host, port = place.rsplit(":", 1)
+    tried = socket.socket()
+    tried.settimeout(2)
+    print(place, tried.connect_ex((host, int(port))) == 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def admin(cluster):
+    return administrator(cluster)
+
+
+@pytest.fixture(scope="module")
+def ada(admin, cluster):
+    with person(admin, cluster, "ada", f"/{VO}/researcher") as (identity, _):
+        yield identity
+
+
+def log_in(page, identity, path="/"):
+    """As a person does: by the button, and at Keycloak's own page."""
+    page.goto(f"{URL}{path}")
+    if path == "/":
+        page.get_by_role("link", name="Log in").click()
+    page.fill("#username", identity)
+    page.fill("#password", PASSWORD)
+    page.click("#kc-login")
+
+
+def by_hand(identity, path="/"):
+    """The same without a browser; a session of requests that is logged in."""
+    visitor = requests.Session()
+    visitor.verify, visitor.trust_env = AUTHORITY, False
+    page = visitor.get(f"{URL}/login?next={path}", timeout=30)
+    form = re.search(r'<form[^>]*id="kc-form-login"[^>]*action="([^"]+)"', page.text)
+    done = visitor.post(form[1].replace("&amp;", "&"), data={"username": identity, "password": PASSWORD}, timeout=30)
+    assert done.url == f"{URL}{path}", done.text
+    return visitor
+
+
+def csrf(visitor):
+    return re.search(r'name="csrf" value="([^"]+)"', visitor.get(f"{URL}/", timeout=30).text)[1]
+
+
+def post(visitor, path, **fields):
+    return visitor.post(f"{URL}{path}", data=fields, headers={"Origin": URL}, timeout=60, allow_redirects=False)
+
+
+def wrong(message):
+    """An error, other than that a form with a mistake in it is refused."""
+    return message.type == "error" and "status of 422" not in message.text
+
+
+def test_a_member_logs_in_starts_a_job_reads_its_log_stops_it_and_logs_out(ada, cluster, browser, tmp_path):
+    """The whole way in one browser, whose console stays empty: no page breaks the policy that it comes with."""
+    space, complaints = names.namespace_for(ada), []
+    context = browser.new_context(ignore_https_errors=True, viewport={"width": 1000, "height": 800})
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if wrong(message) else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    log_in(page, ada)
+    page.wait_for_url(f"{URL}/")
+    assert page.get_by_role("heading", level=1).inner_text() == f"You are {ada}"
+    assert page.get_by_text("runs jobs on the VO's data").is_visible()
+    assert page.get_by_role("meter").count() > 2
+    cookie = next(one for one in context.cookies() if one["name"] == COOKIE)
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Lax")
+    assert COOKIE not in page.evaluate("document.cookie")
+
+    page.get_by_role("link", name="Applications").click()
+    page.get_by_role("link", name="batch", exact=True).click()
+    page.get_by_label("Name of the run").fill("mine")
+    page.get_by_label("gpu", exact=True).fill("-1")
+    page.get_by_label("args", exact=True).fill(SCRIPT)
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("must be at least 0").wait_for()
+    page.get_by_label("gpu", exact=True).fill("")
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url("**/runs/*")
+    page.get_by_role("log").get_by_text("begun").wait_for(timeout=NOW_S * 1000)
+    page.locator("strong", has_text="running").wait_for(timeout=NOW_S * 1000)
+    page.screenshot(path=str(tmp_path / "run.png"))
+    job = Ref("batch/v1", "Job", "hello-mine", space)
+    (pod,) = pods_of(cluster, job)
+    assert cluster.logs(space, pod["metadata"]["name"]).split()[:2] == ["begun", str(pod["spec"]["securityContext"]["runAsUser"])]
+
+    page.get_by_role("button", name="Stop and remove").click()
+    page.wait_for_url(f"{URL}/runs")
+    until("it is gone", lambda: cluster.get(job) is None, NOW_S)
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("heading", name="You are logged out").wait_for()
+    thief = requests.get(f"{URL}/runs", cookies={COOKIE: cookie["value"]}, verify=AUTHORITY, timeout=30, allow_redirects=False)
+    assert thief.headers["Location"] == "/login?next=%2Fruns", "a stolen cookie is worth nothing"
+    page.get_by_role("link", name="Log in again").click()
+    page.locator("#kc-form-login").wait_for()  # Keycloak has forgotten them too
+    context.close()
+    assert complaints == []
+
+
+AXE = """
+() => {
+  const luminance = colour => {
+    const linear = part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = colour.match(/[0-9.]+/g).map(part => linear(part / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = element => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (!/^rgba\\(.*, 0\\)$/.test(colour)) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || element.closest(".skip, option, meter")) continue;
+    const [one, other] = [luminance(getComputedStyle(element).color), luminance(ground(element))];
+    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (contrast < 4.5) found.push([element.outerHTML.slice(0, 120), contrast]);
+  }
+  for (const element of document.querySelectorAll("input:not([type=hidden]), select, textarea"))
+    if (!element.labels.length) found.push([element.outerHTML.slice(0, 120), "no label"]);
+  for (const element of document.querySelectorAll("a, button"))
+    if (!element.textContent.trim()) found.push([element.outerHTML.slice(0, 120), "no name"]);
+  if (document.querySelectorAll("h1").length !== 1 || !document.documentElement.lang || !document.title) found.push("no title");
+  return found;
+}
+"""
+"""What can be seen of WCAG's contrast (1.4.3), names (4.1.2), labels (3.3.2), language (3.1.1) and titles (2.4.2)."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_can_be_read_and_named_in_both_schemes_and_without_script(ada, browser, scheme, tmp_path):
+    context = browser.new_context(ignore_https_errors=True, java_script_enabled=True, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{URL}/")
+    assert page.evaluate(AXE) == []
+    log_in(page, ada)
+    for path in ("/", "/apps", f"/apps/{VO}/batch", f"/apps/{VO}/htc", "/runs", "/nowhere"):
+        page.goto(f"{URL}{path}")
+        assert page.evaluate(AXE) == [], path
+        page.screenshot(path=str(tmp_path / f"{scheme}-{path.strip('/').replace('/', '-') or 'home'}.png"), full_page=True)
+    cookies = context.cookies()
+    context.close()
+    plain = browser.new_context(ignore_https_errors=True, java_script_enabled=False)
+    plain.add_cookies(cookies)
+    page = plain.new_page()
+    page.goto(f"{URL}/runs")
+    assert page.get_by_role("heading", level=1).inner_text() == "Runs"
+    plain.close()
+
+
+def test_a_member_of_another_vo_gets_nothing_of_this_one(admin, cluster, ada):
+    hers, theirs = by_hand(ada), None
+    with person(admin, cluster, "eve", "/training.primage.eu/admin") as (identity, _):
+        theirs = by_hand(identity)
+        assert theirs.get(f"{URL}/apps/{VO}/batch", timeout=30).status_code == 404
+        assert post(theirs, f"/apps/{VO}/batch", csrf=csrf(theirs), run="x", do="start").status_code == 404
+        assert post(theirs, "/logout", csrf=csrf(hers)).status_code == 403, "another session's form"
+        members = theirs.get(f"{URL}/members", timeout=30).text
+        assert identity in members, "who administers a VO sees its members"
+        assert ada not in members
+        assert "You may not see who is in this VO" in hers.get(f"{URL}/members", timeout=30).text
+        ended = post(theirs, "/logout", csrf=csrf(theirs))
+        assert ended.status_code == 200
+
+
+def test_who_is_in_no_vo_logs_in_and_kubernetes_gives_them_nothing(admin):
+    made = account(admin, "nobody-yet@example.org")
+    try:
+        visitor = by_hand("nobody-yet@example.org")
+        assert "not a member of a virtual organisation" in visitor.get(f"{URL}/", timeout=30).text
+        assert visitor.get(f"{URL}/runs", timeout=30).status_code == 403
+    finally:
+        admin.delete_user(made)
+
+
+def test_the_pod_has_no_token_and_reaches_the_api_server_and_the_provider_alone(cluster):
+    (pod,) = cluster.list("v1", "Pod", names.SYSTEM_NAMESPACE, labels=f"{names.LABEL_APP}=portal")
+    ref = Ref.of({"apiVersion": "v1", "kind": "Pod", **pod})
+    code, said, _ = cluster.execute(ref, ["sh", "-c", "ls /var/run/secrets 2> /dev/null; id -u; touch /opt/x 2>&1; true"])
+    assert code == 0
+    assert said.splitlines()[0] == "10004"
+    assert "Read-only file system" in said
+    hosts = ["10.89.77.11:6443", "10.89.77.11:30443", "10.89.77.11:22", "10.89.77.11:5000", "10.89.77.13:22", "10.89.77.11:2379"]
+    _, said, _ = cluster.execute(ref, ["python3", "-c", CONNECT, *hosts])
+    assert [line.endswith("True") for line in said.splitlines()] == [True, True, False, False, False, False], said
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+    asked = {
+        "user": f"system:serviceaccount:{names.SYSTEM_NAMESPACE}:portal",
+        "resourceAttributes": {"verb": "get", "resource": "pods"},
+    }
+    answered = cluster._call(
+        "POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", None, json.dumps({**review, "spec": asked})
+    )
+    assert answered["status"]["allowed"] is False
+
+
+def test_tls_is_the_sites_own_and_other_names_are_refused():
+    context = ssl.create_default_context(cafile=AUTHORITY)
+    asked = urllib.request.Request(f"{URL}/", headers={"Host": "evil.example.org"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(asked, context=context, timeout=30)
+    assert refused.value.code == 421
