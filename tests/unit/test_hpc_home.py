@@ -124,3 +124,15 @@ def test_inputs_without_measure_are_refused(home, monkeypatch):
     deep.mkdir(parents=True)
     with pytest.raises(RefusedError, match="64 in each other"):
         files_of(home).files(("deep",))
+
+
+def test_long_names_are_counted_as_they_are_told_over_all_inputs(home, monkeypatch):
+    """A hundred thousand empty files at the end of a long path would fill the memory that all members' jobs share."""
+    monkeypatch.setattr(files_module, "MOST_TOLD", 1 << 20)
+    deep = home / "deep" / os.fsdecode(b"\xff" * 250) / os.fsdecode(b"\xff" * 250)
+    deep.mkdir(parents=True)
+    for number in range(200):
+        (deep / str(number)).touch()
+    assert len(files_of(home).files(("deep",))) == 200
+    with pytest.raises(RefusedError, match="names of all files in inputs take at most 1 MiB; pack deep"):
+        files_of(home).files(("deep", "./deep"))

@@ -124,6 +124,32 @@ def children(pid):
     return [one for one in found if Path(f"/proc/{one}/stat").read_text().split()[2] != "Z"]
 
 
+def test_a_process_ends_with_who_asked_however_long_a_file_is(served):
+    """A file of nothing takes no room and is read for hours: once its job is gone, the process must not keep a place of all."""
+    huge = served.private / "ada/huge"
+    with huge.open("wb") as file:
+        file.truncate(1 << 40)
+    os.chown(huge, ADA, -1)
+
+    async def do(home):
+        asking = asyncio.create_task(home.digest("huge"))
+        while not any(opened(one, huge) for one in children(served.process.pid)):
+            await asyncio.sleep(0.05)
+        asking.cancel()
+        while children(served.process.pid):
+            await asyncio.sleep(0.05)
+
+    ask(served, do)
+
+
+def opened(pid, path):
+    """Whether a process has a file open."""
+    try:
+        return any(one.readlink() == path for one in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
 def test_what_is_no_question_ends_its_connection_and_no_other(served):
     async def do(home):
         await home.write_at("file", 0, b"before")

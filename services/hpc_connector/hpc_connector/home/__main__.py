@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import socket
 import socketserver
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -106,6 +109,7 @@ class Handler(socketserver.StreamRequestHandler):
             self._say({"error": {"kind": "unavailable", "reason": "HomeUnavailable", "message": words}})
             return
         self._say({"value": None})
+        threading.Thread(target=_end_with, args=(self.connection,), daemon=True).start()
         while line := self.rfile.readline(LONGEST):
             self._answer(home, json.loads(line))
 
@@ -122,6 +126,14 @@ class Handler(socketserver.StreamRequestHandler):
 
     def _say(self, said: dict[str, Any], data: bytes = b"") -> None:
         self.wfile.write(json.dumps({**said, "bytes": len(data)}).encode() + b"\n" + data)
+
+
+def _end_with(connection: socket.socket) -> None:
+    """End this process once nobody is at the other end: a file may be read for days, in a place that others need."""
+    looked_at = select.poll()
+    looked_at.register(connection, 0)  # that it was closed is told in any case
+    looked_at.poll()
+    os._exit(0)
 
 
 class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 
 from hpc_connector.domain.errors import RefusedError, UnavailableError
-from hpc_connector.domain.limits import MOST_FILES
+from hpc_connector.domain.limits import MOST_FILES, MOST_TOLD
 
 DEEPEST = 64
 """Folders in each other below a named input: each holds a descriptor while it is read."""
@@ -26,30 +27,47 @@ _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class _Walk:
-    """Adds files below a folder to what was found, as long as there are not too many entries of any kind."""
+    """Adds files below folders to what was found, as long as there are not too many entries of any kind, nor too long names."""
 
     def __init__(self, found: dict[str, str]) -> None:
         self._found = found
-        self._left = MOST_FILES - len(found)
+        self._left = MOST_FILES
+        self._told_left = MOST_TOLD
 
-    def add(self, folder: int, path: PurePosixPath, depth: int) -> None:
+    def add(self, folder: int, path: PurePosixPath) -> None:
         """An entry of an open folder, with everything in it."""
-        self._left -= 1
-        if self._left < 0 or depth > DEEPEST:
-            words = f"at most {MOST_FILES} files and folders in inputs, {DEEPEST} in each other; pack {path.parts[0]}"
-            raise RefusedError("Unfit", words)
+        self._take(1, path)
+        self._add(folder, path, 0)
+
+    def _add(self, folder: int, path: PurePosixPath, depth: int) -> None:
         mode = os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
-            inner = os.open(path.name, _FOLDER, dir_fd=folder)
-            try:
-                for name in _names(inner, self._left + 1):
-                    self.add(inner, path / name, depth + 1)
-            finally:
-                os.close(inner)
+            self._add_all(folder, path, depth + 1)
         elif stat.S_ISREG(mode):
+            self._told_left -= len(json.dumps(str(path)))
+            if self._told_left < 0:
+                words = f"the names of all files in inputs take at most {MOST_TOLD >> 20} MiB; pack {path.parts[0]}"
+                raise RefusedError("Unfit", words)
             self._found[str(path)] = _sha256(path.name, folder)
         elif depth == 0:
             raise RefusedError("Unfit", f"{path} is a link, a pipe or a device; name the file or folder itself")
+
+    def _add_all(self, folder: int, path: PurePosixPath, depth: int) -> None:
+        inner = os.open(path.name, _FOLDER, dir_fd=folder)
+        try:
+            # Counted before any is looked at: the lists of all folders above one are in memory at once.
+            names = _names(inner, self._left + 1)
+            self._take(len(names), path, depth)
+            for name in names:
+                self._add(inner, path / name, depth)
+        finally:
+            os.close(inner)
+
+    def _take(self, entries: int, path: PurePosixPath, depth: int = 0) -> None:
+        self._left -= entries
+        if self._left < 0 or (entries and depth > DEEPEST):
+            words = f"at most {MOST_FILES} files and folders in inputs, {DEEPEST} in each other; pack {path.parts[0]}"
+            raise RefusedError("Unfit", words)
 
 
 class Files:
@@ -65,10 +83,11 @@ class Files:
     def files(self, inputs: tuple[str, ...]) -> dict[str, str]:
         """SHA-256 by path of every file in the inputs; links, pipes and devices inside folders are left out."""
         found: dict[str, str] = {}
+        walk = _Walk(found)
         for below in inputs:
             try:
                 with self._folder(PurePosixPath(below).parent) as folder:
-                    _Walk(found).add(folder, PurePosixPath(below), 0)
+                    walk.add(folder, PurePosixPath(below))
             except OSError as error:
                 if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
                     words = f"there is no {below} in HOME/private, or a part of its path is a link"
