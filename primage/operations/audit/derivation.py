@@ -107,13 +107,14 @@ def _counts(event: Event, found: _Object) -> bool:
 def _verb(event: Event, found: _Object) -> Verb | None:
     if event.code == FORBIDDEN:
         return Verb.REFUSED
-    if not _happened(event.code) or event.tried or found.resource == PATH:
+    if not _happened(event.code) or found.resource == PATH:
         return None
+    # Whoever reads or enters does so, whatever the address says of trying: the API server looks at that where something is written.
     if found.subresource in WAYS_IN:
         return Verb.OPENED
     if (found.resource == "secrets" and event.verb in READS) or found.subresource == "token":
         return Verb.READ_SECRET
-    if event.verb not in WRITES:
+    if event.verb not in WRITES or event.tried:
         return None
     if found.resource in RUNS and not found.subresource:
         if event.verb in DELETES:
