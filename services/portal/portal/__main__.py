@@ -17,6 +17,7 @@ from pathlib import Path
 import uvicorn
 
 from portal.app import application, portal_with
+from portal.connection import Connection
 from portal.settings import read_folder
 from primage.contract.names import PORTAL_PORT
 
@@ -53,7 +54,7 @@ def main() -> None:
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=GRACE_S,
         h11_max_incomplete_event_size=MOST_HEADERS,
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_level="warning",

@@ -6,6 +6,8 @@ https://www.w3.org/TR/CSP3/, https://fetch.spec.whatwg.org/#origin-header
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +17,8 @@ from portal.domain.errors import RefusedError
 MOST_BYTES = 128 * 1024
 """Of a form: a whole application's settings are a few thousand."""
 LONGEST_QUERY = 4096
+BODY_S = 20.0
+"""For a form to arrive: who sends one byte by byte would keep a place that others wait for."""
 HEALTH = "/health"
 """Asked by Kubernetes, by the pod's address."""
 POLICY = (
@@ -82,14 +86,21 @@ class Guard:
 
 
 def _bounded(receive: Receive) -> Receive:
-    taken = 0
+    """A body that has an end, within its size and its time."""
+    taken, whole, until = 0, False, asyncio.get_running_loop().time() + BODY_S
 
     async def bounded() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, whole
+        try:
+            # After the body, what is waited for is that the browser goes.
+            async with asyncio.timeout_at(None if whole else until):
+                message = await receive()
+        except TimeoutError:
+            raise RefusedError(408, f"a form arrives within {BODY_S:.0f} s") from None
         taken += len(message.get("body", b""))
         if taken > MOST_BYTES:
             raise RefusedError(413, f"a form has at most {MOST_BYTES} bytes")
+        whole = not message.get("more_body", False)
         return message
 
     return bounded

@@ -1,0 +1,91 @@
+"""Who keeps the portal waiting: nobody may hold what others need."""
+
+import asyncio
+import socket
+import threading
+
+import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
+
+from portal import guard
+from portal.connection import Connection
+from portal.guard import Guard
+
+URL = "https://portal.example.org"
+FORM = [(b"host", b"portal.example.org"), (b"origin", URL.encode()), (b"content-type", b"application/x-www-form-urlencoded")]
+
+
+async def reads(scope, receive, send):
+    """An application that reads a form to its end, and then waits for the browser to go."""
+    while (await receive()).get("more_body"):
+        continue
+    await receive()
+    await PlainTextResponse("read")(scope, receive, send)
+
+
+def answer(messages):
+    """The status that `reads` answers, to a body that never goes on."""
+    coming, said = iter(messages), []
+
+    async def receive():
+        message = next(coming, None)
+        if message is None:
+            await asyncio.Event().wait()
+        return message
+
+    async def send(message):
+        said.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": FORM}
+    asyncio.run(asyncio.wait_for(Guard(reads, URL)(scope, receive, send), 30))
+    return said[0]["status"]
+
+
+def test_a_form_that_does_not_arrive_is_waited_for_no_longer(monkeypatch):
+    monkeypatch.setattr(guard, "BODY_S", 0.1)
+    assert answer([{"type": "http.request", "body": b"a", "more_body": True}]) == 408
+
+
+def test_a_form_is_waited_for_and_not_what_comes_after_it(monkeypatch):
+    monkeypatch.setattr(guard, "BODY_S", 0.0)
+    assert answer([{"type": "http.request", "body": b"a=b"}, {"type": "http.disconnect"}]) == 200
+
+
+@pytest.fixture
+def port():
+    """Of a server with connections as the portal has them, which are kept for a second."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        config = uvicorn.Config(PlainTextResponse("there"), http=Connection, ws="none", lifespan="off", timeout_keep_alive=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join(30)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET"])
+def test_a_connection_without_a_whole_request_ends(port, begun):
+    with socket.create_connection(("127.0.0.1", port), 30) as browser:
+        browser.sendall(begun)
+        said = b""
+        while piece := browser.recv(1000):
+            said += piece
+    assert said.endswith(b"there") == begun.endswith(b"GET")
+
+
+def test_who_sends_a_request_byte_by_byte_is_not_waited_for(port):
+    with socket.create_connection(("127.0.0.1", port), 30) as browser:
+        browser.settimeout(0.05)
+        while True:
+            try:
+                browser.sendall(b"G")
+                if not browser.recv(1):
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
