@@ -17,15 +17,13 @@ FORM = [(b"host", b"portal.example.org"), (b"origin", URL.encode()), (b"content-
 
 
 async def reads(scope, receive, send):
-    """An application that reads a form to its end, and then waits for the browser to go."""
-    while (await receive()).get("more_body"):
-        continue
-    await receive()
-    await PlainTextResponse("read")(scope, receive, send)
+    """An application that says what it is given, and then waits for the browser to go."""
+    said = [await receive(), await receive()]
+    await PlainTextResponse(str([message.get("body", message["type"]) for message in said]))(scope, receive, send)
 
 
 def answer(messages):
-    """The status that `reads` answers, to a body that never goes on."""
+    """Status and body of what `reads` answers, where nothing comes after these messages."""
     coming, said = iter(messages), []
 
     async def receive():
@@ -39,17 +37,23 @@ def answer(messages):
 
     scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": FORM}
     asyncio.run(asyncio.wait_for(Guard(reads, URL)(scope, receive, send), 30))
-    return said[0]["status"]
+    return said[0]["status"], said[1]["body"]
+
+
+def part(body, *, more):
+    return {"type": "http.request", "body": body, "more_body": more}
 
 
 def test_a_form_that_does_not_arrive_is_waited_for_no_longer(monkeypatch):
     monkeypatch.setattr(guard, "BODY_S", 0.1)
-    assert answer([{"type": "http.request", "body": b"a", "more_body": True}]) == 408
+    assert answer([part(b"a", more=True)]) == (408, b"a form arrives within 0 s.\n")
 
 
-def test_a_form_is_waited_for_and_not_what_comes_after_it(monkeypatch):
-    monkeypatch.setattr(guard, "BODY_S", 0.0)
-    assert answer([{"type": "http.request", "body": b"a=b"}, {"type": "http.disconnect"}]) == 200
+def test_a_form_has_arrived_whole_before_anybody_takes_a_turn_for_it():
+    gone = {"type": "http.disconnect"}
+    assert answer([part(b"a=", more=True), part(b"b", more=False), gone]) == (200, b"[b'a=b', 'http.disconnect']")
+    assert answer([part(b"a=", more=True), gone, gone]) == (200, b"['http.disconnect', 'http.disconnect']")
+    assert answer([part(b"a" * guard.MOST_BYTES, more=True), part(b"b", more=True)])[0] == 413
 
 
 @pytest.fixture

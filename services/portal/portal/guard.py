@@ -61,7 +61,7 @@ class Guard:
             await _plain(refusal)(scope, receive, _saying(send))
             return
         try:
-            await self._app(scope, _bounded(receive), _saying(send))
+            await self._app(scope, await _arrived(receive), _saying(send))
         except RefusedError as refusal:
             await _plain(refusal)(scope, receive, _saying(send))
 
@@ -85,25 +85,31 @@ class Guard:
                 raise RefusedError(415, "the portal takes plain forms only")
 
 
-def _bounded(receive: Receive) -> Receive:
-    """A body that has an end, within its size and its time."""
-    taken, whole, until = 0, False, asyncio.get_running_loop().time() + BODY_S
+async def _arrived(receive: Receive) -> Receive:
+    """The same, with all of a body read: whoever sends one slowly has nobody else wait, for a turn is taken only then.
 
-    async def bounded() -> Message:
-        nonlocal taken, whole
-        try:
-            # After the body, what is waited for is that the browser goes.
-            async with asyncio.timeout_at(None if whole else until):
+    Raises:
+        RefusedError: it is too long, in bytes or in time.
+    """
+    body, more = bytearray(), True
+    try:
+        async with asyncio.timeout(BODY_S):
+            while more:
                 message = await receive()
-        except TimeoutError:
-            raise RefusedError(408, f"a form arrives within {BODY_S:.0f} s") from None
-        taken += len(message.get("body", b""))
-        if taken > MOST_BYTES:
-            raise RefusedError(413, f"a form has at most {MOST_BYTES} bytes")
-        whole = not message.get("more_body", False)
-        return message
+                if message["type"] != "http.request":
+                    break  # the browser has gone
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(body) > MOST_BYTES:
+                    raise RefusedError(413, f"a form has at most {MOST_BYTES} bytes")
+    except TimeoutError:
+        raise RefusedError(408, f"a form arrives within {BODY_S:.0f} s") from None
+    coming = iter([message if more else {"type": "http.request", "body": bytes(body), "more_body": False}])
 
-    return bounded
+    async def arrived() -> Message:
+        return next(coming, None) or await receive()
+
+    return arrived
 
 
 def _saying(send: Send) -> Send:
