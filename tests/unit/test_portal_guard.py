@@ -1,6 +1,7 @@
-"""Who keeps the portal waiting: nobody may hold what others need."""
+"""Who keeps the portal waiting, or writes what ends in its log: nobody may hold what others need, nor speak for it."""
 
 import asyncio
+import logging
 import socket
 import threading
 
@@ -11,6 +12,7 @@ from starlette.responses import PlainTextResponse
 from portal import guard
 from portal.connection import Connection
 from portal.guard import Guard
+from portal.log import FORMAT, OneLine
 
 URL = "https://portal.example.org"
 FORM = [(b"host", b"portal.example.org"), (b"origin", URL.encode()), (b"content-type", b"application/x-www-form-urlencoded")]
@@ -93,3 +95,9 @@ def test_who_sends_a_request_byte_by_byte_is_not_waited_for(port):
                 continue
             except OSError:
                 break
+
+
+def test_nothing_that_people_write_looks_like_a_line_of_the_log():
+    words = "not valid:\nINFO portal ada@example.org has logged in\x1b[2J\u2028\ud800"
+    shown = OneLine(FORMAT).format(logging.LogRecord("portal", logging.WARNING, "x", 1, "%s: %s", ("/apps", words), None))
+    assert shown == r"WARNING portal /apps: not valid:\nINFO portal ada@example.org has logged in\x1b[2J\u2028\ud800"

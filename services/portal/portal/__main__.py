@@ -16,6 +16,7 @@ from pathlib import Path
 
 import uvicorn
 
+from portal import log
 from portal.app import application, portal_with
 from portal.connection import Connection
 from portal.settings import read_folder
@@ -32,7 +33,7 @@ RENEW_S = 60
 
 def main() -> None:
     """Serve until told to end."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    log.begin()
     folder = Path(os.environ.get("PRIMAGE_PORTAL", "/run/portal"))
     try:
         given = read_folder(folder)
