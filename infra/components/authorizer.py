@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 
 from infra.components.egress import to_api_servers, to_login
-from infra.components.system_object import service_account_token, system_object
+from infra.components.system_object import TOKEN_FOLDER, service_account_token, system_object
 from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.contract import custom_resources, names, offer
 from primage.contract.hpc import backend_object
@@ -30,7 +30,6 @@ NAME = names.AUTHORIZER
 UID = 10002
 RUN, SOCKET, LOGIN = "/run/primage", "/run/primage/folders", "/run/login"
 START_S = 120
-TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # where clients look for it
 FOLDER_RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 """To give folders away and set their modes; the last keeps the set-group-ID bit of a group that root is not in."""
 KEPT = ["list", "watch", "create", "patch", "delete"]
@@ -202,7 +201,7 @@ def _authorizer(image: str, *, login: bool) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "run", "mountPath": RUN},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-            {"name": "token", "mountPath": TOKEN, "readOnly": True},
+            {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": True},
             *([{"name": "login", "mountPath": LOGIN, "readOnly": True}] if login else []),
         ],
     }

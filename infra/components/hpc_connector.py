@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 
 from infra.components.egress import to_api_servers
-from infra.components.system_object import service_account_token, system_object
+from infra.components.system_object import TOKEN_FOLDER, service_account_token, system_object
 from primage.contract import names
 from primage.contract.accounts import VO_UID
 from primage.contract.hpc import describe
@@ -23,7 +23,6 @@ from primage.contract.volumes import Volume
 
 UID = 10003
 RUN, SOCKET, PRIVATE = "/run/primage", "/run/primage/home", "/private"
-TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # where clients look for it
 START_S = 180
 """Until it is started again when it has not come to its loops."""
 HOME_RIGHTS = ("SETUID", "SETGID")
@@ -124,7 +123,7 @@ def _connector(vo: str, centres: Sequence[HpcBackendConfig], image: str) -> dict
         "volumeMounts": [
             {"name": "run", "mountPath": RUN},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-            {"name": "token", "mountPath": TOKEN, "readOnly": True},
+            {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": True},
         ],
     }
 

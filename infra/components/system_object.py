@@ -9,6 +9,9 @@ import pulumi
 from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.contract import names
 
+TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # no token
+"""Where clients of the API server look for their token, in a container."""
+
 
 def service_account_token() -> list[dict[str, Any]]:
     """The sources of a volume with what Kubernetes would mount by itself, into every container."""
