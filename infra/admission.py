@@ -85,7 +85,6 @@ request.userInfo.username.startsWith('system:serviceaccount:{names.SYSTEM_NAMESP
 """The pod of a VO's connector, which has rights in the namespaces of that VO alone. It and its account are where no tenant has
 rights: none of them may make such a token or a pod of that account, impersonate it, or enter the connector's pod."""
 
-
 LONGEST_GRACE_S = 600
 """Between a pod being told to end and being killed."""
 

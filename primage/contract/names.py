@@ -111,13 +111,13 @@ def queue_server(queue: str) -> str:
     return f"{queue}-queue"
 
 
-def hpc_connector(vo: str) -> str:
+def hpc_connector(namespace: str) -> str:
     """Name of a VO's connector in the system's namespace: its Deployment, its service account and its network policy.
 
     Args:
-        vo: the VO's namespace.
+        namespace: the VO's own.
     """
-    return _within(f"{HPC_CONNECTOR}-{vo}")
+    return _within(f"{HPC_CONNECTOR}-{namespace}")
 
 
 def stack_label(stack: str) -> str:

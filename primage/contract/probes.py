@@ -13,7 +13,7 @@ def probes(start_s: int) -> dict[str, Any]:
     """A container's `startupProbe` and `livenessProbe`.
 
     Args:
-        start_s: until it is started anew when it has not come to its loops.
+        start_s: seconds until it is started again when it has not come to its loops.
     """
     # A command in a container costs tens of milliseconds of processor time: often only until it has started.
     return {
