@@ -24,7 +24,7 @@ from primage.contract.volumes import Volume
 UID = 10003
 RUN, SOCKET, PRIVATE = "/run/primage", "/run/primage/home", "/private"
 START_S = 180
-"""Until it is started again when it has not come to its loops."""
+"""Seconds until it is started again when it has not come to its loops."""
 HOME_RIGHTS = ("SETUID", "SETGID")
 """To become the owner of a private folder; there is no way back from that, and no right over any other."""
 
