@@ -151,9 +151,11 @@ def knows_the_pods(node: str, admin: str) -> bool:
         for pod in listed
         if pod["status"]["phase"] == "Running" and not pod["spec"].get("hostNetwork")
     }
-    router = ("-n", "kube-system", "-l", "k8s-app=kube-router", f"--field-selector=spec.nodeName={node}", "-o", "name")
-    name = kubectl("get", "pods", *router, kubeconfig=admin).stdout.strip()
-    saved = kubectl("exec", "-n", "kube-system", name, "--", "ipset", "save", kubeconfig=admin).stdout.splitlines()
+    which = ("-l", "app.kubernetes.io/name=kube-router", f"--field-selector=spec.nodeName={node}")
+    name = kubectl("get", "pods", "-n", "kube-system", *which, "-o", "name", kubeconfig=admin).stdout.strip()
+    asked = kubectl("exec", "-n", "kube-system", name, "--", "ipset", "save", kubeconfig=admin)
+    assert asked.returncode == 0, asked.stderr
+    saved = asked.stdout.splitlines()
     sets: dict[str, set[str]] = {line.split()[1]: set() for line in saved if re.match(r"create KUBE-\S+ hash:ip ", line)}
     for line in saved:
         action, which, address = line.split()[:3]
