@@ -8,7 +8,8 @@ from typing import Any
 import pulumi
 
 from infra.components.egress import to_api_servers, to_login
-from infra.components.system_object import TOKEN_FOLDER, service_account_token, system_object
+from infra.components.system_object import single_pod, system_object
+from infra.components.token_pod import RUN, token_container, token_pod
 from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.contract import custom_resources, names, offer
 from primage.contract.hpc import backend_object
@@ -22,13 +23,13 @@ from primage.contract.login import (
 )
 from primage.contract.offer import SiteOffer
 from primage.contract.pod_security import container_security
-from primage.contract.probes import ALIVE, probes
+from primage.contract.probes import ALIVE
 from primage.contract.roles import Access
 from primage.contract.tenant_objects.objects import RBAC
 
 NAME = names.AUTHORIZER
 UID = 10002
-RUN, SOCKET, LOGIN = "/run/primage", "/run/primage/folders", "/run/login"
+SOCKET, LOGIN = f"{RUN}/folders", "/run/login"
 START_S = 120
 FOLDER_RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 """To give folders away and set their modes; the last keeps the set-group-ID bit of a group that root is not in."""
@@ -68,22 +69,10 @@ class Authorizer(pulumi.ComponentResource):
         if found.login:
             spec = {"podSelector": {"matchLabels": self._labels}, "policyTypes": ["Egress"], "egress": to_login(found.login)}
             needed.append(self._declare("networking.k8s.io/v1", "NetworkPolicy", f"{NAME}-login", spec=spec))
-        pod = {"metadata": {"labels": {**self._labels, names.LABEL_API_ACCESS: "true"}}, "spec": _pod(image, found)}
-        system_object(
-            self._name,
-            self._labels,
-            pulumi.ResourceOptions(parent=self, depends_on=needed),
-            "apps/v1",
-            "Deployment",
-            NAME,
-            spec={
-                "replicas": 1,
-                # Two at a time would make everything twice.
-                "strategy": {"type": "Recreate"},
-                "selector": {"matchLabels": self._labels},
-                "template": pod,
-            },
-        )
+        metadata = {"labels": {**self._labels, names.LABEL_API_ACCESS: "true"}}
+        # Two at a time would make everything twice.
+        after = pulumi.ResourceOptions(parent=self, depends_on=needed)
+        single_pod(self._name, self._labels, after, NAME, metadata, _pod(image, found))
         self.register_outputs({})
 
     def _cluster(self, kind: str, name: str, **fields: Any) -> KubernetesObject:
@@ -152,25 +141,11 @@ def _members_rules() -> list[dict[str, Any]]:
 
 def _pod(image: str, found: SiteOffer) -> dict[str, Any]:
     roots = {"datalake": found.volumes.datalake.whole(), "home": found.volumes.home.whole()}
-    return {
-        "serviceAccountName": NAME,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 10,
-        "securityContext": {"fsGroup": UID, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [_authorizer(image, login=found.login is not None), _folders(image, list(roots))],
-        "volumes": [
-            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}},
-            {"name": "token", "projected": {"sources": service_account_token()}},
-            *(
-                [{"name": "login", "projected": {"defaultMode": 0o440, "sources": _credentials(found.login)}}]
-                if found.login
-                else []
-            ),
-            *({"name": name, **source} for name, source in roots.items()),
-        ],
-    }
+    volumes: list[dict[str, Any]] = [{"name": name, **source} for name, source in roots.items()]
+    if found.login:
+        volumes.insert(0, {"name": "login", "projected": {"defaultMode": 0o440, "sources": _credentials(found.login)}})
+    containers = [_authorizer(image, login=found.login is not None), _folders(image, list(roots))]
+    return token_pod(NAME, UID, containers, volumes)
 
 
 def _credentials(login: LoginConfig) -> list[dict[str, Any]]:
@@ -187,24 +162,12 @@ def _credentials(login: LoginConfig) -> list[dict[str, Any]]:
 
 def _authorizer(image: str, *, login: bool) -> dict[str, Any]:
     environment = {"PRIMAGE_NAMESPACE": names.SYSTEM_NAMESPACE, "PRIMAGE_FOLDERS": SOCKET, "PRIMAGE_ALIVE": ALIVE}
+    mounts = []
     if login:
         environment["PRIMAGE_LOGIN"] = LOGIN
-    return {
-        "name": NAME,
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-m", "authorizer"],
-        "env": [{"name": key, "value": value} for key, value in environment.items()],
-        "resources": {"requests": {"cpu": "20m", "memory": "150Mi"}, "limits": {"cpu": "1", "memory": "150Mi"}},
-        **probes(START_S),
-        "securityContext": {**container_security(), "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID},
-        "volumeMounts": [
-            {"name": "run", "mountPath": RUN},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-            {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": True},
-            *([{"name": "login", "mountPath": LOGIN, "readOnly": True}] if login else []),
-        ],
-    }
+        mounts.append({"name": "login", "mountPath": LOGIN, "readOnly": True})
+    container = token_container(NAME, image, UID, environment, START_S, "150Mi", mounts)
+    return {**container, "command": ["python3", "-m", "authorizer"]}
 
 
 def _folders(image: str, roots: list[str]) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from primage.contract.login import KEYCLOAK, KEYCLOAK_PORT, Issued, LoginConfig
 from primage.contract.networks import ANYWHERE, NetworkConfig, own_network
 from primage.contract.tenant_objects.network import DNS, DNS_PORTS, to_api
 
+TO_NAMES = {"to": [DNS], "ports": DNS_PORTS}
+"""To the cluster's DNS, for what goes by a name."""
+
 
 def to_issuers(issuers: Sequence[Issued]) -> list[dict[str, Any]]:
     """To where these issuers are; where one goes by a name, to any address at its port, and to the cluster's DNS."""
@@ -19,7 +22,7 @@ def to_issuers(issuers: Sequence[Issued]) -> list[dict[str, Any]]:
         blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ([own] if own else ANYWHERE)]
         found.append({"to": blocks, "ports": [{"protocol": "TCP", "port": issuer.port}]})
     if any(own_network(issuer.host) is None for issuer in issuers):
-        found.append({"to": [DNS], "ports": DNS_PORTS})
+        found.append(TO_NAMES)
     return found
 
 

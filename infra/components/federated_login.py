@@ -12,8 +12,9 @@ from typing import Any
 import pulumi
 
 from infra.components.egress import to_issuers
+from infra.components.https_server import certificates, no_pods, ways
 from infra.components.system_object import system_object
-from primage.components.login_secrets import ADMIN_PASSWORD, DATABASE_PASSWORD, LoginSecrets, ServerCertificate
+from primage.components.login_secrets import ADMIN_PASSWORD, DATABASE_PASSWORD, LoginSecrets
 from primage.contract import names, realm
 from primage.contract.login import (
     AUTHORIZER_CLIENT,
@@ -25,9 +26,8 @@ from primage.contract.login import (
     KeycloakConfig,
     LoginConfig,
 )
-from primage.contract.networks import ANYWHERE, NetworkConfig
+from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security
-from primage.contract.tenant_objects.network import outside
 from primage.projects.connection import Connection
 
 UID = 10003
@@ -94,47 +94,19 @@ class FederatedLogin(pulumi.ComponentResource):
         for one in self._login.played:
             inputs = {**given, "secret": one.secret, "keys": [CLIENT_SECRET_KEY]}
             made.append(LoginSecrets(f"{self._name}-{one.name}", inputs, self._here))
-        if self._own.authority_folder:
-            inputs = {
-                **given,
-                "secret": self._own.certificate_secret,
-                "hosts": [self._login.host],
-                "authority": self._own.authority_folder,
-            }
-            made.append(ServerCertificate(f"{self._name}-certificate", inputs, self._here))
-        return made
+        return [*made, *certificates(self._name, self._own, self._login.host, given, self._here)]
 
     def _network(self) -> list[pulumi.Resource]:
-        """Browsers reach it, and of pods the authorizer and the portal; it reaches the institutions, and nobody else.
+        """Browsers reach it, and of pods the authorizer, the portal, and this one itself, should it play an institution.
 
-        A pod that has just come has no policy of its own yet: what lets everybody in would let it in too.
+        It reaches the institutions, and nobody else.
         """
         port = {"port": KEYCLOAK_PORT, "protocol": "TCP"}
-        policy = {
-            "podSelector": {"matchLabels": self._labels},
-            "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": self._whom(), "ports": [port]}],
-            "egress": [
-                *to_issuers(self._own.institutions),
-                {"to": [{"podSelector": {"matchLabels": self._labels}}], "ports": [port]},
-            ],
-        }
-        exposed = {"nodePort": self._own.node_port} if self._own.node_port else {}
-        service = {
-            "type": "NodePort" if self._own.node_port else "ClusterIP",
-            "selector": self._labels,
-            "ports": [{"name": "https", **port, **exposed}],
-        }
-        return [
-            self._declare("networking.k8s.io/v1", "NetworkPolicy", KEYCLOAK, spec=policy),
-            self._declare("v1", "Service", KEYCLOAK, spec=service),
-        ]
-
-    def _whom(self) -> list[dict[str, Any]]:
-        """Everybody who is no pod; of pods the authorizer, the portal, and this one itself, should it play an institution."""
-        everybody = [outside(cidr, self._pods) for cidr in ANYWHERE]
         apps = {"key": names.LABEL_APP, "operator": "In", "values": [names.AUTHORIZER, names.PORTAL, KEYCLOAK]}
-        return [*everybody, {"podSelector": {"matchExpressions": [apps]}}]
+        whom = [*no_pods(self._pods), {"podSelector": {"matchExpressions": [apps]}}]
+        itself = {"to": [{"podSelector": {"matchLabels": self._labels}}], "ports": [port]}
+        egress = [*to_issuers(self._own.institutions), itself]
+        return ways(self._declare, KEYCLOAK, self._labels, port, self._own, whom=whom, egress=egress)
 
 
 def _imports(login: LoginConfig) -> dict[str, str]:

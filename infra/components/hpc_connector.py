@@ -8,21 +8,21 @@ from typing import Any
 
 import pulumi
 
-from infra.components.egress import to_api_servers
-from infra.components.system_object import TOKEN_FOLDER, service_account_token, system_object
+from infra.components.egress import TO_NAMES, to_api_servers
+from infra.components.system_object import single_pod, system_object
+from infra.components.token_pod import RUN, token_container, token_pod
 from primage.contract import names
 from primage.contract.accounts import VO_UID
 from primage.contract.hpc import describe
 from primage.contract.hpc_centres import HpcBackendConfig
 from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security
-from primage.contract.probes import ALIVE, probes
-from primage.contract.tenant_objects.network import DNS, DNS_PORTS
+from primage.contract.probes import ALIVE
 from primage.contract.vo import VirtualOrganisationSpec
 from primage.contract.volumes import Volume
 
 UID = 10003
-RUN, SOCKET, PRIVATE = "/run/primage", "/run/primage/home", "/private"
+SOCKET, PRIVATE = f"{RUN}/home", "/private"
 START_S = 180
 """Seconds until it is started again when it has not come to its loops."""
 HOME_RIGHTS = ("SETUID", "SETGID")
@@ -60,15 +60,9 @@ class HpcConnector(pulumi.ComponentResource):
             declared(here, "networking.k8s.io/v1", "NetworkPolicy", name, spec=_network_policy(labels, centres, network)),
         ]
         containers = [_connector(vo.name, centres, image), _home(vo, image)]
-        spec = {
-            "replicas": 1,
-            # Two at a time would do no harm, but tell everything twice.
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": _pod(name, containers, home)},
-        }
-        after = pulumi.ResourceOptions(parent=self, depends_on=needed)
-        declared(after, "apps/v1", "Deployment", name, spec=spec)
+        pod = token_pod(name, UID, containers, [{"name": "home", **home.whole()}])
+        # Two at a time would do no harm, but tell everything twice.
+        single_pod(space, labels, pulumi.ResourceOptions(parent=self, depends_on=needed), name, {"labels": labels}, pod)
         self.register_outputs({})
 
 
@@ -76,7 +70,7 @@ def _network_policy(labels: dict[str, str], centres: Sequence[HpcBackendConfig],
     """The ways to the centres and to the API servers, to DNS where a centre is given by name, and none to the connector."""
     egress = [*to_api_servers(network)["egress"], *map(_to_centre, centres)]
     if any(centre.by_name for centre in centres):
-        egress.append({"to": [DNS], "ports": DNS_PORTS})
+        egress.append(TO_NAMES)
     return {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress", "Egress"], "egress": egress}
 
 
@@ -88,23 +82,6 @@ def _to_centre(centre: HpcBackendConfig) -> dict[str, Any]:
     }
 
 
-def _pod(name: str, containers: list[dict[str, Any]], home: Volume) -> dict[str, Any]:
-    return {
-        "serviceAccountName": name,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 10,
-        "securityContext": {"fsGroup": UID, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": containers,
-        "volumes": [
-            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}},
-            {"name": "token", "projected": {"sources": service_account_token()}},
-            {"name": "home", **home.whole()},
-        ],
-    }
-
-
 def _connector(vo: str, centres: Sequence[HpcBackendConfig], image: str) -> dict[str, Any]:
     environment = {
         "PRIMAGE_VO": vo,
@@ -112,20 +89,7 @@ def _connector(vo: str, centres: Sequence[HpcBackendConfig], image: str) -> dict
         "PRIMAGE_HOME": SOCKET,
         "PRIMAGE_ALIVE": ALIVE,
     }
-    return {
-        "name": names.HPC_CONNECTOR,
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "env": [{"name": key, "value": value} for key, value in environment.items()],
-        "resources": {"requests": {"cpu": "20m", "memory": "150Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
-        **probes(START_S),
-        "securityContext": {**container_security(), "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID},
-        "volumeMounts": [
-            {"name": "run", "mountPath": RUN},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-            {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": True},
-        ],
-    }
+    return token_container(names.HPC_CONNECTOR, image, UID, environment, START_S, "512Mi")
 
 
 def _home(vo: VirtualOrganisationSpec, image: str) -> dict[str, Any]:

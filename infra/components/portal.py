@@ -13,15 +13,15 @@ from typing import Any
 import pulumi
 
 from infra.components.egress import to_api_servers, to_login
-from infra.components.system_object import system_object
-from primage.components.login_secrets import LoginSecrets, ServerCertificate
+from infra.components.https_server import certificates, no_pods, ways
+from infra.components.system_object import single_pod, system_object
+from primage.components.login_secrets import LoginSecrets
 from primage.contract import names
 from primage.contract.login import AUTHORITY_KEY, CLIENT_SECRET_KEY, PORTAL_SECRET, LoginConfig, PortalConfig
 from primage.contract.names import PORTAL, PORTAL_PORT
-from primage.contract.networks import ANYWHERE, NetworkConfig
+from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security
 from primage.contract.portal import DOCUMENT, FOLDER, REPOSITORY, SITE_FILE, PortalSettings
-from primage.contract.tenant_objects.network import outside
 from primage.projects.connection import Connection
 
 UID = 10004
@@ -68,21 +68,9 @@ class Portal(pulumi.ComponentResource):
             # Bound to nothing, and its token is mounted nowhere.
             self._declare("v1", "ServiceAccount", PORTAL, automountServiceAccountToken=False),
         ]
-        system_object(
-            name,
-            self._labels,
-            pulumi.ResourceOptions(parent=self, depends_on=needed),
-            "apps/v1",
-            "Deployment",
-            PORTAL,
-            spec={
-                "replicas": 1,
-                # Who is logged in is known to one process: two would each know half of the people.
-                "strategy": {"type": "Recreate"},
-                "selector": {"matchLabels": self._labels},
-                "template": {"metadata": _metadata(self._labels, data), "spec": self._pod(settings.site)},
-            },
-        )
+        # Who is logged in is known to one process: two would each know half of the people.
+        after = pulumi.ResourceOptions(parent=self, depends_on=needed)
+        single_pod(name, self._labels, after, PORTAL, _metadata(self._labels, data), self._pod(settings.site))
         self.register_outputs({})
 
     def _secrets(self, given: dict[str, Any]) -> list[pulumi.Resource]:
@@ -90,32 +78,14 @@ class Portal(pulumi.ComponentResource):
         if self._login.keycloak:
             inputs = {**given, "secret": PORTAL_SECRET, "keys": [CLIENT_SECRET_KEY]}
             made.append(LoginSecrets(f"{self._name}-client", inputs, self._here))
-        if self._own.authority_folder:
-            inputs = {**given, "secret": self._own.certificate_secret, "hosts": [self._own.host]}
-            made.append(
-                ServerCertificate(f"{self._name}-certificate", {**inputs, "authority": self._own.authority_folder}, self._here)
-            )
-        return made
+        return [*made, *certificates(self._name, self._own, self._own.host, given, self._here)]
 
     def _ways(self) -> list[pulumi.Resource]:
-        """In: everybody who is no pod. A pod that has just come has no policy of its own yet, and no business here."""
+        """In: everybody who is no pod, for none has business here. Out: to the API servers and the identity provider."""
         port = {"port": PORTAL_PORT, "protocol": "TCP"}
-        policy = {
-            "podSelector": {"matchLabels": self._labels},
-            "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": [outside(cidr, self._network.pods) for cidr in ANYWHERE], "ports": [port]}],
-            "egress": [*to_api_servers(self._network)["egress"], *to_login(self._login)],
-        }
-        exposed = {"nodePort": self._own.node_port} if self._own.node_port else {}
-        service = {
-            "type": "NodePort" if self._own.node_port else "ClusterIP",
-            "selector": self._labels,
-            "ports": [{"name": "https", **port, **exposed}],
-        }
-        return [
-            self._declare("networking.k8s.io/v1", "NetworkPolicy", PORTAL, spec=policy),
-            self._declare("v1", "Service", PORTAL, spec=service),
-        ]
+        egress = [*to_api_servers(self._network)["egress"], *to_login(self._login)]
+        whom = no_pods(self._network.pods)
+        return ways(self._declare, PORTAL, self._labels, port, self._own, whom=whom, egress=egress)
 
     def _pod(self, site: str) -> dict[str, Any]:
         volumes = _volumes(self._login, self._own)

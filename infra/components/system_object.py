@@ -9,17 +9,23 @@ import pulumi
 from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.contract import names
 
-TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # no token
-"""Where clients of the API server look for their token, in a container."""
 
+def single_pod(
+    prefix: str, labels: dict[str, str], opts: pulumi.ResourceOptions, name: str, metadata: dict[str, Any], pod: dict[str, Any]
+) -> KubernetesObject:
+    """Declare a Deployment of one pod, of which there are never two at a time.
 
-def service_account_token() -> list[dict[str, Any]]:
-    """The sources of a volume with what Kubernetes would mount by itself, into every container."""
-    return [
-        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
-        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
-    ]
+    Args:
+        prefix, labels: as for `system_object`.
+        metadata, pod: of its template.
+    """
+    spec = {
+        "replicas": 1,
+        "strategy": {"type": "Recreate"},
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": metadata, "spec": pod},
+    }
+    return system_object(prefix, labels, opts, "apps/v1", "Deployment", name, spec=spec)
 
 
 def system_object(

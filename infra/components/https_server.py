@@ -1,0 +1,69 @@
+"""What every HTTPS server of the site's own has that people open in a browser: a certificate, a way in, and its ways out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+
+from primage.components.kubernetes_object import KubernetesObject
+from primage.components.login_secrets import ServerCertificate
+from primage.contract.login import KeycloakConfig, PortalConfig
+from primage.contract.networks import ANYWHERE
+from primage.contract.tenant_objects.network import outside
+
+Settings = KeycloakConfig | PortalConfig
+
+
+def no_pods(pods: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Everybody but pods: one that has just come has no policy of its own yet, and what lets everybody in would let it in too."""
+    return [outside(cidr, pods) for cidr in ANYWHERE]
+
+
+def certificates(name: str, own: Settings, host: str, given: dict[str, Any], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+    """The server's certificate, where the site has an authority that makes it.
+
+    Args:
+        name: the component's.
+        given: what all generated Secrets are told: where the cluster is, a namespace and labels.
+    """
+    if not own.authority_folder:
+        return []
+    inputs = {**given, "secret": own.certificate_secret, "hosts": [host], "authority": own.authority_folder}
+    return [ServerCertificate(f"{name}-certificate", inputs, opts)]
+
+
+def ways(
+    declared: Callable[..., KubernetesObject],
+    name: str,
+    labels: dict[str, str],
+    port: dict[str, Any],
+    own: Settings,
+    *,
+    whom: list[dict[str, Any]],
+    egress: list[dict[str, Any]],
+) -> list[pulumi.Resource]:
+    """Its Service, on a port of the nodes where the settings name one, and who comes in and where it goes.
+
+    Args:
+        declared: `system_object` for this component.
+        port: `port` and `protocol` that it listens on.
+        whom, egress: as a NetworkPolicy has them.
+    """
+    policy = {
+        "podSelector": {"matchLabels": labels},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": whom, "ports": [port]}],
+        "egress": egress,
+    }
+    exposed = {"nodePort": own.node_port} if own.node_port else {}
+    service = {
+        "type": "NodePort" if own.node_port else "ClusterIP",
+        "selector": labels,
+        "ports": [{"name": "https", **port, **exposed}],
+    }
+    return [
+        declared("networking.k8s.io/v1", "NetworkPolicy", name, spec=policy),
+        declared("v1", "Service", name, spec=service),
+    ]
