@@ -85,50 +85,29 @@ class Files:
         found: dict[str, str] = {}
         walk = _Walk(found)
         for below in inputs:
-            try:
-                with self._folder(PurePosixPath(below).parent) as folder:
-                    walk.add(folder, PurePosixPath(below))
-            except OSError as error:
-                if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-                    words = f"there is no {below} in HOME/private, or a part of its path is a link"
-                    raise RefusedError("InputMissing", words) from error
-                raise _unavailable(error, "read") from error
+            with _waited_for("read"), _named(below), self._folder(PurePosixPath(below).parent) as folder:
+                walk.add(folder, PurePosixPath(below))
         return found
 
     def read(self, below: str, offset: int, most: int) -> bytes:
         """Part of a file; where it is anything but a regular file, UnavailableError."""
         path = PurePosixPath(below)
-        try:
-            with self._folder(path.parent) as folder:
-                descriptor = _regular(path.name, os.O_RDONLY, folder)
-                try:
-                    return os.pread(descriptor, most, offset)
-                finally:
-                    os.close(descriptor)
-        except OSError as error:
-            raise _unavailable(error, "read") from error
+        with _waited_for("read"), self._folder(path.parent) as folder, _regular(path.name, os.O_RDONLY, folder) as descriptor:
+            return os.pread(descriptor, most, offset)
 
     def size(self, below: str) -> int:
         """Bytes in a file, 0 where there is none."""
         path = PurePosixPath(below)
-        try:
-            with self._folder(path.parent) as folder:
-                return os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_size
-        except FileNotFoundError:
-            return 0
-        except OSError as error:
-            raise _unavailable(error, "read") from error
+        with _waited_for("read"), suppress(FileNotFoundError), self._folder(path.parent) as folder:
+            return os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_size
+        return 0
 
     def digest(self, below: str) -> str:
         """SHA-256 of a file, empty where there is none."""
         path = PurePosixPath(below)
-        try:
-            with self._folder(path.parent) as folder:
-                return _sha256(path.name, folder)
-        except FileNotFoundError:
-            return ""
-        except OSError as error:
-            raise _unavailable(error, "read") from error
+        with _waited_for("read"), suppress(FileNotFoundError), self._folder(path.parent) as folder:
+            return _sha256(path.name, folder)
+        return ""
 
     def tail(self, below: str, most: int) -> bytes:
         """The last bytes of a file, however long it is; nothing where there is none that can be read."""
@@ -139,43 +118,32 @@ class Files:
 
     def write_at(self, below: str, offset: int, data: bytes) -> None:
         """Write part of a file, and its end there, in folders that are made where they are not there; see it kept."""
-        path = PurePosixPath(below)
-        try:
-            with self._folder(path.parent, make=True) as folder:
-                descriptor = _regular(path.name, os.O_WRONLY | os.O_CREAT, folder)
-                try:
-                    os.ftruncate(descriptor, offset)
-                    view = memoryview(data)
-                    while view:
-                        written = os.pwrite(descriptor, view, offset)
-                        offset, view = offset + written, view[written:]
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-        except OSError as error:
-            raise _unavailable(error, "written") from error
+        path, flags = PurePosixPath(below), os.O_WRONLY | os.O_CREAT
+        with (
+            _waited_for("written"),
+            self._folder(path.parent, make=True) as folder,
+            _regular(path.name, flags, folder) as descriptor,
+        ):
+            os.ftruncate(descriptor, offset)
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(descriptor, view, offset)
+                offset, view = offset + written, view[written:]
+            os.fsync(descriptor)
 
     def replace(self, part: str, below: str) -> None:
         """Give a file its final name in the same folder, in place of what has it, and see it kept."""
         old, new = PurePosixPath(part), PurePosixPath(below)
         assert old.parent == new.parent
-        try:
-            with self._folder(new.parent) as folder:
-                os.replace(old.name, new.name, src_dir_fd=folder, dst_dir_fd=folder)
-                os.fsync(folder)
-        except OSError as error:
-            raise _unavailable(error, "written") from error
+        with _waited_for("written"), self._folder(new.parent) as folder:
+            os.replace(old.name, new.name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
 
     def remove(self, below: str) -> None:
         """Remove a file, where it is there."""
         path = PurePosixPath(below)
-        try:
-            with self._folder(path.parent) as folder:
-                os.unlink(path.name, dir_fd=folder)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _unavailable(error, "written") from error
+        with _waited_for("written"), suppress(FileNotFoundError), self._folder(path.parent) as folder:
+            os.unlink(path.name, dir_fd=folder)
 
     @contextmanager
     def _folder(self, below: PurePosixPath, *, make: bool = False) -> Iterator[int]:
@@ -206,7 +174,8 @@ def _names(folder: int, most: int) -> list[str]:
         return sorted(entry.name for entry in islice(entries, most))
 
 
-def _regular(name: str, flags: int, folder: int) -> int:
+@contextmanager
+def _regular(name: str, flags: int, folder: int) -> Iterator[int]:
     """Descriptor of a regular file; what is anything else is closed again, untouched."""
     try:
         descriptor = os.open(name, flags | _FILE, 0o660, dir_fd=folder)
@@ -214,18 +183,35 @@ def _regular(name: str, flags: int, folder: int) -> int:
         if error.errno in {errno.ENXIO, errno.ELOOP, errno.EISDIR}:  # a pipe or a socket, a link, a folder
             raise OSError(error.errno, f"{name} is not a regular file") from error
         raise
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(errno.EINVAL, f"{name} is not a regular file")
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, f"{name} is not a regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _sha256(name: str, folder: int) -> str:
-    descriptor = _regular(name, os.O_RDONLY, folder)
-    with os.fdopen(descriptor, "rb") as stream:
+    with _regular(name, os.O_RDONLY, folder) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _unavailable(error: OSError, what: str) -> UnavailableError:
-    """What a failing HOME volume is to a job: something to wait for."""
-    return UnavailableError("HomeUnavailable", f"HOME cannot be {what}: {error.strerror or error}")
+@contextmanager
+def _named(below: str) -> Iterator[None]:
+    """An input that is not there is the job's mistake."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            words = f"there is no {below} in HOME/private, or a part of its path is a link"
+            raise RefusedError("InputMissing", words) from error
+        raise
+
+
+@contextmanager
+def _waited_for(what: str) -> Iterator[None]:
+    """A failing HOME volume is something to wait for."""
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError("HomeUnavailable", f"HOME cannot be {what}: {error.strerror or error}") from error
