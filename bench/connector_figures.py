@@ -20,6 +20,7 @@ sys.path.append(str(ROOT / "tests/helpers"))
 from control_plane import control_plane  # noqa: E402
 from home_server import HomeServer  # noqa: E402
 from hpc_centre import Centre  # noqa: E402
+from waiting import define_kinds, until  # noqa: E402
 
 from primage.clients.cluster import Cluster, Object, Ref  # noqa: E402
 from primage.contract import custom_resources as custom  # noqa: E402
@@ -40,7 +41,8 @@ def figures() -> dict[str, float]:
         centre = Centre(folder / "centre").start()
         with control_plane(KUBERNETES_TOOLS.build(folder / "build.log", lambda *_: None), folder) as kubeconfig:
             cluster = Cluster(kubeconfig)
-            _vo(cluster)
+            define_kinds(cluster, "bench")
+            _space(cluster, Tenant(VO))
             alone = _measured(kubeconfig, folder, centre, 1, lambda: None)
             tenants = [_member(cluster, number) for number in range(MEMBERS)]
             together = _measured(kubeconfig, folder, centre, MEMBERS + 1, lambda: _busy(cluster, centre, tenants))
@@ -50,13 +52,6 @@ def figures() -> dict[str, float]:
             "hpc_connector_100_members_mib": together["connector"],
             "hpc_home_100_members_mib": together["home"],
         }
-
-
-def _vo(cluster: Cluster) -> None:
-    for obj in custom.definitions():
-        cluster.apply(obj, manager="bench")
-    _space(cluster, Tenant(VO))
-    time.sleep(2)  # the kinds are served a moment later
 
 
 def _space(cluster: Cluster, tenant: Tenant) -> None:
@@ -115,23 +110,15 @@ def _measured(kubeconfig: str, folder: Path, centre: Centre, tenants: int, begin
     with log.open("w") as stream:
         process = subprocess.Popen([sys.executable, "-m", "hpc_connector"], env=environment, stderr=stream)
     try:
-        _until(lambda: log.read_text().count(": served") == tenants)
+        until("all are served", lambda: log.read_text().count(": served") == tenants, LIMIT_S, 0.5)
         begin()
-        _until(lambda: len(centre.jobs()) == (BUSY if tenants > 1 else 0))
+        until("their jobs are at the centre", lambda: len(centre.jobs()) == (BUSY if tenants > 1 else 0), LIMIT_S, 0.5)
         time.sleep(STEADY_S)
         return {"connector": _peak(process.pid), "home": _peak(home.process.pid)}
     finally:
         process.kill()
         process.wait(30)
         home.stop()
-
-
-def _until(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not reached():
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {LIMIT_S} s")
-        time.sleep(0.5)
 
 
 def _peak(pid: int) -> float:

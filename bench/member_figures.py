@@ -14,6 +14,7 @@ sys.path.append(str(ROOT / "tests/helpers"))
 
 from authorizer_process import AuthorizerProcess, authorizer  # noqa: E402
 from control_plane import control_plane  # noqa: E402
+from waiting import define_kinds  # noqa: E402
 
 from primage.clients.cluster import Cluster, Ref  # noqa: E402
 from primage.contract import custom_resources as custom  # noqa: E402
@@ -91,12 +92,10 @@ def _offer(cluster: Cluster) -> None:
         }
     )
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": names.SYSTEM_NAMESPACE}}, manager="bench")
-    for obj in custom.definitions():
-        cluster.apply(obj, manager="bench")
+    define_kinds(cluster, "bench")
     place = {"name": offer.CONFIG_MAP, "namespace": names.SYSTEM_NAMESPACE}
     text = made.model_dump_json()
     cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": place, "data": {offer.KEY: text}}, manager="bench")
-    time.sleep(2)  # the kinds are served a moment later
 
 
 def _memory(process: AuthorizerProcess) -> float:

@@ -7,30 +7,16 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from fake_api import NAMESPACE, VO, FakeApi
 from home_server import HomeServer
 from hpc_centre import Centre
+from waiting import until
 
 from primage.contract.hpc import log_file
 
 ROOT = Path(__file__).resolve().parents[2]
-WAIT_S = 60
-Found = TypeVar("Found")
-
-
-def until(what: str, probe: Callable[[], Found], timeout_s: float = WAIT_S) -> Found:
-    """The first true answer of a probe."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if found := probe():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {timeout_s} s: {what}")
 
 
 class Local:

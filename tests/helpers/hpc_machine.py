@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import waiting
 import yaml
 from home_server import HomeServer
 from machine import run_on
@@ -63,14 +64,8 @@ def slurm_jobs(uid: str) -> list[tuple[str, str]]:
 
 
 def until(what: str, probe, timeout_s: float = WAIT_S):
-    """The first true answer of a probe."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        found = probe()
-        if found:
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"not within {timeout_s} s: {what}")
+    """The first true answer of a probe of the site, where everything takes longer."""
+    return waiting.until(what, probe, timeout_s, pause_s=0.2)
 
 
 class Jobs:

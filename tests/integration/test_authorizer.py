@@ -13,6 +13,7 @@ import pytest
 from authorizer_process import authorizer
 from control_plane import ADMIN, GRACE, PERSON, control_plane
 from hpc_machine import until
+from waiting import define_kinds
 
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.contract import custom_resources as custom
@@ -74,18 +75,10 @@ def empty(tmp_path_factory):
     with control_plane(KUBERNETES_TOOLS.build(folder / "build.log", lambda *_: None), folder) as kubeconfig:
         cluster = Cluster(kubeconfig)
         space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": names.SYSTEM_NAMESPACE}}
-        for obj in (space, *custom.definitions()):
-            cluster.apply(obj, manager=OPERATOR)
-        until("the kinds are served", lambda: not isinstance(_listed(cluster), Refused))
+        cluster.apply(space, manager=OPERATOR)
+        define_kinds(cluster, OPERATOR)
         offered(cluster, offer())
         yield cluster, kubeconfig
-
-
-def _listed(cluster):
-    try:
-        return cluster.list(custom.API_VERSION, custom.MEMBER)
-    except Refused as refusal:
-        return refusal
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from hpc_local import ROOT, Local, until
+from hpc_local import ROOT, Local
+from waiting import until
 
 BROKEN = str(ROOT / "tests/helpers/hpc_connector_that_dies.py")
 ATTEMPT, FAILED, SLURM = (f"hpc.primage.eu/{name}" for name in ("attempt", "failed", "slurm-job"))

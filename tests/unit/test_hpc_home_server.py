@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from home_server import VO_UID, HomeServer
-from hpc_local import until
+from waiting import until
 
 from hpc_connector.clients import home as home_module
 from hpc_connector.clients.home import CONNECTIONS, Home

@@ -6,7 +6,8 @@ import stat
 import pytest
 from fake_api import VO
 from hpc_connector_that_dies import ONE_OF
-from hpc_local import ROOT, Local, until
+from hpc_local import ROOT, Local
+from waiting import until
 
 from hpc_connector.domain.tenant import Tenant, tenant_of_member, tenant_of_vo
 from primage.contract.hpc import log_file

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import threading
-import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from portal_pages import ACCOUNT, VO, pages
+from waiting import until
 
 from portal.clients.launches import AT_ONCE, Launches
 from portal.domain.errors import RefusedError
@@ -131,7 +131,7 @@ def test_a_start_that_has_failed_says_why_and_can_be_made_again(site):
     site.portal.launches.end = Ended(ok=False, what="its quota is <used up>", todo="stop something")
     site.portal.launches.begin(ACCOUNT, Work(stack=STACK, setting="job", settings={"name": "again", "image": "x"}), "")
     label = stack_label(STACK)
-    until(lambda: site.portal.launches.of(ACCOUNT, label).ended)
+    until("it has ended", lambda: site.portal.launches.of(ACCOUNT, label).ended)
     text = site.browser.get(f"/runs/{label}").text
     assert "its quota is &lt;used up&gt;" in text
     assert f'href="/apps/{VO}/batch?again={label}"' in text
@@ -193,7 +193,7 @@ def test_who_waits_for_a_turn_gets_it_and_few_wait():
         for one in waiting:
             one.start()
         begun.wait(30)
-        until(lambda: turns._waiting[ACCOUNT] == 4)
+        until("four wait", lambda: turns._waiting[ACCOUNT] == 4)
         with pytest.raises(RefusedError), turns.one(ACCOUNT):
             pytest.fail("enough of theirs wait")
         assert got == []
@@ -203,14 +203,6 @@ def test_who_waits_for_a_turn_gets_it_and_few_wait():
 
 
 # -- processes -------------------------------------------------------------------------------------------------------
-
-
-def until(there, seconds=60):
-    end = time.monotonic() + seconds
-    while not (found := there()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
 
 
 WORK = Work(stack=STACK, setting="job", settings={"name": "x", "image": "x"})
@@ -261,7 +253,7 @@ def silent_server():
 def test_a_launch_is_a_process_of_its_own_that_shows_no_token_and_is_bounded_and_ends_in_time(launches, silent_server):
     several = launches(longest_s=6)
     first = several.begin(ACCOUNT, WORK, kubeconfig(silent_server))
-    ((pid, (args, environment)),) = until(children).items()
+    ((pid, (args, environment)),) = until("it runs", children).items()
     assert pid != os.getpid()
     assert "the-token-itself" not in args + environment
     with pytest.raises(RefusedError, match="something else being started"):
@@ -270,19 +262,19 @@ def test_a_launch_is_a_process_of_its_own_that_shows_no_token_and_is_bounded_and
         several.begin(f"{number}@example.org", WORK, kubeconfig(silent_server))
     with pytest.raises(RefusedError, match="others are starting"):
         several.begin("late@example.org", WORK, "")
-    until(lambda: first.ended)
+    until("its time is over", lambda: first.ended)
     assert "not all started within 6 s" in first.ended.what
-    until(lambda: not children())
+    until("the others' too", lambda: not children())
 
 
 def test_a_launch_that_is_killed_or_refused_says_so(launches, silent_server):
     several = launches()
     killed = several.begin(ACCOUNT, WORK, kubeconfig(silent_server))
-    (pid,) = until(children)
+    (pid,) = until("it runs", children)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: killed.ended)
+    until("it has ended", lambda: killed.ended)
     assert "has failed (status -9)" in killed.ended.what
     nowhere = WORK.model_copy(update={"stack": WORK.stack.replace("batch", "nowhere")})
     refused = several.begin(ACCOUNT, nowhere, kubeconfig(silent_server))
-    until(lambda: refused.ended)
+    until("it is refused", lambda: refused.ended)
     assert "there is no app 'nowhere'" in refused.ended.what
