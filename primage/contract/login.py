@@ -5,10 +5,12 @@ https://openid.net/specs/openid-connect-core-1_0.html
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from primage.contract.certified import Certified
+from primage.contract.gateway import GatewayConfig
 from primage.contract.outputs import Quantity, Settings
 from primage.contract.spelling import AbsolutePath, DnsLabel, like
 
@@ -32,6 +34,8 @@ PORTAL_SECRET = "portal-client"  # noqa: S105  # the name of a Secret
 """The Secret with the portal's password at the identity provider, under CLIENT_SECRET_KEY."""
 PORTAL_SECRET_FILE = "portal-client-secret"  # noqa: S105  # the name of a file
 """The same as the authorizer finds it, which tells a Keycloak of the site's own."""
+SESSIONS_CLIENT = "primage-sessions"
+"""The client of the proxies before sessions: public, with PKCE: each is in its owner's hands. Its tokens open nothing else."""
 LOGGED_IN = "/login/done"
 """Where in the portal the identity provider sends a browser back to."""
 
@@ -110,27 +114,6 @@ class InstitutionConfig(Issued):
     )
 
 
-class Certified(Settings):
-    """A server of the site's own that is reached by TLS."""
-
-    authority_folder: str = Field(
-        default="",
-        max_length=1024,
-        description="Folder with ca.crt and ca.key of an authority, which makes its certificate, relative to the repository.",
-    )
-    certificate: str = Field(
-        default="",
-        max_length=253,
-        description="Or the Secret in namespace primage-system, of cert-manager say, that has tls.crt, tls.key and ca.crt.",
-    )
-
-    @model_validator(mode="after")
-    def _certified(self) -> Self:
-        if bool(self.authority_folder) == bool(self.certificate):
-            raise ValueError("exactly one of authority_folder and certificate has to be given: nobody logs in without TLS")
-        return self
-
-
 class KeycloakConfig(Certified):
     """A Keycloak of the site's own, on PostgreSQL."""
 
@@ -202,6 +185,9 @@ class LoginConfig(Issued):
     )
     keycloak: KeycloakConfig | None = Field(default=None, description="A Keycloak that this site runs; empty where another does.")
     portal: PortalConfig | None = Field(default=None, description="Web pages for members; empty: there are command lines only.")
+    gateway: GatewayConfig | None = Field(
+        default=None, description="The way in to members' sessions; empty: `primage open` alone opens them, through the API server."
+    )
 
     @model_validator(mode="after")
     def _played_here(self) -> LoginConfig:
