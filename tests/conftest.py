@@ -26,9 +26,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 TOGETHER = {
-    "integration/test_queue.py": "queue and engine",
-    "integration/test_engine.py": "queue and engine",
-    "integration/test_failures.py": "queue and engine",
     "integration/hostile/": "tenants",
     "integration/test_members.py": "tenants",
     "integration/test_login.py": "logins",
@@ -40,7 +37,7 @@ TOGETHER = {
     "integration/engines/": "Pulumi",
     "integration/test_howtos.py::test_a_how_to_works_as_written[write-an-htc-application]": "how-to HTC",
 }
-"""Tests that use the same member, HPC account, engine or namespace run one after the other; any other file goes by itself."""
+"""Tests that use the same member or HPC account run one after the other; any other file goes by itself."""
 
 FIRST = (
     "tenants",
@@ -48,12 +45,13 @@ FIRST = (
     "e2e/test_study_run.py",
     "Pulumi",
     "HPC",
-    "queue and engine",
+    "logins",
     "integration/test_htc.py",
     "integration/test_roles.py",
     "how-to HTC",
     "integration/test_sessions.py",
     "integration/test_howtos.py",
+    "integration/test_failures.py",
     "integration/test_cp.py",
     "integration/test_second_site.py",
 )

@@ -1,4 +1,4 @@
-"""The embedded engine on a real API server: changes, order, state, secrets, interruption."""
+"""The embedded engine on an API server of its own: changes, order, state, secrets, interruption."""
 
 import json
 import os
@@ -9,19 +9,34 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from control_plane import control_plane
 from pulumi.dynamic import CreateResult, ResourceProvider, UpdateResult
 
-from primage.clients.cluster import Ref
+from primage.clients.cluster import Cluster, Ref
 from primage.components.dynamic_providers import PROVIDERS
 from primage.engine.api import Action, Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
+from primage.local.toolchain.build import KUBERNETES_TOOLS
 
+pytestmark = pytest.mark.apart
 NAMESPACE = "primage-engine-test"
 CONFIG = Ref("v1", "ConfigMap", "c", NAMESPACE)
 
 ONE = "kubernetes.core.v1.ConfigMap('c', metadata=meta('c'), data={'a': '1'}, opts=on(space))\n"
 TWO = "kubernetes.core.v1.ConfigMap('c', metadata=meta('c'), data={'a': '2', 'b': '3'}, opts=on(space))\n"
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("control-plane")
+    with control_plane(KUBERNETES_TOOLS.build(folder / "build.log", lambda *_: None), folder) as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def cluster(kubeconfig):
+    return Cluster(kubeconfig)
 
 
 def actions(result):
@@ -277,18 +292,6 @@ def test_a_finished_job_that_was_cleaned_up_is_not_run_again(program, cluster):
         continue
     assert cluster.get(ref) is None
     assert engine.up(name, Options()).changed() == []
-
-
-def test_a_runs_state_is_a_secret_in_its_namespace(site, cluster):
-    from primage.projects.project import parse_stack_name
-
-    engine, name = EmbeddedEngine(), parse_stack_name("batch/vo.primage.eu.local--state")
-    engine.up(name, Options())
-    ref = Ref("v1", "Secret", "primage-state.batch.state", "vo-dot-primage-dot-eu")
-    assert cluster.get(ref)["type"] == "primage.eu/state"
-    assert EmbeddedEngine().up(name, Options()).changed() == []
-    engine.destroy(name, Options())
-    assert cluster.get(ref) is None
 
 
 def _config(data):

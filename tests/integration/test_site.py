@@ -6,6 +6,7 @@ import pytest
 from machine import output_on
 
 from primage.clients.cluster import Ref
+from primage.contract import names
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.projects.project import parse_stack_name
@@ -58,7 +59,7 @@ ls /primage/HOME/shared /primage/HOME/private >/dev/null || exit 3
 """
 
 
-def test_one_vo_does_not_see_anothers_files(site):
+def test_one_vo_does_not_see_anothers_files_and_a_runs_state_is_a_secret_in_its_own_namespace(site, cluster):
     theirs = Path("/var/lib/primage/local/shared/home/vo.primage.eu/shared/theirs")
     theirs.write_text("private to the VO")
     try:
@@ -73,7 +74,11 @@ def test_one_vo_does_not_see_anothers_files(site):
                 "backoff_limit": 0,
             }
             EmbeddedEngine().up(name, Options(overrides={"job": job}))
+            state = Ref("v1", "Secret", "primage-state.batch.isolation", names.namespace_for(vo))
+            assert cluster.get(state)["type"] == "primage.eu/state"
+            assert EmbeddedEngine().up(name, Options(overrides={"job": job})).changed() == []
             EmbeddedEngine().destroy(name, Options())
+            assert cluster.get(state) is None
     finally:
         theirs.unlink()
 
