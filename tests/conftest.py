@@ -34,6 +34,7 @@ TOGETHER = {
     "integration/test_hpc_faults.py": "HPC",
     "integration/test_slurmrestd.py": "HPC",
     "integration/engines/test_site_program.py": "a site apart",
+    "integration/engines/test_operations_after_pulumi.py": "after Pulumi",
     "integration/engines/": "Pulumi",
     "integration/test_howtos.py::test_a_how_to_works_as_written[write-an-htc-application]": "how-to HTC",
 }
@@ -43,6 +44,7 @@ FIRST = (
     "tenants",
     "a site apart",
     "e2e/test_study_run.py",
+    "after Pulumi",
     "Pulumi",
     "HPC",
     "logins",

@@ -22,8 +22,8 @@ def primage(*arguments):
     return done.stdout
 
 
-SMALLER = ("--config", "study.test_stride=2", "--config", "study.epochs=2")
-"""A quarter of the windows that the study tests otherwise, and less training; `make bench` measures all of it."""
+SMALLER = ("--config", "study.test_stride=4", "--config", "study.epochs=2")
+"""A sixteenth of the windows that the study tests otherwise, and less training; `make bench` measures all of it."""
 HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu/private/vo.primage.eu/histology")
 
 
@@ -44,7 +44,7 @@ def study(site, tmp_path_factory):
 
 def test_the_study_is_better_than_guessing(study):
     report = study[1]["report"]
-    assert report["predictions"] > 100_000
+    assert report["predictions"] > 30_000
     assert report["accuracy"] > report["majority_class_accuracy"] + 0.05
     assert report["sensitivity"] > 0.5
     assert report["specificity"] > 0.5
