@@ -6,6 +6,7 @@ from infra.components.admission import Admission
 from infra.components.authorizer import Authorizer
 from infra.components.definitions import Definitions
 from infra.components.federated_login import FederatedLogin
+from infra.components.gateway import Gateway
 from infra.components.hpc_connector import HpcConnector
 from infra.components.organisation import Organisation
 from infra.components.portal import Portal
@@ -45,9 +46,11 @@ if config.login and config.login.portal:
     told, files = portal_settings(site, config), portal_files(config, outputs.images)
     # The authorizer tells Keycloak of its secret.
     first.append(Portal("portal", config.login, told, files, config.network, cluster, labels, opts=after(system)))
+if config.gateway:
+    Gateway("gateway", config.gateway, config.network, cluster, labels, opts=after(system))
 offer = site_offer(site, config, outputs.images)
 authorizer = Authorizer("authorizer", config.authorizer_image, offer, opts=after(*first))
-admission = Admission("admission", [class_name(item) for item in config.priority_classes], opts=on_site)
+admission = Admission("admission", [class_name(item) for item in config.priority_classes], config.gateway, opts=on_site)
 for vo in config.vos:
     before: list[pulumi.Resource] = [authorizer, admission]
     if centres := [centre for centre in config.hpc.backends if vo.name in centre.vos]:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from primage.contract.accounts import VO_UID
+from primage.contract.gateway import GatewayConfig
 from primage.contract.hpc_centres import HpcConfig
 from primage.contract.login import LoginConfig
 from primage.contract.names import namespace_for
@@ -98,6 +99,7 @@ class SiteConfig(Settings):
             problems.append("network.pods: is required with login.keycloak: whoever logs in comes from elsewhere")
         if self.login and self.login.portal and not self.network.pods:
             problems.append("network.pods: is required with login.portal: whoever opens it comes from elsewhere")
+        problems += _about_gateway(self.login, self.network)
         if self.login and not self.cluster.server:
             problems.append("cluster.server: is required with login: whoever logs in is to reach the API server there")
         if sum(c.default for c in self.priority_classes) > 1:
@@ -105,6 +107,25 @@ class SiteConfig(Settings):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    @property
+    def gateway(self) -> GatewayConfig | None:
+        """Where members' sessions open in a browser; None where they do not."""
+        return self.login.gateway if self.login else None
+
+
+def _about_gateway(login: LoginConfig | None, network: NetworkConfig) -> list[str]:
+    if login is None or login.gateway is None:
+        return []
+    problems = (
+        [] if network.pods else ["network.pods: is required with login.gateway: whoever opens a session comes from elsewhere"]
+    )
+    others = {"login.issuer": login.host, **({"login.portal.url": login.portal.host} if login.portal else {})}
+    return problems + [
+        f"{where}: {host} is below login.gateway.domain ({login.gateway.domain}): pages of sessions could set its cookies"
+        for where, host in others.items()
+        if f".{host}".endswith(f".{login.gateway.domain}")
+    ]
 
 
 def _duplicates(where: str, what: str, values: list[str]) -> list[str]:

@@ -9,8 +9,9 @@ from primage.components.labels import labels_of
 from primage.contract.images import Images
 from primage.contract.names import SITE_PROJECT, namespace_for
 from primage.contract.offer import SiteOffer
-from primage.contract.outputs import HpcOutputs, SiteOutputs, UserOutputs, VoOutputs
-from primage.contract.portal import FOLDER, IMAGES, SITE_FILE, PortalSettings
+from primage.contract.outputs import GatewayOutputs, HpcOutputs, SiteOutputs, UserOutputs, VoOutputs
+from primage.contract.portal import FOLDER, IMAGES, SITE_FILE, PortalGateway, PortalSettings
+from primage.contract.vo import UserConfig
 from primage.projects.connection import Connection
 from primage.projects.images import images_of
 
@@ -21,6 +22,7 @@ def site_outputs(site: str, config: SiteConfig, cluster: Connection) -> SiteOutp
     Args:
         cluster: how the site's operators reach it.
     """
+    images = images_of(config.images.registry, config.images.references)
     return SiteOutputs(
         site=site,
         kubeconfig=cluster.kubeconfig,
@@ -30,15 +32,32 @@ def site_outputs(site: str, config: SiteConfig, cluster: Connection) -> SiteOutp
             vo.name: VoOutputs(
                 namespace=namespace_for(vo.name),
                 gid=vo.gid,
-                users={user.name: UserOutputs(namespace=namespace_for(user.name), uid=user.uid) for user in vo.users},
+                users={user.name: _user(user) for user in vo.users},
                 backends=tuple(b.name for b in config.hpc.backends if vo.name in b.vos),
             )
             for vo in config.vos
         },
         login=config.login.issuer if config.login else "",
         portal=config.login.portal.url if config.login and config.login.portal else "",
-        images=images_of(config.images.registry, config.images.references),
+        gateway=_gateway(config, images),
+        images=images,
         hpc={b.name: HpcOutputs(endpoint=b.endpoint, slurmrestd=b.slurmrestd) for b in config.hpc.backends},
+    )
+
+
+def _user(user: UserConfig) -> UserOutputs:
+    return UserOutputs(namespace=namespace_for(user.name), uid=user.uid, identity=user.name)
+
+
+def _gateway(config: SiteConfig, images: Images) -> GatewayOutputs | None:
+    if config.login is None or config.login.gateway is None:
+        return None
+    found = config.login.gateway
+    return GatewayOutputs(
+        domain=found.domain,
+        port=found.port,
+        proxy_image=images.resolve(found.proxy_image),
+        own_authority=bool(config.login.authority),
     )
 
 
@@ -64,12 +83,14 @@ def portal_settings(site: str, config: SiteConfig) -> PortalSettings:
     """What the portal is told of the site; it has `login.portal`."""
     assert config.login
     assert config.login.portal
+    gateway = config.login.gateway
     return PortalSettings(
         site=site,
         description=config.description,
         url=config.login.portal.url,
         issuer=config.login.issuer,
         vos=tuple(vo.name for vo in config.vos),
+        gateway=PortalGateway(domain=gateway.domain, port=gateway.port) if gateway else None,
     )
 
 

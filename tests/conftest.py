@@ -36,6 +36,8 @@ TOGETHER = {
     "integration/engines/test_site_program.py": "a site apart",
     "integration/engines/test_operations_after_pulumi.py": "after Pulumi",
     "integration/engines/": "Pulumi",
+    "integration/test_desktop.py": "desktop",
+    "integration/test_howtos.py::test_a_how_to_works_as_written[open-a-desktop]": "desktop",
     "integration/test_howtos.py::test_a_how_to_works_as_written[write-an-htc-application]": "how-to HTC",
 }
 """Tests that use the same member or HPC account run one after the other; any other file goes by itself."""

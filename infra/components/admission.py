@@ -8,8 +8,10 @@ from typing import Any
 import pulumi
 
 from infra.admission import Policy, Rule, policies
+from infra.admission_of_routes import route_policies
 from primage.components.kubernetes_object import KubernetesObject
 from primage.contract import names
+from primage.contract.gateway import GatewayConfig
 
 
 class Admission(pulumi.ComponentResource):
@@ -19,11 +21,18 @@ class Admission(pulumi.ComponentResource):
 
     Args:
         priorities: names of the site's priority classes.
+        gateway: where the site has one.
     """
 
-    def __init__(self, name: str, priorities: Sequence[str], opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        priorities: Sequence[str],
+        gateway: GatewayConfig | None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("primage:site:Admission", name, {}, opts)
-        for policy in policies(priorities):
+        for policy in (*policies(priorities), *route_policies(gateway.domain if gateway else "")):
             self._policy(name, policy)
         self.register_outputs({})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from infra.components.egress import to_api_servers, to_login
+from infra.components.egress import to_api_servers
 from infra.components.system_object import single_pod, system_object
 from infra.components.token_pod import RUN, token_container, token_pod
 from primage.components.kubernetes_object import KubernetesObject, declare
@@ -25,6 +25,7 @@ from primage.contract.offer import SiteOffer
 from primage.contract.pod_security import container_security
 from primage.contract.probes import ALIVE
 from primage.contract.roles import Access
+from primage.contract.tenant_objects.network import to_login
 from primage.contract.tenant_objects.objects import RBAC
 
 NAME = names.AUTHORIZER

@@ -11,7 +11,6 @@ from typing import Any
 
 import pulumi
 
-from infra.components.egress import to_issuers
 from infra.components.https_server import certificates, no_pods, ways
 from infra.components.system_object import system_object
 from primage.components.login_secrets import ADMIN_PASSWORD, DATABASE_PASSWORD, LoginSecrets
@@ -28,6 +27,7 @@ from primage.contract.login import (
 )
 from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security
+from primage.contract.tenant_objects.network import to_issuers
 from primage.projects.connection import Connection
 
 UID = 10003
@@ -106,7 +106,7 @@ class FederatedLogin(pulumi.ComponentResource):
         whom = [*no_pods(self._pods), {"podSelector": {"matchExpressions": [apps]}}]
         itself = {"to": [{"podSelector": {"matchLabels": self._labels}}], "ports": [port]}
         egress = [*to_issuers(self._own.institutions), itself]
-        return ways(self._declare, KEYCLOAK, self._labels, port, self._own, whom=whom, egress=egress)
+        return ways(self._declare, KEYCLOAK, self._labels, port, self._own.node_port, whom=whom, egress=egress)
 
 
 def _imports(login: LoginConfig) -> dict[str, str]:

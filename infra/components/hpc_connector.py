@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from infra.components.egress import TO_NAMES, to_api_servers
+from infra.components.egress import to_api_servers
 from infra.components.system_object import single_pod, system_object
 from infra.components.token_pod import RUN, token_container, token_pod
 from primage.contract import names
@@ -18,6 +18,7 @@ from primage.contract.hpc_centres import HpcBackendConfig
 from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security
 from primage.contract.probes import ALIVE
+from primage.contract.tenant_objects.network import TO_NAMES
 from primage.contract.vo import VirtualOrganisationSpec
 from primage.contract.volumes import Volume
 

@@ -9,11 +9,12 @@ import pulumi
 
 from primage.components.kubernetes_object import KubernetesObject
 from primage.components.login_secrets import ServerCertificate
+from primage.contract.gateway import GatewayConfig
 from primage.contract.login import KeycloakConfig, PortalConfig
 from primage.contract.networks import ANYWHERE
 from primage.contract.tenant_objects.network import outside
 
-Settings = KeycloakConfig | PortalConfig
+Settings = KeycloakConfig | PortalConfig | GatewayConfig
 
 
 def no_pods(pods: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -39,16 +40,17 @@ def ways(
     name: str,
     labels: dict[str, str],
     port: dict[str, Any],
-    own: Settings,
+    node_port: int | None,
     *,
     whom: list[dict[str, Any]],
     egress: list[dict[str, Any]],
 ) -> list[pulumi.Resource]:
-    """Its Service, on a port of the nodes where the settings name one, and who comes in and where it goes.
+    """Its Service, on a port of the nodes where there is to be one, and who comes in and where it goes.
 
     Args:
         declared: `system_object` for this component.
         port: `port` and `protocol` that it listens on.
+        node_port: of every node that leads to it.
         whom, egress: as a NetworkPolicy has them.
     """
     policy = {
@@ -57,9 +59,9 @@ def ways(
         "ingress": [{"from": whom, "ports": [port]}],
         "egress": egress,
     }
-    exposed = {"nodePort": own.node_port} if own.node_port else {}
+    exposed = {"nodePort": node_port} if node_port else {}
     service = {
-        "type": "NodePort" if own.node_port else "ClusterIP",
+        "type": "NodePort" if node_port else "ClusterIP",
         "selector": labels,
         "ports": [{"name": "https", **port, **exposed}],
     }

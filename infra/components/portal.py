@@ -12,7 +12,7 @@ from typing import Any
 
 import pulumi
 
-from infra.components.egress import to_api_servers, to_login
+from infra.components.egress import to_api_servers
 from infra.components.https_server import certificates, no_pods, ways
 from infra.components.system_object import single_pod, system_object
 from primage.components.login_secrets import LoginSecrets
@@ -22,6 +22,7 @@ from primage.contract.names import PORTAL, PORTAL_PORT
 from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security
 from primage.contract.portal import DOCUMENT, FOLDER, REPOSITORY, SITE_FILE, PortalSettings
+from primage.contract.tenant_objects.network import to_login
 from primage.projects.connection import Connection
 
 UID = 10004
@@ -85,7 +86,7 @@ class Portal(pulumi.ComponentResource):
         port = {"port": PORTAL_PORT, "protocol": "TCP"}
         egress = [*to_api_servers(self._network)["egress"], *to_login(self._login)]
         whom = no_pods(self._network.pods)
-        return ways(self._declare, PORTAL, self._labels, port, self._own, whom=whom, egress=egress)
+        return ways(self._declare, PORTAL, self._labels, port, self._own.node_port, whom=whom, egress=egress)
 
     def _pod(self, site: str) -> dict[str, Any]:
         volumes = _volumes(self._login, self._own)

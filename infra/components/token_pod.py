@@ -35,7 +35,7 @@ def token_pod(account: str, uid: int, containers: list[dict[str, Any]], volumes:
         "volumes": [
             {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}},
-            {"name": "token", "projected": {"sources": _service_account_token()}},
+            token_volume(),
             *volumes,
         ],
     }
@@ -74,10 +74,11 @@ def token_container(
     }
 
 
-def _service_account_token() -> list[dict[str, Any]]:
-    """The sources of a volume with what Kubernetes would mount by itself, into every container."""
-    return [
+def token_volume() -> dict[str, Any]:
+    """Volume `token` with what Kubernetes would mount by itself, into every container."""
+    sources: list[dict[str, Any]] = [
         {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
     ]
+    return {"name": "token", "projected": {"sources": sources}}

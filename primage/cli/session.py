@@ -25,13 +25,17 @@ LOOK_EVERY_S = 5
 
 
 def open_session(
-    stack: Annotated[str, typer.Argument(metavar="STACK", help="A notebook or web stack (notebook/vo.primage.eu.local).")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine's loopback; 0 for any free one.")] = 0,
+    stack: Annotated[str, typer.Argument(metavar="STACK", help="A notebook, desktop or web stack (notebook/vo.primage.eu.local).")],
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on this machine's loopback where it is forwarded; 0 for any free one.")
+    ] = 0,
     browser: Annotated[bool, typer.Option(help="Open it in this machine's browser, where there is one.")] = True,
     engine: EngineOption = EngineKind.AUTO,
     json: Json = False,
 ) -> None:
-    """Open a notebook or a web session in a browser, until it ends or Ctrl-C; one that has ended is started again.
+    """Open a notebook, a desktop or a web session in a browser; one that has ended is started again.
+
+    Where the site has a gateway, its address stays, and asks for a login. Elsewhere it is forwarded until it ends or Ctrl-C.
 
     Example: `primage open notebook/vo.primage.eu.local`
     """
@@ -40,6 +44,9 @@ def open_session(
 
     with progress(quiet=json) as listener:
         session = session_of(parse_stack_name(stack), choose_engine(engine), Options(listener=listener))
+    if session.address:
+        _say_address(stack, session.address, browser=browser, json=json)
+        return
     forward = session.forward(port)
     try:
         forward.__enter__()
@@ -63,6 +70,25 @@ def open_session(
         console(stderr=True).print(f"{stack} has ended (idle for too long, or stopped). `primage open {stack}` starts it again.")
 
 
+def _say_address(stack: str, address: str, *, browser: bool, json: bool) -> None:
+    if json:
+        print_json({"url": address})
+        return
+    console().print(
+        f"{stack} is open at\n\n  {address}\n\nIt asks for a login, and lets in whom it is shared with.", soft_wrap=True
+    )
+    if browser and _has_screen():
+        import webbrowser
+
+        webbrowser.open(address)
+
+
+def _has_screen() -> bool:
+    """Whether there is somebody at a screen of this machine."""
+    screen = sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    return screen and console().is_terminal
+
+
 @contextmanager
 def _until_interrupted(forward: PortForward) -> Iterator[None]:
     """Ctrl-C ends the command in the ordinary way."""
@@ -77,8 +103,7 @@ def _until_interrupted(forward: PortForward) -> Iterator[None]:
 @contextmanager
 def _browser(url: str, *, wanted: bool) -> Iterator[None]:
     """Open it through a file that only this user can read: everybody can see an address among a program's arguments."""
-    screen = sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
-    if not (wanted and screen and console().is_terminal):
+    if not (wanted and _has_screen()):
         yield
         return
     import tempfile

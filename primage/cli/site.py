@@ -64,8 +64,13 @@ def up(json: Json = False) -> None:
 
 
 @local.command()
-def images(json: Json = False) -> None:
+def images(
+    name: Annotated[str, typer.Argument(help="What no site has unless it is asked for: desktop. Empty for the others.")] = "",
+    json: Json = False,
+) -> None:
     """Build and push the images whose sources changed, and roll them out on the standing site: seconds after a changed line.
+
+    With a name, build and push what that application runs and is too large for every site to have.
 
     Example: `primage site local images`
     """
@@ -73,10 +78,15 @@ def images(json: Json = False) -> None:
     from primage.paths import log_dir
 
     started = time.monotonic()
-    local_site().images()
+    if name:
+        local_site().images_for(name)
+    else:
+        local_site().images()
     seconds = round(time.monotonic() - started, 1)
     if json:
         print_json({"site": "local", "seconds": seconds, "logs": str(log_dir())})
+    elif name:
+        console().print(f"The local site's registry has what {name} runs ({seconds} s). Applications take it with `primage up`.")
     else:
         console().print(f"The local site runs these sources ({seconds} s). Applications take them with their next `primage up`.")
 

@@ -22,7 +22,7 @@ def member_of(outputs: SiteOutputs, vo: VoOutputs, namespace: str, cluster: Call
 def member_on(cluster: Cluster, vo: str, namespace: str) -> UserOutputs | None:
     """The member of a VO whose namespace that is; None where it is nobody's, somebody's of another VO, or not to be seen.
 
-    Nobody but the site writes to a namespace: its labels say whose it is, and which POSIX user its pods run as.
+    Nobody but the site writes to a namespace: what it carries says whose it is, and which POSIX user its pods run as.
 
     Args:
         vo: the VO's own namespace.
@@ -36,4 +36,5 @@ def member_on(cluster: Cluster, vo: str, namespace: str) -> UserOutputs | None:
     uid = str(labels.get(names.LABEL_UID, ""))
     if not theirs.items() <= labels.items() or not uid.isascii() or not uid.isdigit():
         return None
-    return UserOutputs(namespace=namespace, uid=int(uid))
+    said = (found or {})["metadata"].get("annotations") or {}
+    return UserOutputs(namespace=namespace, uid=int(uid), identity=str(said.get(names.ANNOTATION_USER, "")))

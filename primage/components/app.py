@@ -23,12 +23,16 @@ class AppStack:
 
     Attributes:
         name: the parsed stack name.
+        site: what the site has.
+        identity: of the member whose stack it is; empty for a VO's own.
         namespace, gid, uid, mount_point: as the site's outputs have them for the VO, or for its member.
         kubeconfig, context: how the site's cluster is reached.
         options: options for top-level components, with the site's provider.
     """
 
     name: StackName
+    site: pulumi.Output[SiteOutputs]
+    identity: pulumi.Output[str]
     namespace: pulumi.Output[str]
     gid: pulumi.Output[int]
     uid: pulumi.Output[int]
@@ -59,6 +63,8 @@ def this_app(app: str) -> AppStack:
     provider = cluster_provider(kubeconfig, context)
     return AppStack(
         name=name,
+        site=site,
+        identity=place.apply(lambda of: of.identity if isinstance(of, UserOutputs) else ""),
         namespace=place.apply(lambda of: of.namespace),
         gid=served.apply(lambda vo: vo.gid),
         uid=place.apply(lambda of: of.uid),

@@ -18,6 +18,7 @@ QUEUE_CREDENTIALS = f"{PREFIX}/primage:QueueCredentials"
 SESSION_TOKEN = f"{PREFIX}/primage:SessionToken"
 LOGIN_SECRETS = f"{PREFIX}/primage:LoginSecrets"
 SERVER_CERTIFICATE = f"{PREFIX}/primage:ServerCertificate"
+XDS_CERTIFICATES = f"{PREFIX}/primage:XdsCertificates"
 
 
 class Provider(Protocol):
@@ -66,10 +67,17 @@ def _server_certificate() -> Provider:
     return ServerCertificateProvider()
 
 
+def _xds_certificates() -> Provider:
+    from primage.components.xds_certificates import XdsCertificatesProvider
+
+    return XdsCertificatesProvider()
+
+
 PROVIDERS: dict[str, Callable[[], Provider]] = {
     QUEUE_CREDENTIALS: _queue_credentials,
     SESSION_TOKEN: _session_token,
     LOGIN_SECRETS: _login_secrets,
     SERVER_CERTIFICATE: _server_certificate,
+    XDS_CERTIFICATES: _xds_certificates,
 }
 """By type; a test may add one of its own."""

@@ -1,8 +1,8 @@
-"""The place of a login proxy in front of what people open in a browser.
+"""The ways to what people open in a browser.
 
 A session's server listens on its pod's loopback alone, so nothing on the network reaches it, whatever enforces network
-policies; `primage open` comes in through the API server, as somebody whom Kubernetes knows. A login proxy takes the same
-place from outside: a container beside the server that checks who comes and forwards to `port` on the loopback.
+policies. `primage open` comes in through the API server, as somebody whom Kubernetes knows; browsers come in through the site's
+gateway, where it has one, to the login proxy beside the server.
 """
 
 from __future__ import annotations
@@ -11,29 +11,59 @@ import pulumi
 
 from primage.components.app import AppStack
 from primage.components.kubernetes_object import KubernetesObject
+from primage.components.sessions.login_proxy import LoginProxy
+from primage.contract.gateway import PROXY_PORT
+
+TLS_POLICY = "gateway.networking.k8s.io/v1alpha3"
+"""The version that Contour has: https://gateway-api.sigs.k8s.io/api-types/backendtlspolicy"""
 
 
 class Gateway(pulumi.ComponentResource):
-    """Who may reach a session over the network: nobody, until a login proxy stands here.
+    """Who may reach a session over the network: nobody of its namespace; through the gateway, whom its login proxy lets in.
 
     Args:
         labels: of the session's pod.
-        port: of its server, on the loopback.
+        proxy: the login before it; None where there is none.
+        authority: what vouches for the proxy.
+
+    Attributes:
+        proxy: the same, known once what its pod mounts is there.
     """
 
-    port: int
+    proxy: pulumi.Output[LoginProxy | None]
 
     def __init__(
-        self, name: str, labels: dict[str, str], port: int, app: AppStack, opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        labels: dict[str, str],
+        proxy: pulumi.Output[LoginProxy | None],
+        authority: pulumi.Output[str],
+        app: AppStack,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("primage:app:Gateway", name, {}, opts)
-        self.port = port
-        KubernetesObject(
-            "networking.k8s.io/v1",
-            "NetworkPolicy",
-            f"{name}-policy",
-            metadata={"name": name, "namespace": app.namespace, "labels": labels},
-            spec={"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress"]},
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        self._name, self._labels, self._app = name, labels, app
+        spec = {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress"]}
+        self._declare("networking.k8s.io/v1", "NetworkPolicy", name, spec=spec)
+        opened = proxy.apply(lambda found: self._open(found, authority) if found else False)
+        self.proxy = pulumi.Output.all(proxy, opened).apply(lambda of: of[0])
         self.register_outputs({})
+
+    def _open(self, proxy: LoginProxy, authority: pulumi.Output[str]) -> pulumi.Output[bool]:
+        """Returns once the config map is there, which the pod mounts."""
+        known = self._declare("v1", "ConfigMap", proxy.service, data=proxy.known(authority))
+        port = {"name": "login", "port": PROXY_PORT, "targetPort": PROXY_PORT}
+        self._declare("v1", "Service", proxy.service, spec={"selector": self._labels, "ports": [port]})
+        self._declare("gateway.networking.k8s.io/v1", "HTTPRoute", self._name, spec=proxy.route())
+        self._declare(TLS_POLICY, "BackendTLSPolicy", proxy.service, spec=proxy.trust())
+        return known.name.apply(bool)
+
+    def _declare(self, api_version: str, kind: str, name: str, **fields: object) -> KubernetesObject:
+        return KubernetesObject(
+            api_version,
+            kind,
+            f"{self._name}-{kind.lower()}" if kind != "NetworkPolicy" else f"{self._name}-policy",
+            metadata={"name": name, "namespace": self._app.namespace, "labels": self._labels},
+            opts=pulumi.ResourceOptions(parent=self),
+            **fields,
+        )

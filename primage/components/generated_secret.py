@@ -80,7 +80,7 @@ class GeneratedSecretProvider(ResourceProvider):
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """A change of what is fixed means another Secret, and so does one that somebody has deleted, or that is outdated."""
-        replaces = [key for key in self.fixed if olds.get(key) != news.get(key)]
+        replaces = [key for key in self.fixed if (olds.get(key) or None) != (news.get(key) or None)]
         if not replaces:
             found = _reach(news).get(self.address(news))
             replaces = ["secret"] if found is None or self.outdated(found) else []

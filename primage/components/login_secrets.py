@@ -58,8 +58,13 @@ class ServerCertificateProvider(GeneratedSecretProvider):
 
     def outdated(self, found: Object) -> bool:
         """Whether there is no certificate in it, or one that ends soon."""
-        shown = (found.get("data") or {}).get("tls.crt", "")
-        return not shown or ends_soon(base64.b64decode(shown).decode())
+        certificate = shown(found, "tls.crt")
+        return not certificate or ends_soon(certificate)
+
+
+def shown(secret: Object, key: str) -> str:
+    """What a Secret has under a key; empty where it has nothing."""
+    return base64.b64decode((secret.get("data") or {}).get(key, "")).decode()
 
 
 def _authority(props: dict[str, Any]) -> Authority:
@@ -70,6 +75,6 @@ def _authority(props: dict[str, Any]) -> Authority:
         raise PrimageError(
             f"the authority of the site's certificates cannot be read: {error}",
             where=str(folder),
-            todo="put its ca.crt and ca.key there, or name the Secret of a certificate with `login.keycloak.certificate`",
+            todo="put its ca.crt and ca.key there, or name a certificate's Secret with `certificate` in its place",
             code=ExitCode.INVALID,
         ) from error

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from primage.contract.addresses import HTTPS_PORT, Addresses
 from primage.contract.certified import Certified
 from primage.contract.outputs import Quantity, Settings
 from primage.contract.spelling import DnsLabel, VoName, like
@@ -18,7 +19,10 @@ GATEWAY = "gateway"
 LISTENER = "https"
 PROXY_PORT = 4180
 """Where a session's login proxy listens; nothing but the gateway reaches it."""
-HTTPS_PORT = 443
+LOGIN_CONTAINER = "login"
+"""The proxy, in a session's pod."""
+COOKIE_SECRET = "cookie-secret"  # noqa: S105  # a key in a Secret
+"""What the Secret of a session has, in place of a token, where a login proxy stands before it."""
 
 
 class ContourConfig(Settings):
@@ -47,7 +51,7 @@ class ExistingConfig(Settings):
     )
 
 
-class GatewayConfig(Certified):
+class GatewayConfig(Certified, Addresses):
     """Where members' sessions open in a browser, after a login."""
 
     domain: VoName = Field(
@@ -66,15 +70,3 @@ class GatewayConfig(Certified):
     def certificate_secret(self) -> str:
         """The Secret that has its certificate, for all names one label below the domain."""
         return self.certificate or "gateway-certificate"
-
-    def host(self, namespace: str) -> str:
-        """The host of a tenant's sessions."""
-        return f"{namespace}.{self.domain}"
-
-    def origin(self, namespace: str) -> str:
-        """Scheme, host and port of a tenant's sessions."""
-        return f"https://{self.host(namespace)}{'' if self.port == HTTPS_PORT else f':{self.port}'}"
-
-    def address(self, namespace: str, instance: str) -> str:
-        """Where one session opens."""
-        return f"{self.origin(namespace)}/{instance}/"

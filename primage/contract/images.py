@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 OWN = "primage/"
 """What the names of this project's images begin with."""
+ON_DEMAND = ("desktop",)
+"""What a site's registry has only where it was asked for, being large, by the names after OWN."""
 REGISTRY = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
 _PATH = r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
 _PINNED = rf"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{{1,5}})?/{_PATH}@sha256:[0-9a-f]{{64}}$"

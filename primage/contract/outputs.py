@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from primage.contract.accounts import VO_UID
+from primage.contract.addresses import Addresses
 from primage.contract.images import Images
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
 from primage.contract.spelling import ApiServer
@@ -76,12 +77,14 @@ class UserOutputs(BaseModel):
     Attributes:
         namespace: where the member's jobs run.
         uid: POSIX user they run as, who owns the private folder.
+        identity: as the identity provider has it; empty where nobody has said.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     namespace: str
     uid: int
+    identity: str = ""
 
 
 class VoOutputs(BaseModel):
@@ -118,6 +121,24 @@ class HpcOutputs(BaseModel):
     slurmrestd: str = ""
 
 
+class GatewayOutputs(BaseModel, Addresses):
+    """Where members' sessions open in a browser, after a login.
+
+    Attributes:
+        domain, port: of their addresses.
+        proxy_image: of the login proxy before each session.
+        own_authority: whether the issuer of logins has a certificate that the usual authorities do not vouch for; the one that does
+            is then in the config map of every tenant.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    domain: str
+    port: int
+    proxy_image: str
+    own_authority: bool
+
+
 class SiteOutputs(BaseModel):
     """What apps read of a site through a StackReference.
 
@@ -131,6 +152,7 @@ class SiteOutputs(BaseModel):
         images: what short names of images stand for.
         login: issuer of the tokens that people log in with; empty where nobody does.
         portal: where members open the site's web pages; empty where it has none.
+        gateway: where members' sessions open; None where `primage open` alone opens them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -143,4 +165,5 @@ class SiteOutputs(BaseModel):
     hpc: dict[str, HpcOutputs] = {}
     login: str = ""
     portal: str = ""
+    gateway: GatewayOutputs | None = None
     images: Images = Images()

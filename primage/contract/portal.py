@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from primage.contract.addresses import HTTPS_PORT, Addresses
 from primage.contract.login import LOGGED_IN, Origin, RealmUrl
 from primage.contract.outputs import Settings
 from primage.contract.spelling import ApiServer, DnsLabel, VoName
@@ -17,6 +18,13 @@ REPOSITORY = "/opt/portal"
 """Where its image has the repository's programs."""
 
 
+class PortalGateway(Settings, Addresses):
+    """Where members' sessions open in a browser."""
+
+    domain: VoName = Field(description="What their addresses are below.")
+    port: int = Field(default=HTTPS_PORT, ge=1, le=65_535, description="Port that browsers use.")
+
+
 class PortalSettings(Settings):
     """What one site's portal is for."""
 
@@ -26,6 +34,10 @@ class PortalSettings(Settings):
     issuer: RealmUrl = Field(description="Where they log in.")
     vos: tuple[VoName, ...] = Field(description="The VOs that the site serves.")
     api: ApiServer = Field(default="", description="The API server; empty: that of the cluster that the portal runs in.")
+
+    gateway: PortalGateway | None = Field(
+        default=None, description="Where sessions open; empty where only `primage open` opens them."
+    )
 
     @property
     def redirect(self) -> str:

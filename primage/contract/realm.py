@@ -5,14 +5,18 @@ Fields as Keycloak's REST API has them: https://www.keycloak.org/docs-api/latest
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from primage.contract.addresses import Addresses
 from primage.contract.login import (
     AUTHORIZER_CLIENT,
     GROUPS_CLAIM,
+    IDENTITY_CLAIM,
     KUBECTL_CLIENT,
     LOGGED_IN,
     PORTAL_CLIENT,
+    SESSIONS_CLIENT,
     UID_ATTRIBUTE,
     InstitutionConfig,
     LoginConfig,
@@ -23,6 +27,8 @@ Representation = dict[str, Any]
 TOKEN_S = 600
 """A stolen token is good for no longer. Kubernetes' client for Python gets another one five minutes before the end: shorter ones
 would be got for every request."""
+SESSIONS_TOKEN_S = 60
+"""Of the login proxies before sessions, which ask for another one before its end: whoever has logged out is let in no longer."""
 SESSION_IDLE_S, SESSION_S = 8 * 3600, 24 * 3600
 """How long a login lasts when no token is asked for, and at most."""
 AUTHORIZER_RIGHTS = ("manage-realm", "manage-clients", "manage-identity-providers", "manage-users", "view-events")
@@ -150,6 +156,24 @@ def portal(config: PortalConfig, secret: str) -> Representation:
     }
 
 
+def sessions(gateway: Addresses, namespaces: Iterable[str]) -> Representation:
+    """The client that login proxies before sessions log people in by: each sends them back to its own tenant's host alone.
+
+    A proxy is in its tenant's hands, so a token says no more of a visitor than who they are and which groups they are in.
+
+    Args:
+        namespaces: of all tenants; a redirect to any other host is refused.
+    """
+    return {
+        **_client(SESSIONS_CLIENT, "Sessions in a browser", ""),
+        "redirectUris": sorted(f"{gateway.logs_in(namespace)}*" for namespace in namespaces),
+        "publicClient": True,
+        "defaultClientScopes": ["basic"],
+        "optionalClientScopes": [],
+        "attributes": {**_PKCE, "access.token.lifespan": str(SESSIONS_TOKEN_S)},
+    }
+
+
 _PKCE = {"pkce.code.challenge.method": "S256"}
 
 
@@ -221,7 +245,7 @@ def naming(institution: InstitutionConfig) -> Representation:
 
 def mappers(client: str) -> list[Representation]:
     """What tokens of a client say beside who somebody is: the groups, by their whole path; of the portal's, that they are for the
-    API server as well."""
+    API server as well. Those of sessions say who somebody is by this alone."""
     config = {
         "full.path": "true",
         "claim.name": GROUPS_CLAIM,
@@ -231,7 +255,19 @@ def mappers(client: str) -> list[Representation]:
     }
     groups = _mapper(GROUPS_CLAIM, "oidc-group-membership-mapper", config)
     audience = {"included.client.audience": KUBECTL_CLIENT, "id.token.claim": "true", "access.token.claim": "false"}
-    return [groups, _mapper("api-server", "oidc-audience-mapper", audience)] if client == PORTAL_CLIENT else [groups]
+    if client == PORTAL_CLIENT:
+        return [groups, _mapper("api-server", "oidc-audience-mapper", audience)]
+    return [groups, _mapper("identity", "oidc-usermodel-attribute-mapper", _IDENTITY)] if client == SESSIONS_CLIENT else [groups]
+
+
+_IDENTITY = {
+    "user.attribute": "username",
+    "claim.name": IDENTITY_CLAIM,
+    "jsonType.label": "String",
+    "id.token.claim": "true",
+    "access.token.claim": "false",
+    "userinfo.token.claim": "false",
+}
 
 
 def _mapper(name: str, kind: str, config: dict[str, str]) -> Representation:

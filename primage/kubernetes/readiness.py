@@ -15,6 +15,7 @@ from typing import Any
 from primage.clients.cluster import Object, is_leaving
 from primage.contract.custom_resources import READY as TENANT_READY
 from primage.contract.custom_resources import REFUSED
+from primage.contract.images import ON_DEMAND, OWN
 from primage.contract.names import LABEL_COMPONENT, LABEL_QUEUE, LABEL_STACK, stack_of_label
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
 from primage.errors import ExitCode, PrimageError
@@ -325,6 +326,19 @@ _IMAGE = {
 }
 
 
+_ON_DEMAND = re.compile(rf"/{OWN}({'|'.join(ON_DEMAND)}):[^/@]+")
+
+
+def _to_have_image(image: str) -> str:
+    """What to do about an image that nodes do not get."""
+    if asked := _ON_DEMAND.search(image):
+        return (
+            f"no site has it unless it is asked for: on the local site run `primage site local images {asked[1]}`, elsewhere build "
+            f"images/{asked[1]} and push it to the site's registry; then run the same command again"
+        )
+    return "check the image's name and tag, and that the site's nodes can have it"
+
+
 def explain_pods(pods: Iterable[Object], nodes: Iterable[Object], system: Iterable[Object] = ()) -> Verdict | None:
     """Why the pods of an object do not run: FAILED where no amount of waiting can help, WAITING with the reason where it can.
 
@@ -361,7 +375,7 @@ def _containers(pod: Object) -> Verdict | None:
             detail = f"image {container.get('image') or '(none)'} {_IMAGE[reason]}"
             # The first refusal can be a registry's hiccup; kubelet backs off only after a second one.
             state = State.WAITING if reason == "ErrImagePull" else State.FAILED
-            return Verdict(state, detail, "check the image's name and tag, and that the site's nodes can have it")
+            return Verdict(state, detail, _to_have_image(str(container.get("image"))))
         if reason in {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}:
             return Verdict(State.FAILED, stuck.get("message", reason), "create what it names, or correct the name")
         if reason == "CrashLoopBackOff":

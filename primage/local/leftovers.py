@@ -12,7 +12,7 @@ from pathlib import Path
 from primage.errors import PrimageError
 from primage.process import capture
 
-SUBNET = "10.89.77."
+SUBNET, INSTANCE = "10.89.77.", "primage-local"
 LEASES = Path("/run/containers/networks/ipam.db")
 """Podman's record of addresses, one for all stores; on most hosts a reboot clears it."""
 HOOKS = (
@@ -69,7 +69,7 @@ def _remove_rules() -> None:
     """Rules about the site's addresses, and the chains made for its network."""
     for table in ("filter", "nat"):
         rules = _quiet("iptables", "-t", table, "-S").splitlines()
-        own = [rule for rule in rules if rule.startswith("-A ") and f"{SUBNET}0/24" in rule]
+        own = [rule for rule in rules if rule.startswith("-A ") and (f"{SUBNET}0/24" in rule or f"--comment {INSTANCE} " in rule)]
         for rule in own:
             _quiet("iptables", "-t", table, "-D", *shlex.split(rule)[1:])
         for chain in {word for rule in own for word in rule.split() if word.startswith("NETAVARK-") and "HOSTPORT" not in word}:

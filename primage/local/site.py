@@ -8,9 +8,10 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from primage.engine.api import Event
 from primage.errors import ExitCode, PrimageError
 from primage.local.cgroups import require_own_cgroups
 from primage.local.files import remove_files
+from primage.local.gateway import gateway_images, gateway_of, gateway_tools, install_kinds
 from primage.local.images import storage
 from primage.local.images.build import ensure_images
 from primage.local.images.catalogue import (
@@ -32,6 +34,7 @@ from primage.local.images.catalogue import (
     Image,
     app_images,
     base_image,
+    images_on_demand,
     kube_router_image,
     kubernetes_images,
     login_images,
@@ -68,8 +71,11 @@ PACKAGES = {
 }
 """Debian packages of the host, each with the program that shows it is there."""
 
-OTHER_LOGS = ("bench-images.log", "down.log", "hpc-known-hosts", "import-images.log", "push.log", "study-local.log")
-"""What is written beside the logs of the steps, or was by a step that there was once."""
+OTHER_LOGS = (
+    *("bench-images.log", "down.log", "hpc-known-hosts", "import-images.log", "push.log", "study-local.log"),
+    *("gateway-images.log", "gateway-kinds.log", "gateway-tools.log"),
+)
+"""What is written beside the logs of the steps, or was by a step that there was once or is with other settings."""
 
 Report = Callable[[float, str], None]
 
@@ -105,9 +111,11 @@ class LocalSite:
         require_host()
         require_own_cgroups()
         with self._lock():
-            run_steps(self._steps(), log_dir())
+            run_steps(self._steps(self._gateway_steps()), log_dir())
 
-    def _steps(self) -> list[Step]:
+    def _steps(self, gateway: Sequence[Step] = ()) -> list[Step]:
+        """All of them, with those of a gateway where the site has one."""
+        before = ["cluster", "app-images", "login-images", *(step.name for step in gateway)]
         return [
             Step("packages", "Install Debian packages", self._packages),
             Step("tools", "Take or build Kubernetes' tools", self._tools),
@@ -123,9 +131,33 @@ class LocalSite:
             Step("login-images", "Build and push what people log in with", self._login_images, ["registry", "keycloak"]),
             Step("cluster", "Make the cluster", self._cluster, ["kubernetes-images", "authority"]),
             Step("hpc", "Make the HPC site", self._playbook("create-hpc"), ["machines"]),
-            Step("site", "Bring the site program up", self._site, ["cluster", "app-images", "login-images"]),
+            *gateway,
+            Step("site", "Bring the site program up", self._site, before),
             Step("study-image", "Have the nodes pull the study's image", self._pull_study, ["cluster", "app-images"]),
             Step("hpc-login", "Connect the VOs to the HPC site", self._hpc_login, ["site", "hpc"]),
+        ]
+
+    def _gateway_steps(self) -> list[Step]:
+        """None, unless members' sessions open in a browser."""
+        gateway = gateway_of(self._settings())
+        if gateway is None:
+            return []
+
+        def tools(log: Path, report: Report) -> None:
+            for each in gateway_tools(gateway):
+                report(0.01, each.describe())
+                each.build(log, report, self.choices.append)
+
+        def images(log: Path, report: Report) -> None:
+            self._build_and_push(gateway_images(gateway, self.repository, log), log, report)
+
+        def kinds(log: Path, _report: Report) -> None:
+            install_kinds(gateway, log)
+
+        return [
+            Step("gateway-tools", "Take or build the gateway's programs", tools),
+            Step("gateway-images", "Build and push the gateway's images", images, ["registry", "gateway-tools"]),
+            Step("gateway-kinds", "Install the Gateway API", kinds, ["cluster", "gateway-tools"]),
         ]
 
     def images(self) -> None:
@@ -138,6 +170,27 @@ class LocalSite:
         with self._lock():
             run_steps(steps, log_dir())
 
+    def images_for(self, name: str) -> None:
+        """Build and push what the site does not have unless it is asked for, and nothing else.
+
+        Args:
+            name: what it is called for, such as `desktop`.
+
+        Raises:
+            PrimageError: nothing is called so.
+        """
+        require_host()
+        known = images_on_demand()
+        if name not in known:
+            raise PrimageError(
+                f"no image is built for {name!r}",
+                todo=f"name one of {', '.join(known)}, or leave the name out for what every site has",
+                code=ExitCode.USAGE,
+            )
+        step = Step(f"{name}-images", f"Build and push the images for {name}", partial(self._build_and_push, known[name]))
+        with self._lock():
+            run_steps([step], log_dir())
+
     def down(self) -> None:
         """Remove machines, network, mounts and files; caches stay, and so does all that belongs to other sites."""
         require_host()
@@ -146,7 +199,8 @@ class LocalSite:
                 command, log = self._ansible("remove-local-site"), log_dir() / "down.log"
                 run_logged(command, cwd=self.repository, log=log, timeout_s=PLAYBOOK_TIMEOUT_S, ends_with_us=True)
             remove_leftovers()
-            remove_files(SITE, [*(f"{step.name}.log" for step in self._steps()), *OTHER_LOGS])
+            steps = [*(step.name for step in self._steps()), *(f"{name}-images" for name in images_on_demand())]
+            remove_files(SITE, [*(f"{name}.log" for name in steps), *OTHER_LOGS])
 
     def machines(self) -> list[dict[str, str]]:
         """The machines that are there: name, state, how long."""
@@ -229,16 +283,20 @@ class LocalSite:
             report(0.1, node)
             run_logged(["podman", "exec", node, *pull], env=storage.environment(), log=log, timeout_s=PULL_TIMEOUT_S)
 
+    def _settings(self) -> dict[str, Any]:
+        """The site's settings, as its file has them."""
+        name = StackName(SITE)
+        found = stack_config(project_of(name), name).get(SETTINGS)
+        return found if isinstance(found, dict) else {}
+
     def _registry(self) -> str:
         """The registry's address, as the site's settings have it."""
-        name = StackName(SITE)
-        project = project_of(name)
         try:
-            return str(stack_config(project, name)[SETTINGS]["images"]["registry"])
+            return str(self._settings()["images"]["registry"])
         except (LookupError, TypeError) as error:
             raise PrimageError(
                 "the local site's settings do not say where its registry is",
-                where=f"{project.config_file(SITE)}, {SETTINGS}.images",
+                where=f"{project_of(StackName(SITE)).config_file(SITE)}, {SETTINGS}.images",
                 todo="write `registry: 10.89.77.11:5000` there, the address of machine front",
                 code=ExitCode.INVALID,
             ) from error

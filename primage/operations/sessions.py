@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.clients.port_forward import PortForward
 from primage.clients.web import status_of
+from primage.contract.gateway import COOKIE_SECRET
 from primage.contract.names import ANNOTATION_OPENS, LABEL_PRIVATE
 from primage.engine.api import Engine, Options
 from primage.errors import ExitCode, PrimageError
@@ -31,7 +32,8 @@ class StackSession:
     Attributes:
         job: the Job it is.
         port, path: of its server.
-        secret: the Secret with its token.
+        secret: the Secret with its token, or with the keys of the login before it.
+        origin: where the site has a browser find it; empty where the site has no way in, or the session has no login before it.
     """
 
     cluster: Cluster
@@ -39,6 +41,12 @@ class StackSession:
     port: int
     path: str
     secret: Ref
+    origin: str = ""
+
+    @property
+    def address(self) -> str:
+        """What any browser opens, after a login; empty where it has to be forwarded."""
+        return f"{self.origin}{self.path}" if self.origin else ""
 
     def runs(self) -> bool:
         """Whether it answers, as Kubernetes sees it."""
@@ -91,7 +99,7 @@ def session_of(stack: StackName, engine: Engine, options: Options) -> StackSessi
     if job is None:
         raise PrimageError(f"{stack} is up, and has no job that serves its page", todo=f"see `primage status {stack}`")
     port, path = _opens(job, stack)
-    return StackSession(handle.cluster, Ref.of(job), port, path, Ref.of(secret))
+    return StackSession(handle.cluster, Ref.of(job), port, path, Ref.of(secret), _origin(handle, secret))
 
 
 def _find(stack: StackHandle) -> tuple[Object, Object | None]:
@@ -103,10 +111,16 @@ def _find(stack: StackHandle) -> tuple[Object, Object | None]:
     if secret is None:
         raise PrimageError(
             f"{stack.name} has nothing to open",
-            todo=f"run `primage up {stack.name}` first, or name a stack of app notebook or web",
+            todo=f"run `primage up {stack.name}` first, or name a stack of app notebook, desktop or web",
             code=ExitCode.USAGE,
         )
     return secret, stack.get(Ref(*JOB, secret["metadata"]["name"], stack.namespace))
+
+
+def _origin(handle: StackHandle, secret: Object) -> str:
+    """From the site's own settings, for a session with a login before it: nothing that a tenant can write says where it opens."""
+    gateway = handle.site.outputs.gateway
+    return gateway.origin(handle.namespace) if gateway and COOKIE_SECRET in (secret.get("data") or {}) else ""
 
 
 def _is_token(secret: Object) -> bool:

@@ -39,7 +39,15 @@ def page(site, repository, request):
 
 @pytest.mark.parametrize(
     "page",
-    ["run-a-batch-job", "write-an-htc-application", "open-a-notebook", "run-an-hpc-job", "limit-home", "read-the-audit-log"],
+    [
+        "run-a-batch-job",
+        "write-an-htc-application",
+        "open-a-notebook",
+        "open-a-desktop",
+        "run-an-hpc-job",
+        "limit-home",
+        "read-the-audit-log",
+    ],
     indirect=True,
 )
 def test_a_how_to_works_as_written(page, repository, tmp_path):

@@ -28,6 +28,7 @@ HOME = Path("/var/lib/primage/local/shared/home/vo.primage.eu")
 NOTEBOOK = parse_stack_name("notebook/vo.primage.eu.local--test")
 IDLE = parse_stack_name("notebook/vo.primage.eu.local--idle")
 WEB = parse_stack_name("web/vo.primage.eu.local--test")
+BASE, FOLDER = "/notebook-test/", "/web-test/"
 CELL = "import os; print(os.getuid(), os.access('/primage/DATALAKE', os.W_OK), 6 * 7)"
 
 
@@ -119,13 +120,13 @@ def test_a_cell_runs_in_a_browser(notebook, browser, tmp_path):
 
 def test_nobody_gets_in_without_the_token(notebook):
     with notebook.forward() as forward:
-        assert ask(forward.port, "/api/contents")[0].status == 403
-        assert ask(forward.port, "/lab")[0].status == 302
-        assert ask(forward.port, "/api/contents", Authorization="token wrong")[0].status == 403
+        assert ask(forward.port, f"{BASE}api/contents")[0].status == 403
+        assert ask(forward.port, f"{BASE}lab")[0].status == 302
+        assert ask(forward.port, f"{BASE}api/contents", Authorization="token wrong")[0].status == 403
         right = token_of(notebook.url(forward.port))
-        assert ask(forward.port, "/api/contents", Authorization=f"token {right}")[0].status == 200
+        assert ask(forward.port, f"{BASE}api/contents", Authorization=f"token {right}")[0].status == 200
         # A page elsewhere that a browser is lured to cannot speak with it under a name of its own.
-        assert ask(forward.port, "/api/contents", Authorization=f"token {right}", Host="evil.example")[0].status == 403
+        assert ask(forward.port, f"{BASE}api/contents", Authorization=f"token {right}", Host="evil.example")[0].status == 403
 
 
 def test_much_passes_through_whole(notebook):
@@ -136,7 +137,7 @@ def test_much_passes_through_whole(notebook):
     try:
         with notebook.forward() as forward:
             head = {"Authorization": f"token {token_of(notebook.url(forward.port))}", "Connection": "close"}
-            answer, body = ask(forward.port, "/files/HOME/shared/large.bin", **head)
+            answer, body = ask(forward.port, f"{BASE}files/HOME/shared/large.bin", **head)
             assert answer.status == 200
             assert body == large.read_bytes()
     finally:
@@ -168,13 +169,13 @@ def test_a_killed_server_comes_back(cluster, notebook):
 
     until("another pod serves", back)
     with notebook.forward() as forward:
-        assert ask(forward.port, "/api")[0].status == 200
+        assert ask(forward.port, f"{BASE}api")[0].status == 200
 
 
 def test_pages_are_served_to_whoever_has_the_token(web, browser, tmp_path):
     with web.forward() as forward:
-        assert ask(forward.port, "/")[0].status == 403
-        assert ask(forward.port, "/?token=wrong")[0].status == 403
+        assert ask(forward.port, FOLDER)[0].status == 403
+        assert ask(forward.port, f"{FOLDER}?token=wrong")[0].status == 403
         page = browser.new_page()
         page.goto(web.url(forward.port))
         assert page.locator("h1").inner_text() == "Results"
@@ -184,17 +185,17 @@ def test_pages_are_served_to_whoever_has_the_token(web, browser, tmp_path):
 
 def test_links_that_lead_out_and_writing_are_refused(web):
     with web.forward() as forward:
-        answer, _ = ask(forward.port, f"/?token={token_of(web.url(forward.port))}")
+        answer, _ = ask(forward.port, f"{FOLDER}?token={token_of(web.url(forward.port))}")
         assert answer.status == 302
         assert answer.getheader("Referrer-Policy") == "no-referrer"
         cookie = answer.getheader("Set-Cookie")
         assert "HttpOnly" in cookie
         assert "SameSite=Strict" in cookie
         known = {"Cookie": cookie.partition(";")[0]}
-        assert ask(forward.port, "/", **known)[0].status == 200
-        for path in ("/elsewhere", "/up/", "/../../private/", "/..%2f..%2fetc/passwd"):
-            assert ask(forward.port, path, **known)[0].status in {400, 403, 404}, path
-        assert ask(forward.port, "/index.html", "PUT", **known)[0].status == 403
+        assert ask(forward.port, FOLDER, **known)[0].status == 200
+        for path in ("elsewhere", "up/", "../../private/", "..%2f..%2fetc/passwd", "../"):
+            assert ask(forward.port, FOLDER + path, **known)[0].status in {400, 403, 404}, path
+        assert ask(forward.port, f"{FOLDER}index.html", "PUT", **known)[0].status == 403
 
 
 def test_nobody_there_it_ends_and_opening_starts_it_anew(cluster, idle):
@@ -225,14 +226,14 @@ def test_open_as_a_command_until_interrupted(notebook):
         if line.startswith("}"):
             break
     port = int(json.loads("".join(lines))["url"].split(":")[2].split("/")[0])
-    assert ask(port, "/api")[0].status == 200
+    assert ask(port, f"{BASE}api")[0].status == 200
     taken = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True, timeout=60, check=False)
     assert taken.returncode == 2
     assert f"cannot listen on port {port} of this machine" in taken.stderr
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
     with pytest.raises(ConnectionRefusedError):
-        ask(port, "/api")
+        ask(port, f"{BASE}api")
 
 
 def test_what_cannot_be_opened_is_named(site):

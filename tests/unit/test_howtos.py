@@ -19,6 +19,7 @@ OFFLINE = ("primage validate", "primage site new", "ansible-playbook", "ssh-keyg
 OFFLINE_PAGES = ("connect-an-hpc-centre", "describe-a-site", "run-a-batch-job", "run-an-hpc-job", "write-an-htc-application")
 SITE_PAGES = (
     "limit-home",
+    "open-a-desktop",
     "open-a-notebook",
     "read-the-audit-log",
     "run-a-batch-job",

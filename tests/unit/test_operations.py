@@ -344,8 +344,9 @@ def test_a_job_that_only_has_the_consumers_name_is_not_scaled(cluster, engine):
 @pytest.mark.parametrize(
     ("stack", "settings", "page"),
     [
-        (NOTEBOOK, {"notebook.folder": "HOME/shared/a b"}, (8888, "/lab/tree/HOME/shared/a%20b")),
-        (parse_stack_name("web/vo.primage.eu.local--trial"), {"web.name": "pages"}, (8080, "/")),
+        (NOTEBOOK, {"notebook.folder": "HOME/shared/a b"}, (8888, "/notebook-trial/lab/tree/HOME/shared/a%20b")),
+        (parse_stack_name("web/vo.primage.eu.local--trial"), {"web.name": "pages"}, (8080, "/pages-trial/")),
+        (parse_stack_name("desktop/vo.primage.eu.local--trial"), {}, (8080, "/desktop-trial/")),
     ],
 )
 def test_a_session_says_which_page_opens(cluster, engine, stack, settings, page):

@@ -189,7 +189,7 @@ class Provider:
     def __init__(self, *accounts, refuses=(), in_line=None):
         self.lists, self.refuses, self.in_line = [list(accounts)], refuses, in_line
 
-    async def bring_in_line(self, vos):
+    async def bring_in_line(self, vos, namespaces):
         if self.in_line:
             raise self.in_line
 

@@ -40,7 +40,7 @@ def filled(site, path=FORM, **changed):
 
 
 def test_every_application_of_the_repository_has_a_form_with_all_of_its_settings():
-    assert set(APPS) == {"batch", "hpc", "htc", "notebook", "study-histology", "web"}
+    assert set(APPS) == {"batch", "desktop", "hpc", "htc", "notebook", "study-histology", "web"}
     paths = {field.path: field for app in ("batch", "htc") for group in APPS[app].groups for field in group.fields}
     assert {"args", "producer.arguments", "consumer.command", "scaling.maximum", "consumer.timeout_seconds"} <= set(paths)
     assert paths["args"].kind is Kind.LINES

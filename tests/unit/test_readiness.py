@@ -132,6 +132,21 @@ def test_images(reason, state):
     assert "x:1" in told.detail
 
 
+@pytest.mark.parametrize(
+    ("image", "asked"),
+    [
+        ("10.0.0.1:5000/primage/desktop:1", True),
+        ("registry.example.org/ours/primage/desktop:1", True),
+        ("10.0.0.1:5000/primage/web:1", False),
+        ("10.0.0.1:5000/primage/desktop-of-mine:1", False),
+    ],
+)
+def test_an_image_that_a_site_has_only_where_it_was_asked_for(image, asked):
+    stuck = pod(waiting="ImagePullBackOff")
+    stuck["status"]["containerStatuses"][0]["image"] = image
+    assert ("primage site local images desktop" in explain_pods([stuck], [NODE]).todo) is asked
+
+
 def test_nothing_wrong_says_nothing():
     assert explain_pods([pod(waiting="")], [NODE]) is None
 

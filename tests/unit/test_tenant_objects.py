@@ -70,7 +70,7 @@ def test_no_network_that_a_vo_is_let_out_to_has_the_sites_machines_in_it(egress)
     (tenant,) = tenants([vo(egress=egress)])
     blocks = [
         to["ipBlock"]
-        for policy in network.network_policies(tenant, SITE)
+        for policy in network.network_policies(tenant, SITE, None)
         if policy["metadata"]["name"] == "allow-egress"
         for rule in policy["spec"]["egress"]
         for to in rule["to"]
@@ -84,7 +84,7 @@ def test_no_network_that_a_vo_is_let_out_to_has_the_sites_machines_in_it(egress)
 
 def test_nothing_is_open_but_what_is_named():
     (tenant,) = tenants([vo()])
-    policies = {policy["metadata"]["name"]: policy["spec"] for policy in network.network_policies(tenant, NetworkConfig())}
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in network.network_policies(tenant, NetworkConfig(), None)}
     assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert policies.keys() == {"default-deny", "allow-dns", "allow-own-namespace", "accept-own-namespace"}
 

@@ -1,1 +1,1 @@
-"""Interactive sessions: notebooks and web folders."""
+"""Interactive sessions: notebooks, desktops and web folders."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from primage.components.sessions.session import TOKEN_FILE, Serving
+from primage.components.sessions.session import BASE_PATH, HOST, TOKEN_FILE, Serving
 from primage.components.sessions.session_settings import NotebookSettings
 
 PORT = 8888
-PROBE = "import urllib.request as u; u.urlopen('http://127.0.0.1:8888/api', timeout=5)"
+PROBE = f"import os, urllib.request as u; u.urlopen('http://127.0.0.1:8888' + os.environ['{BASE_PATH}'] + 'api', timeout=5)"
 
-SCRIPT = """
+SCRIPT = f"""
+# Where a login stands before it, it has no token; what keeps pages of other origins out stays as it is.
+if [ -n "${TOKEN_FILE}" ]; then export JUPYTER_TOKEN_FILE="${TOKEN_FILE}"; else set -- "$@" --IdentityProvider.token=; fi
 python3 -m jupyterlab "$@" &
 server=$!
 # Something outside ended it; it did not end by itself. The Job then starts it again.
@@ -30,6 +32,9 @@ def jupyter(settings: NotebookSettings) -> Serving:
         "ServerApp.port": PORT,
         "ServerApp.port_retries": 0,
         "ServerApp.open_browser": False,
+        "ServerApp.base_url": f"$({BASE_PATH})",
+        # Beside the loopback's: a page that reaches it by another name is refused.
+        "ServerApp.local_hostnames": f"$({HOST})",
         # Kubernetes itself puts the variable in: the program need not know the site.
         "ServerApp.root_dir": "$(MOUNT_POINT)",
         # First idle kernels and terminals go, also those a forgotten browser tab still shows; then the server.
@@ -48,8 +53,8 @@ def jupyter(settings: NotebookSettings) -> Serving:
     return Serving(
         command=("/bin/sh", "-c", SCRIPT, "jupyter"),
         args=tuple(f"--{name}={value}" for name, value in options.items()),
-        env={"JUPYTER_TOKEN_FILE": TOKEN_FILE, **scratch},
+        env=scratch,
         probe=("python3", "-c", PROBE),
         port=PORT,
-        path=f"/lab/tree/{quote(settings.folder)}",
+        path=f"lab/tree/{quote(settings.folder)}",
     )

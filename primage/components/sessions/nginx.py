@@ -1,9 +1,9 @@
-"""NGINX as a session serves it: a folder's files, for whoever has the token, until nobody asks any more."""
+"""NGINX as sessions serve with it, for whoever has logged in or has the token; and a folder's files, until nobody asks any more."""
 
 from __future__ import annotations
 
-from primage.components.sessions.session import TOKEN_FILE, Serving
-from primage.components.sessions.session_settings import WebSettings
+from primage.components.sessions.session import Serving
+from primage.components.sessions.session_settings import FolderSessionSettings, WebSettings
 
 PORT = 8080
 CONFIGURATION = r"""
@@ -20,46 +20,67 @@ http {
   log_format mark '';
   client_body_temp_path /tmp/body; proxy_temp_path /tmp/proxy; fastcgi_temp_path /tmp/fastcgi;
   uwsgi_temp_path /tmp/uwsgi; scgi_temp_path /tmp/scgi;
-  include /tmp/token.conf;
+  include /tmp/known.conf;
   map $request_uri $page { "~^(?<path>[^?]*)" $path; }
   server {
     listen 127.0.0.1:8080;
-    root /tmp/folder;
+    root /tmp/root;
     # The port a browser knows is the forward's, not this one.
     absolute_redirect off;
-    access_log /tmp/used mark;
-    autoindex on;
-    disable_symlinks on from=/tmp/folder;
     add_header X-Content-Type-Options nosniff always;
     add_header X-Frame-Options DENY always;
     add_header Referrer-Policy no-referrer always;
-    location / {
-      limit_except GET { deny all; }
+    location / { return 404; }
+SERVER
+  }
+}
+"""
+"""Of NGINX; what differs from session to session is in /tmp/known.conf, below /tmp/root, and BASE_PATH."""
+LET_IN = """
       if ($offered) {
         add_header Set-Cookie $granted;
         add_header Referrer-Policy no-referrer;
         return 302 $page;
       }
       if ($known = 0) { return 403; }
-    }
-  }
-}
 """
-"""Of NGINX; what differs from session to session is in /tmp/token.conf and behind /tmp/folder."""
-SCRIPT = r"""
+"""In a location: whoever offers the token gets a cookie in its place, and who has that gets in."""
+PREPARE = r"""
 set -eu
 umask 077
 cd /tmp
 [ -d "$MOUNT_POINT/$FOLDER" ] || { echo "there is no folder $FOLDER below $MOUNT_POINT" >&2; exit 1; }
-ln -sfn "$MOUNT_POINT/$FOLDER" folder
-# Written by the shell itself: no program is started with the token among its arguments.
-token=$(cat "$TOKEN_FILE")
-printf 'map $arg_token $offered { default 0; "%s" 1; }\n' "$token" > token.conf
-printf 'map $cookie_%s $known { default 0; "%s" 1; }\n' "$COOKIE" "$token" >> token.conf
-printf 'map $offered $granted { default "%s=%s; Path=/; HttpOnly; SameSite=Strict"; }\n' "$COOKIE" "$token" >> token.conf
-cat > nginx.conf <<'END'
+mkdir -p root
+if [ -n "$PRIMAGE_TOKEN_FILE" ]; then
+  # Written by the shell itself: no program is started with the token among its arguments.
+  token=$(cat "$PRIMAGE_TOKEN_FILE")
+  printf 'map $arg_token $offered { default 0; "%s" 1; }\n' "$token"
+  printf 'map $cookie_%s $known { default 0; "%s" 1; }\n' "$COOKIE" "$token"
+  printf 'map $offered $granted { default "%s=%s; Path=%s; HttpOnly; SameSite=Strict"; }\n' "$COOKIE" "$token" "$PRIMAGE_BASE_PATH"
+else
+  echo 'map "" $offered { default 0; } map "" $granted { default ""; } map "" $known { default 1; }'
+fi > known.conf
+sed "s|BASE_PATH|$PRIMAGE_BASE_PATH|g" > nginx.conf <<'END'
 CONFIGURATION
 END
+"""
+FILES = r"""
+    access_log /tmp/used mark;
+    autoindex on;
+    disable_symlinks on from=$linked;
+    add_header Content-Security-Policy $scripts always;
+    location BASE_PATH {
+      limit_except GET { deny all; }
+LET_IN
+    }
+"""
+SCRIPT = r"""
+PREPARE
+ln -sfn "$MOUNT_POINT/$FOLDER" "root${PRIMAGE_BASE_PATH%/}"
+# Others write into shared folders, and their pages have one origin with all sessions of this namespace.
+[ -n "$PRIMAGE_TOKEN_FILE" ] && scripts= || scripts="script-src 'none'; object-src 'none'; form-action 'none'; base-uri 'none'"
+printf 'map "" $scripts { default "%s"; }\n' "$scripts" >> known.conf
+printf 'map "" $linked { default "/tmp/root%s"; }\n' "${PRIMAGE_BASE_PATH%/}" >> known.conf
 : > used
 nginx -c /tmp/nginx.conf -g 'daemon off;' &
 server=$!
@@ -81,16 +102,29 @@ done
 def nginx(settings: WebSettings) -> Serving:
     """The folder's files on the loopback; a first request with `?token=` is given a cookie instead."""
     return Serving(
-        command=("/bin/sh", "-c", SCRIPT.replace("CONFIGURATION", CONFIGURATION.strip())),
-        env={
-            "FOLDER": settings.folder,
-            "TOKEN_FILE": TOKEN_FILE,
-            # Browsers keep cookies by host, not by port: two sessions opened side by side need two.
-            "COOKIE": f"primage_{settings.name.replace('-', '_')}",
-            "IDLE_SECONDS": str(settings.idle_seconds),
-            "LOOK_EVERY": str(max(1, min(30, settings.idle_seconds // 4))),
-        },
+        command=("/bin/sh", "-c", SCRIPT.replace("PREPARE", prepare(FILES))),
+        env={**environment(settings), "LOOK_EVERY": str(max(1, min(30, settings.idle_seconds // 4)))},
         probe=("/bin/sh", "-c", "test -s /tmp/nginx.pid"),
         port=PORT,
-        path="/",
+        path="",
     )
+
+
+def prepare(server: str) -> str:
+    """The beginning of a session's script: leaves NGINX's configuration in /tmp, or ends where the session's folder is not there.
+
+    Args:
+        server: directives of NGINX's one server; in them LET_IN stands for what it says above.
+    """
+    whole = CONFIGURATION.replace("SERVER", server.strip("\n")).replace("LET_IN", LET_IN.strip("\n"))
+    return PREPARE.strip().replace("CONFIGURATION", whole.strip())
+
+
+def environment(settings: FolderSessionSettings) -> dict[str, str]:
+    """What such a script asks for."""
+    return {
+        "FOLDER": settings.folder,
+        # Browsers keep cookies by host, not by port: two sessions opened side by side need two.
+        "COOKIE": f"primage_{settings.name.replace('-', '_')}",
+        "IDLE_SECONDS": str(settings.idle_seconds),
+    }

@@ -1,17 +1,32 @@
-"""The token that opens an interactive session, made when the session is made and kept in one Secret, nowhere else."""
+"""What opens an interactive session, in one Secret and nowhere else: a token, or the keys of the login before it."""
 
 from __future__ import annotations
 
+import base64
 import secrets
 from typing import Any
 
 import pulumi
+from pulumi.dynamic import CreateResult
 
+from primage.clients.cluster import Cluster, Object
+from primage.components.certificates import ends_soon, new_authority
 from primage.components.generated_secret import GeneratedSecret, GeneratedSecretProvider
+from primage.contract.gateway import COOKIE_SECRET
+
+CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"  # keys in it
+"""Of a login proxy: the certificate that the gateway knows it by."""
 
 
 class SessionToken(GeneratedSecret, module="primage", name="SessionToken"):
-    """A Secret with the key `token`."""
+    """A Secret with the key `token`; or, for a login proxy that goes by a name, with what that has.
+
+    Args:
+        hosts: the proxy's name; empty where there is none.
+    """
+
+    authority: pulumi.Output[str]
+    """What vouches for the proxy's certificate, PEM; empty without one."""
 
     def __init__(
         self,
@@ -21,16 +36,37 @@ class SessionToken(GeneratedSecret, module="primage", name="SessionToken"):
         context: pulumi.Input[str],
         namespace: pulumi.Input[str],
         secret: str,
+        hosts: pulumi.Input[list[str]],
         labels: dict[str, str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        inputs = {"kubeconfig": kubeconfig, "context": context, "namespace": namespace, "secret": secret, "labels": labels}
+        place = {"kubeconfig": kubeconfig, "context": context, "namespace": namespace, "secret": secret}
+        inputs = {**place, "hosts": hosts, "labels": labels, "authority": None}
         super().__init__(SessionTokenProvider(), name, inputs, opts)
 
 
 class SessionTokenProvider(GeneratedSecretProvider):
     """Makes such a Secret."""
 
-    def make(self, props: dict[str, Any]) -> dict[str, str]:  # noqa: ARG002
-        """A token that cannot be guessed."""
-        return {"token": secrets.token_urlsafe(32)}
+    fixed = ("namespace", "secret", "hosts")
+
+    def make(self, props: dict[str, Any]) -> dict[str, str]:
+        """A token that cannot be guessed; or such a key, and a certificate of an authority that is thrown away."""
+        if not (hosts := [str(host) for host in props["hosts"]]):
+            return {"token": secrets.token_urlsafe(32)}
+        return {COOKIE_SECRET: secrets.token_urlsafe(32), **new_authority("primage-session").issue(hosts)}
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Write it, and hand back what everybody may know of it."""
+        made = super().create(props)
+        found = Cluster(props["kubeconfig"], props["context"]).get(self.address(props)) or {}
+        return CreateResult(made.id, {**(made.outs or {}), "authority": _said(found, AUTHORITY)})
+
+    def outdated(self, found: Object) -> bool:
+        """Whether there is a certificate in it that ends soon."""
+        certificate = _said(found, CERTIFICATE)
+        return bool(certificate) and ends_soon(certificate)
+
+
+def _said(secret: Object, key: str) -> str:
+    return base64.b64decode((secret.get("data") or {}).get(key, "")).decode()

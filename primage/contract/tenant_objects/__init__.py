@@ -12,14 +12,18 @@ from primage.contract.tenant_objects import claims, hpc, limits, namespace, netw
 from primage.contract.tenant_objects.objects import Object
 
 
-def everything(tenant: Tenant, offer: SiteOffer) -> list[Object]:
-    """All of a tenant, the namespace first; only the folders that its volumes lead to come before them."""
+def everything(tenant: Tenant, offer: SiteOffer, authority: str = "") -> list[Object]:
+    """All of a tenant, the namespace first; only the folders that its volumes lead to come before them.
+
+    Args:
+        authority: the certificate, PEM, that vouches for the issuer of logins; empty where one of the usual ones does.
+    """
     found = [
         namespace.namespace(tenant),
         limits.quota(tenant),
         limits.limits(tenant),
-        *network.network_policies(tenant, offer.network),
-        namespace.config(tenant, mount_point=offer.mount_point, oneprovider=offer.oneprovider),
+        *network.network_policies(tenant, offer.network, offer.login),
+        namespace.config(tenant, mount_point=offer.mount_point, oneprovider=offer.oneprovider, authority=authority),
         *(make(tenant, share) for share in claims.shares(tenant, offer.volumes) for make in (claims.volume, claims.claim)),
         *_hpc(tenant, offer),
         *rights.bindings(tenant),

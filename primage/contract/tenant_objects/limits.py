@@ -18,6 +18,8 @@ OTHER_KINDS = (
     "daemonsets.apps",
     "horizontalpodautoscalers.autoscaling",
     "ingresses.networking.k8s.io",
+    "httproutes.gateway.networking.k8s.io",
+    "backendtlspolicies.gateway.networking.k8s.io",
     "networkpolicies.networking.k8s.io",
     "poddisruptionbudgets.policy",
     "leases.coordination.k8s.io",

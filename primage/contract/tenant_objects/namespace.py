@@ -28,11 +28,13 @@ def namespace(tenant: Tenant) -> Object:
     }
 
 
-def config(tenant: Tenant, *, mount_point: str, oneprovider: str) -> Object:
-    """Where its jobs find the volumes (the paper's figure 6).
+def config(tenant: Tenant, *, mount_point: str, oneprovider: str, authority: str) -> Object:
+    """Where its jobs find the volumes (the paper's figure 6), and its sessions whom to believe.
 
     Args:
         oneprovider: host of the nearest Oneprovider; empty where there is none.
+        authority: the certificate, PEM, that vouches for the issuer of logins; empty where one of the usual ones does.
     """
-    data = {names.CONFIG_MAP_PROVIDER_KEY: oneprovider, names.CONFIG_MAP_MOUNT_KEY: mount_point}
+    own = {names.CONFIG_MAP_AUTHORITY_KEY: authority} if authority else {}
+    data = {names.CONFIG_MAP_PROVIDER_KEY: oneprovider, names.CONFIG_MAP_MOUNT_KEY: mount_point, **own}
     return inside(tenant, "v1", "ConfigMap", names.CONFIG_MAP, data=data)

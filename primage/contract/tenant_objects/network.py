@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from primage.contract import names, networks
-from primage.contract.networks import NetworkConfig
+from primage.contract.gateway import GATEWAY, PROXY_PORT, GatewayConfig
+from primage.contract.login import KEYCLOAK, KEYCLOAK_PORT, Issued, LoginConfig
+from primage.contract.networks import ANYWHERE, NetworkConfig, own_network
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects.objects import Object, inside
 
@@ -15,9 +17,11 @@ DNS = {
 }
 """The cluster's DNS servers, as kubeadm and most others label them."""
 DNS_PORTS = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+TO_NAMES: Object = {"to": [DNS], "ports": DNS_PORTS}
+"""To the cluster's DNS, for what goes by a name."""
 
 
-def network_policies(tenant: Tenant, network: NetworkConfig) -> list[Object]:
+def network_policies(tenant: Tenant, network: NetworkConfig, login: LoginConfig | None) -> list[Object]:
     """What its pods may reach, and who may reach them: nothing, and then what is named here.
 
     Those of apps only open ways inside the namespace (infra/admission.py sees to that).
@@ -36,6 +40,8 @@ def network_policies(tenant: Tenant, network: NetworkConfig) -> list[Object]:
     if tenant.vo.egress:
         blocks = [outside(cidr, network.machines) for cidr in tenant.vo.egress]
         specs["allow-egress"] = {"policyTypes": ["Egress"], "egress": [{"to": blocks}]}
+    if login and login.gateway:
+        specs["allow-session-login"] = _login_proxies(login, login.gateway)
     kind = ("networking.k8s.io/v1", "NetworkPolicy")
     return [inside(tenant, *kind, name, spec={"podSelector": {}, **spec}) for name, spec in specs.items()]
 
@@ -54,3 +60,52 @@ def to_api(network: NetworkConfig) -> Object:
         "policyTypes": ["Egress"],
         "egress": [{"to": blocks, "ports": [{"protocol": "TCP", "port": network.api_port}]}],
     }
+
+
+def _login_proxies(login: LoginConfig, gateway: GatewayConfig) -> Object:
+    """For pods of sessions: browsers reach their login proxies through the gateway, and those reach the issuer."""
+    return {
+        "podSelector": {"matchLabels": {names.LABEL_SESSION: "true"}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": [_pods(*_gateway_pods(gateway))], "ports": [{"protocol": "TCP", "port": PROXY_PORT}]}],
+        "egress": to_login(login, names.SYSTEM_NAMESPACE),
+    }
+
+
+def _gateway_pods(gateway: GatewayConfig) -> tuple[dict[str, str], str]:
+    """The labels of the pods that browsers' connections come from, and their namespace."""
+    if gateway.controller.kind == "existing":
+        return dict(gateway.controller.labels), gateway.controller.namespace
+    return {names.LABEL_APP: GATEWAY}, names.SYSTEM_NAMESPACE
+
+
+def to_issuers(issuers: Sequence[Issued]) -> list[Object]:
+    """To where these issuers are; where one goes by a name, to any address at its port, and to the cluster's DNS."""
+    found: list[Object] = []
+    for issuer in issuers:
+        own = own_network(issuer.host)
+        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ([own] if own else ANYWHERE)]
+        found.append({"to": blocks, "ports": [{"protocol": "TCP", "port": issuer.port}]})
+    if any(own_network(issuer.host) is None for issuer in issuers):
+        found.append(TO_NAMES)
+    return found
+
+
+def to_login(login: LoginConfig, namespace: str = "") -> list[Object]:
+    """To the identity provider, where its issuer says it is, and to the pods of the site's own, which that may lead to.
+
+    A node sees its own port as what is behind it, and another node's as that node's.
+
+    Args:
+        namespace: where those pods are; empty for the policy's own.
+    """
+    egress = to_issuers([login])
+    if login.keycloak:
+        there = _pods({names.LABEL_APP: KEYCLOAK}, namespace)
+        egress.append({"to": [there], "ports": [{"protocol": "TCP", "port": KEYCLOAK_PORT}]})
+    return egress
+
+
+def _pods(labels: dict[str, str], namespace: str) -> Object:
+    elsewhere = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}} if namespace else {}
+    return {**elsewhere, "podSelector": {"matchLabels": labels}}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from primage.contract.images import OWN
+from primage.contract.images import ON_DEMAND, OWN
 from primage.local.images.keycloak import distributions_dir
 from primage.local.images.wheels import wheels_dir
 from primage.local.toolchain.versions import COREDNS, ETCD, KUBERNETES, PAUSE
@@ -27,8 +27,12 @@ STUDY = "primage/study-histology:1"
 STUDY_LIBRARIES = "primage/study-libraries:1"
 KUBE_ROUTER = "primage/kube-router:1"
 WEB = "primage/web:1"
+DESKTOP = "primage/desktop:1"
 KEYCLOAK = "primage/keycloak:1"
 POSTGRESQL = "primage/postgresql:1"
+CONTOUR = "primage/contour:1"
+ENVOY = "primage/envoy:1"
+OAUTH2_PROXY = "primage/oauth2-proxy:1"
 SCRATCH = ""
 """What an image is based on that is based on nothing."""
 
@@ -145,6 +149,7 @@ PORTAL_REQUIREMENTS = "services/portal/requirements.txt"
 HPC_REQUIREMENTS = "services/hpc_connector/requirements.txt"
 STUDY_REQUIREMENTS = "apps/study-histology/requirements.txt"
 NOTEBOOK_REQUIREMENTS = "images/notebook/requirements.txt"
+ENVOY_REQUIREMENTS = "images/envoy/requirements.txt"
 
 
 def _service_images(repository: Path, service: str, below: str, name: str, libraries: Path) -> list[Image]:
@@ -207,6 +212,24 @@ def login_images(repository: Path, keycloak: Path) -> list[Image]:
     ]
 
 
+def contour_images(tools: Path, envoy: Path) -> list[Image]:
+    """What does a gateway's work.
+
+    Args:
+        tools: folder with Contour.
+        envoy: folder with the package that Envoy lies in.
+    """
+    return [
+        Image(CONTOUR, _folder(CONTOUR), {"contour": tools / "contour"}, base=SCRATCH),
+        Image(ENVOY, _folder(ENVOY), {"lib": envoy}),
+    ]
+
+
+def proxy_image(tools: Path) -> Image:
+    """The login before each session."""
+    return Image(OAUTH2_PROXY, _folder(OAUTH2_PROXY), {"oauth2-proxy": tools / "oauth2-proxy"}, base=SCRATCH)
+
+
 def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Image]:
     """The images of applications and services, each after the one it is based on.
 
@@ -233,3 +256,9 @@ def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Imag
         Image(STUDY, "images/study-histology", study, base=STUDY_LIBRARIES),
         Image(WEB, "images/web"),
     ]
+
+
+def images_on_demand() -> dict[str, list[Image]]:
+    """What is too large for every site to have, by what it is called for: `primage site local images desktop`."""
+    images = {"desktop": [Image(DESKTOP, _folder(DESKTOP))]}
+    return {name: images[name] for name in ON_DEMAND}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from primage.errors import ExitCode, PrimageError
 from primage.local.toolchain import official
-from primage.local.toolchain.versions import KUBE_ROUTER, KUBERNETES, PULUMI, PULUMI_KUBERNETES
+from primage.local.toolchain.versions import CONTOUR, KUBE_ROUTER, KUBERNETES, OAUTH2_PROXY, PULUMI, PULUMI_KUBERNETES
 from primage.local.turn import turn
 from primage.paths import cache_dir
 from primage.process import capture, run_logged
@@ -43,7 +43,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class ModuleFile:
-    """A script that a Go module of a set holds, wanted beside its binaries; Go's checksums cover it too."""
+    """A script or a document that a Go module of a set holds, wanted beside its binaries; Go's checksums cover it too."""
 
     name: str
     module: str
@@ -221,6 +221,30 @@ KUBE_ROUTER_TOOLS = ToolSet(
     tools=(Tool("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),),
     variables=(("github.com/cloudnativelabs/kube-router/v2/pkg/version.Version", KUBE_ROUTER),),
     packages=1200,
+)
+_CONTOUR = "github.com/projectcontour/contour"
+GATEWAY_KINDS, CONTOUR_KINDS = "gateway-api.yaml", "contour.yaml"
+CONTOUR_TOOLS = ToolSet(
+    title="Contour",
+    folder=HERE / "contour",
+    version=CONTOUR,
+    tools=(Tool("contour", f"{_CONTOUR}/cmd/contour"),),
+    variables=((f"{_CONTOUR}/internal/build.Version", CONTOUR),),
+    packages=1030,
+    scripts=(
+        ModuleFile(GATEWAY_KINDS, _CONTOUR, "examples/gateway/00-crds.yaml"),
+        ModuleFile(CONTOUR_KINDS, _CONTOUR, "examples/contour/01-crds.yaml"),
+    ),
+)
+"""The gateway's controller, with the kinds of object that it knows: it does not run with newer ones of the Gateway API."""
+_OAUTH2_PROXY = "github.com/oauth2-proxy/oauth2-proxy/v7"
+OAUTH2_PROXY_TOOLS = ToolSet(
+    title="OAuth2 Proxy",
+    folder=HERE / "oauth2_proxy",
+    version=OAUTH2_PROXY,
+    tools=(Tool("oauth2-proxy", _OAUTH2_PROXY),),
+    variables=((f"{_OAUTH2_PROXY}/pkg/version.VERSION", OAUTH2_PROXY),),
+    packages=300,
 )
 _PULUMI_SDK = "github.com/pulumi/pulumi/sdk/v3"
 PULUMI_TOOLS = ToolSet(

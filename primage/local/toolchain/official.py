@@ -18,7 +18,7 @@ from pathlib import Path
 
 from primage.clients.downloads import NotServedError, WrongDigestError, download
 from primage.errors import ExitCode, PrimageError
-from primage.local.toolchain.versions import COREDNS, ETCD, KUBE_ROUTER, KUBERNETES
+from primage.local.toolchain.versions import COREDNS, ETCD, KUBE_ROUTER, KUBERNETES, OAUTH2_PROXY
 from primage.paths import cache_dir
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][A-Za-z0-9./_+-]*)")
@@ -65,6 +65,11 @@ RELEASES: dict[str, ReleaseFile] = {
         f"github.com/cloudnativelabs/kube-router/releases/download/{KUBE_ROUTER}/"
         f"kube-router_{KUBE_ROUTER.removeprefix('v')}_linux_{ARCHITECTURE}.tar.gz",
         "kube-router",
+    ),
+    "oauth2-proxy": ReleaseFile(
+        f"github.com/oauth2-proxy/oauth2-proxy/releases/download/{OAUTH2_PROXY}/"
+        f"oauth2-proxy-{OAUTH2_PROXY}.linux-{ARCHITECTURE}.tar.gz",
+        f"oauth2-proxy-{OAUTH2_PROXY}.linux-{ARCHITECTURE}/oauth2-proxy",
     ),
 }
 """By the tool's name."""

@@ -21,6 +21,7 @@ from authorizer.live import LiveObjects
 from authorizer.people import COMPARE_S, People
 from authorizer.tenants import Tenants
 from primage.contract import offer
+from primage.contract.login import AUTHORITY_KEY
 from primage.contract.offer import SiteOffer
 from primage.contract.tenant_objects.objects import Object
 
@@ -48,7 +49,7 @@ class App:
         self._kube = Kube(client)
         self._server = str(client.config.cluster.server)
         self._live = LiveObjects()
-        self._tenants = Tenants(self._kube, Folders(folders), self._live)
+        self._tenants = Tenants(self._kube, Folders(folders), self._live, _authority(login))
         self._keeper = Keeper(self._kube, self._tenants, self._live)
         self._people = People(self._kube, self._tenants, login, min(COMPARE_S, watch_s)) if login else None
         self._namespace = namespace
@@ -121,3 +122,9 @@ class App:
             if all(turned > latest for turned in self._turned.values()):
                 self._alive.touch()
             await asyncio.sleep(BEAT_S)
+
+
+def _authority(login: Path | None) -> str:
+    """The certificate that vouches for the identity provider, of which sessions are told as well; empty where there is none."""
+    found = login / AUTHORITY_KEY if login else None
+    return found.read_text(encoding="utf-8") if found and found.exists() else ""

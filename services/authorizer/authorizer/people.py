@@ -39,7 +39,7 @@ class People:
         self._asked: tuple[LoginConfig, Keycloak] | None = None
         self._seen_at = COMPARISON
         self._said: set[str] = set()
-        self._in_line: tuple[Keycloak, set[str]] | None = None
+        self._in_line: tuple[Keycloak, set[str], set[str]] | None = None
         self._in_line_until = 0.0
 
     async def follow(self) -> None:
@@ -52,12 +52,16 @@ class People:
             self._seen_at = COMPARISON
             # As long as it took: people who log in all the time must not keep the provider busy with this alone.
             await asyncio.sleep(loop.time() - begun)
-        end = loop.time() + self._compare_s
-        while loop.time() < end and provider is self._provider():
+        end, known = loop.time() + self._compare_s, self._known()
+        while loop.time() < end and provider is self._provider() and known == self._known():
             await asyncio.sleep(NEWS_S)
             if provider and (news := await provider.news()):
                 self._seen_at = news
                 return
+
+    def _known(self) -> set[str]:
+        """Who is a tenant by now: the provider is told of another one at once."""
+        return {tenant.namespace for tenant in self._tenants}
 
     def _provider(self) -> Keycloak | None:
         """The one that the site's offer names by now."""
@@ -93,16 +97,25 @@ class People:
         return found
 
     async def _bring_in_line(self, provider: Keycloak, vos: list[str]) -> list[str]:
-        """The provider's own settings, from time to time and whenever the site serves another VO."""
+        """The provider's own settings, from time to time and whenever the site serves another VO or has another tenant."""
         now = asyncio.get_running_loop().time()
-        if self._in_line == (provider, set(vos)) and now < self._in_line_until:
+        wanted = provider, set(vos), await self._with_sessions(vos)
+        if self._in_line == wanted and now < self._in_line_until:
             return []
         try:
-            await provider.bring_in_line(vos)
+            await provider.bring_in_line(vos, wanted[2])
         except WaitingError as error:
             return [str(error)]
-        self._in_line, self._in_line_until = (provider, set(vos)), now + self._compare_s
+        self._in_line, self._in_line_until = wanted, now + self._compare_s
         return []
+
+    async def _with_sessions(self, vos: list[str]) -> set[str]:
+        """The namespaces of all tenants, whose sessions people log in to, by the API server: few are known here at first."""
+        login = self._tenants.offer.login
+        if login is None or login.gateway is None:
+            return set()
+        members = await self._kube.list(MEMBER, namespace="*")
+        return {names.namespace_for(name) for name in (*vos, *(obj["spec"]["identity"] for obj in members))}
 
     async def _keep_numbers(self, provider: Keycloak, found: Difference, problems: list[str]) -> set[str]:
         """Have the provider keep the numbers that accounts get; returns who has none yet."""

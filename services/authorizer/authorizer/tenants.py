@@ -51,15 +51,19 @@ class Tenants:
     Attributes:
         offered: set once the site has said what it has for them.
         rights: what the audit log says of their roles.
+
+    Args:
+        authority: the certificate, PEM, that vouches for the issuer of logins; empty where one of the usual ones does.
     """
 
-    def __init__(self, kube: Kube, maker: Folders, live: LiveObjects) -> None:
+    def __init__(self, kube: Kube, maker: Folders, live: LiveObjects, authority: str = "") -> None:
         self.offered = asyncio.Event()
         self.rights = RightsLog(kube, maker)
         self._offer: SiteOffer | None = None
         self._kube = kube
         self._folders = maker
         self._live = live
+        self._authority = authority
         self._tenants: dict[str, Tenant] = {}
         self._wanted: dict[str, tuple[Tenant, dict[Address, Object]]] = {}
         self._ailing: set[str] = set()
@@ -112,7 +116,7 @@ class Tenants:
         if known != tenant:
             while len(self._wanted) >= LOOKED_AT:
                 self._wanted.pop(next(iter(self._wanted)))
-            objects = {address_of(obj): obj for obj in everything(tenant, self.offer)}
+            objects = {address_of(obj): obj for obj in everything(tenant, self.offer, self._authority)}
             self._wanted[tenant.namespace] = (tenant, objects)
         return objects
 

@@ -16,11 +16,13 @@ VO = "vo.primage.eu"
 RUN = "engines"
 SMALL_STUDY = {"study.stage": "train", "study.epochs": "1", "study.stride": "50", "study.test_stride": "50", "study.out": "engines"}
 APPS = {"batch": {}, "hpc": {}, "htc": {}, "notebook": {}, "study-histology": SMALL_STUDY, "web": {}}
+LIKE_NOTEBOOK = {"desktop"}
+"""Programs that declare what the notebook's does (tests/unit/test_desktop.py), and run an image that takes a minute to build."""
 AT_A_TIME = 3
 
 
 def test_every_app_is_here(repository):
-    assert set(APPS) == {path.parent.name for path in (repository / "apps").glob("*/Pulumi.yaml")}
+    assert {*APPS, *LIKE_NOTEBOOK} == {path.parent.name for path in (repository / "apps").glob("*/Pulumi.yaml")}
 
 
 class Trial:

@@ -51,10 +51,13 @@ class Keycloak:
         self._admin: Any = None
         self._latest: dict[str, Any] = {}
 
-    async def bring_in_line(self, vos: Iterable[str]) -> None:
+    async def bring_in_line(self, vos: Iterable[str], namespaces: Iterable[str]) -> None:
         """Make the realm what it should be, where it is this site's, and a group for each VO and each role in it.
 
         Accounts, and who is in a group, are never touched here.
+
+        Args:
+            namespaces: of all tenants, whose sessions people log in to.
 
         Raises:
             WaitingError: something of it could not be done; all else has been.
@@ -64,7 +67,7 @@ class Keycloak:
             for vo in sorted(vos):
                 await self._groups(admin, vo)
             if self._login.keycloak:
-                await self._realm(admin)
+                await self._realm(admin, namespaces)
                 institutions = self._login.keycloak.institutions
                 there = {one["alias"]: one for one in await admin.a_get_idps()} if institutions else {}
                 for institution in institutions:
@@ -87,22 +90,24 @@ class Keycloak:
             if role.value not in there:
                 await admin.a_create_group({"name": role.value}, parent=group["id"], skip_exists=True)
 
-    async def _realm(self, admin: Any) -> None:
+    async def _realm(self, admin: Any, namespaces: Iterable[str]) -> None:
         if differs_in_any_order(await admin.a_get_realm(self._login.realm), realm.realm()):
             await admin.a_update_realm(self._login.realm, realm.realm())
             log.info("realm %s is brought in line", self._login.realm)
         if differs_in_any_order(await admin.a_get_realm_users_profile(), realm.profile()):
             await admin.a_update_realm_users_profile(realm.profile())
         there = {client["clientId"]: client for client in await admin.a_get_clients()}
-        for wanted in self._clients():
+        for wanted in self._clients(namespaces):
             await self._client(admin, wanted, there.get(wanted["clientId"]))
 
-    def _clients(self) -> list[realm.Representation]:
+    def _clients(self, namespaces: Iterable[str]) -> list[realm.Representation]:
         """Those that people log in by; the portal once it has a secret."""
-        secret = self._folder / PORTAL_SECRET_FILE
-        if self._login.portal is None or not secret.exists():
-            return [realm.command_line()]
-        return [realm.command_line(), realm.portal(self._login.portal, secret.read_text(encoding="utf-8").strip())]
+        found, secret = [realm.command_line()], self._folder / PORTAL_SECRET_FILE
+        if self._login.portal and secret.exists():
+            found.append(realm.portal(self._login.portal, secret.read_text(encoding="utf-8").strip()))
+        if self._login.gateway:
+            found.append(realm.sessions(self._login.gateway, namespaces))
+        return found
 
     async def _client(self, admin: Any, wanted: realm.Representation, live: Any) -> None:
         """A client, and what its tokens say.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from primage.contract.gateway import LOGIN_CONTAINER
 from primage.contract.names import LABEL_COMPONENT, LABEL_STACK, stack_label
 
 PAGE = 50
@@ -20,6 +21,7 @@ class Progress:
     Attributes:
         state: running, waiting, done, failed, suspended or leaving.
         done, wanted: completions; wanted is 0 where that is not said.
+        login: whether it is a session with a login before it, which opens in a browser.
     """
 
     job: str
@@ -29,6 +31,7 @@ class Progress:
     wanted: int
     begun: str
     detail: str = ""
+    login: bool = False
 
     @property
     def says(self) -> str:
@@ -90,7 +93,14 @@ def progress_of(job: Mapping[str, Any]) -> Progress:
         wanted=_number(spec.get("completions")),
         begun=str(metadata.get("creationTimestamp", "")),
         detail=str(why.get("message", "")),
+        login=_has_login(spec),
     )
+
+
+def _has_login(spec: Mapping[str, Any]) -> bool:
+    """Whether a Job is a session that opens in a browser. Where it opens is for the site's own settings to say."""
+    pod = (spec.get("template") or {}).get("spec") or {}
+    return any(container.get("name") == LOGIN_CONTAINER for container in pod.get("initContainers") or [])
 
 
 def runs_of(jobs: Iterable[Mapping[str, Any]]) -> list[Run]:

@@ -55,7 +55,8 @@ def one(who: Visiting, label: Label) -> Response:
     name = (launch.work.stack if launch else "") or (_name(who, run) if run else "")
     jobs = [(job, _log(who.cluster, person.namespace, job.job)) for job in _explained(who.cluster, person.namespace, run)]
     lively = (launch is not None and launch.ended is None) or (run is not None and run.state not in ENDED)
-    return who.page("run", label=label, name=name, run=run, launch=launch, jobs=jobs, when=when, lively=lively, parts=_parts(name))
+    shown = {"run": run, "launch": launch, "jobs": jobs, "opens": _opens(who, run), "lively": lively, "parts": _parts(name)}
+    return who.page("run", label=label, name=name, when=when, **shown)
 
 
 @router.post("/runs/{label}/stop")
@@ -81,6 +82,13 @@ def _name(who: Visit, run: Run) -> str:
     person = who.session.person
     vos = [one.vo for one in person.memberships]
     return stack_named(run.label, [job.job for job in run.jobs], person.namespace, vos, who.portal.settings.site)
+
+
+def _opens(who: Visit, run: Run | None) -> list[str]:
+    """Where the sessions of a run open that are there, by the site's settings and the person's own namespace."""
+    gateway, namespace = who.portal.settings.gateway, who.session.person.namespace
+    there = [job.job for job in run.jobs if job.login and job.state == "running"] if run and gateway else []
+    return [gateway.address(namespace, job) for job in there] if gateway else []
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -1,0 +1,92 @@
+"""The way in to members' sessions: a Gateway for all hosts below one domain, and what does its work.
+
+https://gateway-api.sigs.k8s.io
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pulumi
+
+from infra.components.contour import CONTROLLER, Contour
+from infra.components.https_server import certificates
+from infra.components.system_object import system_object
+from primage.components.kubernetes_object import declare
+from primage.contract import names
+from primage.contract.addresses import HTTPS_PORT
+from primage.contract.gateway import GATEWAY, LISTENER, ContourConfig, GatewayConfig
+from primage.contract.networks import NetworkConfig
+from primage.contract.tenant_objects.objects import RBAC
+from primage.projects.connection import Connection
+
+API = "gateway.networking.k8s.io"
+CLASS = "primage"
+ROUTES = ("httproutes", "backendtlspolicies")
+"""What of the Gateway API members make; admission says which of them (infra/admission.py)."""
+LOOK = ("get", "list", "watch")
+CHANGE = ("create", "delete", "deletecollection", "patch", "update")
+
+
+class Gateway(pulumi.ComponentResource):
+    """The Gateway with its certificate, who may attach routes to it, and Contour where no other controller does its work.
+
+    Args:
+        labels: of the Secrets that are generated.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: GatewayConfig,
+        network: NetworkConfig,
+        cluster: Connection,
+        labels: dict[str, str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("primage:site:Gateway", name, {}, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        own = {names.LABEL_APP: GATEWAY}
+        given = {**cluster.as_inputs(), "namespace": names.SYSTEM_NAMESPACE, "labels": {**labels, **own}}
+        for obj in rights():
+            declare(f"{name}-{obj['metadata']['name']}", obj, here)
+        needed: list[pulumi.Resource] = [*certificates(name, config, f"*.{config.domain}", given, here)]
+        if isinstance(config.controller, ContourConfig):
+            kind = {"apiVersion": f"{API}/v1", "kind": "GatewayClass", "metadata": {"name": CLASS}}
+            needed.append(declare(f"{name}-class", {**kind, "spec": {"controllerName": CONTROLLER}}, here))
+        after = pulumi.ResourceOptions(parent=self, depends_on=needed)
+        made = partial(system_object, name, own, after)(f"{API}/v1", "Gateway", GATEWAY, spec=_gateway(config))
+        if isinstance(config.controller, ContourConfig):
+            after = pulumi.ResourceOptions(parent=self, depends_on=[made])
+            Contour("contour", config.controller, network, given, opts=after)
+        self.register_outputs({})
+
+
+def rights() -> list[dict[str, Any]]:
+    """What members may do with routes, as part of the roles that they have (primage/contract/roles.py)."""
+    return [
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": f"primage-routes-{role}", "labels": {f"rbac.authorization.k8s.io/aggregate-to-{role}": "true"}},
+            "rules": [{"apiGroups": [API], "resources": list(ROUTES), "verbs": list(verbs)}],
+        }
+        for role, verbs in (("edit", CHANGE), ("view", LOOK))
+    ]
+
+
+def _gateway(config: GatewayConfig) -> dict[str, Any]:
+    contour = isinstance(config.controller, ContourConfig)
+    tenants = {"matchExpressions": [{"key": names.LABEL_VO, "operator": "Exists"}]}
+    listener = {
+        "name": LISTENER,
+        "hostname": f"*.{config.domain}",
+        # Of Contour a port of the nodes leads to this one.
+        "port": HTTPS_PORT if contour else config.port,
+        "protocol": "HTTPS",
+        "tls": {"mode": "Terminate", "certificateRefs": [{"group": "", "kind": "Secret", "name": config.certificate_secret}]},
+        "allowedRoutes": {"namespaces": {"from": "Selector", "selector": tenants}, "kinds": [{"group": API, "kind": "HTTPRoute"}]},
+    }
+    class_name = CLASS if isinstance(config.controller, ContourConfig) else config.controller.class_name
+    return {"gatewayClassName": class_name, "listeners": [listener]}
