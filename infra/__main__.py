@@ -7,7 +7,9 @@ from infra.components.authorizer import Authorizer
 from infra.components.definitions import Definitions
 from infra.components.federated_login import FederatedLogin
 from infra.components.gateway import Gateway
+from infra.components.guacamole import Guacamole
 from infra.components.hpc_connector import HpcConnector
+from infra.components.memberships import Memberships
 from infra.components.organisation import Organisation
 from infra.components.portal import Portal
 from infra.components.priority_classes import PriorityClasses, class_name
@@ -42,10 +44,14 @@ definitions = Definitions("definitions", opts=on_site)
 if config.login and config.login.keycloak:
     FederatedLogin("login", config.login, config.network, cluster, labels, opts=after(system))
 first: list[pulumi.Resource] = [system, definitions]
+if config.login:
+    first.append(Memberships("memberships", opts=on_site))
 if config.login and config.login.portal:
     told, files = portal_settings(site, config), portal_files(config, outputs.images)
     # The authorizer tells Keycloak of its secret.
     first.append(Portal("portal", config.login, told, files, config.network, cluster, labels, opts=after(system)))
+if config.login and config.login.guacamole:
+    Guacamole("guacamole", config.login, opts=after(system))
 if config.gateway:
     Gateway("gateway", config.gateway, config.network, cluster, labels, opts=after(system))
 offer = site_offer(site, config, outputs.images)

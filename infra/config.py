@@ -121,6 +121,8 @@ def _about_gateway(login: LoginConfig | None, network: NetworkConfig) -> list[st
         [] if network.pods else ["network.pods: is required with login.gateway: whoever opens a session comes from elsewhere"]
     )
     others = {"login.issuer": login.host, **({"login.portal.url": login.portal.host} if login.portal else {})}
+    if login.guacamole:
+        others["login.guacamole.url"] = login.guacamole.host
     return problems + [
         f"{where}: {host} is below login.gateway.domain ({login.gateway.domain}): pages of sessions could set its cookies"
         for where, host in others.items()

@@ -33,45 +33,60 @@ class Admission(pulumi.ComponentResource):
     ) -> None:
         super().__init__("primage:site:Admission", name, {}, opts)
         for policy in (*policies(priorities), *route_policies(gateway.domain if gateway else "")):
-            self._policy(name, policy)
+            declare_policy(name, policy, pulumi.ResourceOptions(parent=self))
         self.register_outputs({})
 
-    def _policy(self, name: str, policy: Policy) -> None:
-        full = f"primage-{policy.name}"
-        made = KubernetesObject(
-            "admissionregistration.k8s.io/v1",
-            "ValidatingAdmissionPolicy",
-            f"{name}-{policy.name}",
-            metadata={"name": full},
-            spec={
-                "failurePolicy": "Fail",
-                "matchConstraints": {
-                    "namespaceSelector": {"matchExpressions": [{"key": names.LABEL_VO, "operator": "Exists"}]},
-                    "resourceRules": [
-                        {
-                            "apiGroups": [on.group],
-                            "apiVersions": ["*"],
-                            "resources": list(on.resources),
-                            "operations": list(on.operations),
-                            "scope": "Namespaced",
-                        }
-                        for on in policy.on
-                    ],
-                },
-                "matchConditions": _named(policy.conditions),
-                "variables": _named(policy.variables),
-                "validations": [_validation(rule) for rule in policy.rules],
-            },
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        KubernetesObject(
-            "admissionregistration.k8s.io/v1",
-            "ValidatingAdmissionPolicyBinding",
-            f"{name}-{policy.name}-binding",
-            metadata={"name": full},
-            spec={"policyName": made.name, "validationActions": ["Deny"]},
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+
+def declare_policy(name: str, policy: Policy, opts: pulumi.ResourceOptions) -> None:
+    """Declare one policy and its binding.
+
+    Args:
+        name: of the component that it is part of.
+    """
+    made = KubernetesObject(
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicy",
+        f"{name}-{policy.name}",
+        metadata={"name": full_name(policy)},
+        spec=policy_spec(policy),
+        opts=opts,
+    )
+    KubernetesObject(
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicyBinding",
+        f"{name}-{policy.name}-binding",
+        metadata={"name": full_name(policy)},
+        spec={"policyName": made.name, "validationActions": ["Deny"]},
+        opts=opts,
+    )
+
+
+def full_name(policy: Policy) -> str:
+    """What the policy and its binding are called."""
+    return f"primage-{policy.name}"
+
+
+def policy_spec(policy: Policy) -> dict[str, Any]:
+    """A policy as Kubernetes takes it."""
+    return {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "namespaceSelector": {"matchExpressions": [{"key": names.LABEL_VO, "operator": "Exists"}]},
+            "resourceRules": [
+                {
+                    "apiGroups": [on.group],
+                    "apiVersions": ["*"],
+                    "resources": list(on.resources),
+                    "operations": list(on.operations),
+                    "scope": "Namespaced",
+                }
+                for on in policy.on
+            ],
+        },
+        "matchConditions": _named(policy.conditions),
+        "variables": _named(policy.variables),
+        "validations": [_validation(rule) for rule in policy.rules],
+    }
 
 
 def _named(expressions: dict[str, str]) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from infra.components.egress import to_api_servers
 from infra.components.system_object import single_pod, system_object
 from infra.components.token_pod import RUN, token_container, token_pod
 from primage.components.kubernetes_object import KubernetesObject, declare
-from primage.contract import custom_resources, names, offer
+from primage.contract import custom_resources, memberships, names, offer
 from primage.contract.hpc import backend_object
 from primage.contract.login import (
     AUTHORITY_KEY,
@@ -58,7 +58,7 @@ class Authorizer(pulumi.ComponentResource):
             self._declare("v1", "ServiceAccount", NAME, automountServiceAccountToken=False),
             self._cluster("ClusterRole", names.CONNECTOR_ROLE, rules=_connector_rules(centres)),
             self._cluster("ClusterRole", names.MEMBERS_ROLE, rules=_members_rules()),
-            self._cluster("ClusterRole", f"primage-{NAME}", rules=_rules()),
+            self._cluster("ClusterRole", f"primage-{NAME}", rules=_rules(login=found.login is not None)),
             self._cluster(
                 "ClusterRoleBinding",
                 f"primage-{NAME}",
@@ -81,9 +81,16 @@ class Authorizer(pulumi.ComponentResource):
         return declare(f"{self._name}-{kind.lower()}-{name}", obj, self._here)
 
 
-def _rules() -> list[dict[str, Any]]:
+def _rules(*, login: bool) -> list[dict[str, Any]]:
     """To make, mend and remove tenants' objects; of roles, to bind these few."""
     bound = [*(access.value for access in Access), names.CONNECTOR_ROLE, names.MEMBERS_ROLE]
+    bound += [names.JOIN_ROLE, names.MEMBERSHIP_ROLE] if login else []
+    # What people ask for and administrators decide: it says what became of each, and removes them once they are old.
+    asked = [memberships.REQUESTS, memberships.DECISIONS]
+    of_memberships: list[dict[str, Any]] = [
+        {"apiGroups": [custom_resources.GROUP], "resources": asked, "verbs": ["get", "list", "watch", "delete"]},
+        {"apiGroups": [custom_resources.GROUP], "resources": [f"{kind}/status" for kind in asked], "verbs": ["patch"]},
+    ]
     return [
         {
             "apiGroups": [custom_resources.GROUP],
@@ -97,6 +104,7 @@ def _rules() -> list[dict[str, Any]]:
             "resources": [f"{custom_resources.ORGANISATIONS}/status", f"{custom_resources.MEMBERS}/status"],
             "verbs": ["patch"],
         },
+        *(of_memberships if login else []),
         # Whoever may update a namespace is an operator to admission (infra/admission.py).
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": [*KEPT, "get", "update"]},
         {

@@ -11,6 +11,7 @@ from typing import Any
 
 import pulumi
 
+from infra.components.egress import to_portal
 from infra.components.https_server import certificates, no_pods, ways
 from infra.components.system_object import system_object
 from primage.components.login_secrets import ADMIN_PASSWORD, DATABASE_PASSWORD, LoginSecrets
@@ -99,13 +100,13 @@ class FederatedLogin(pulumi.ComponentResource):
     def _network(self) -> list[pulumi.Resource]:
         """Browsers reach it, and of pods the authorizer, the portal, and this one itself, should it play an institution.
 
-        It reaches the institutions, and nobody else.
+        It reaches the institutions, the portal, and nobody else.
         """
         port = {"port": KEYCLOAK_PORT, "protocol": "TCP"}
         apps = {"key": names.LABEL_APP, "operator": "In", "values": [names.AUTHORIZER, names.PORTAL, KEYCLOAK]}
         whom = [*no_pods(self._pods), {"podSelector": {"matchExpressions": [apps]}}]
         itself = {"to": [{"podSelector": {"matchLabels": self._labels}}], "ports": [port]}
-        egress = [*to_issuers(self._own.institutions), itself]
+        egress = [*to_issuers(self._own.institutions), *to_portal(self._login), itself]
         return ways(self._declare, KEYCLOAK, self._labels, port, self._own.node_port, whom=whom, egress=egress)
 
 

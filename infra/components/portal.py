@@ -17,7 +17,7 @@ from infra.components.https_server import certificates, no_pods, ways
 from infra.components.system_object import single_pod, system_object
 from primage.components.login_secrets import LoginSecrets
 from primage.contract import names
-from primage.contract.login import AUTHORITY_KEY, CLIENT_SECRET_KEY, PORTAL_SECRET, LoginConfig, PortalConfig
+from primage.contract.login import AUTHORITY_KEY, CLIENT_SECRET_KEY, KEYCLOAK, PORTAL_SECRET, LoginConfig, PortalConfig
 from primage.contract.names import PORTAL, PORTAL_PORT
 from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security
@@ -82,10 +82,13 @@ class Portal(pulumi.ComponentResource):
         return [*made, *certificates(self._name, self._own, self._own.host, given, self._here)]
 
     def _ways(self) -> list[pulumi.Resource]:
-        """In: everybody who is no pod, for none has business here. Out: to the API servers and the identity provider."""
+        """In: everybody who is no pod, and of pods Keycloak, which tells of logins that have ended. Out: to the API servers and
+        the identity provider.
+        """
         port = {"port": PORTAL_PORT, "protocol": "TCP"}
         egress = [*to_api_servers(self._network)["egress"], *to_login(self._login)]
-        whom = no_pods(self._network.pods)
+        keycloak = [{"podSelector": {"matchLabels": {names.LABEL_APP: KEYCLOAK}}}] if self._login.keycloak else []
+        whom = [*no_pods(self._network.pods), *keycloak]
         return ways(self._declare, PORTAL, self._labels, port, self._own.node_port, whom=whom, egress=egress)
 
     def _pod(self, site: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from primage.cli import audit, check, cp, hpc, login, logs, move, queue, session, site, stacks, study, validate, why
+from primage.cli import audit, check, cp, hpc, login, logs, members, move, queue, session, site, stacks, study, validate, why
 from primage.cli.output import report_error
 from primage.errors import ExitCode, PrimageError
 
@@ -47,6 +47,9 @@ app.command("audit")(audit.audit)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
 app.command("credential", hidden=True)(login.credential)
+app.command("join")(members.join)
+app.command("leave")(members.leave)
+app.add_typer(members.app, name="members")
 app.add_typer(hpc.app, name="hpc")
 app.add_typer(queue.app, name="queue")
 app.add_typer(site.app, name="site")

@@ -185,6 +185,22 @@ class Cluster:
         body = json.dumps(obj)
         return self._call("PATCH", self._path(Ref.of(obj)), query, body, content_type="application/apply-patch+yaml")
 
+    def create(self, obj: Object, *, manager: str) -> Object:
+        """Make an object that is not there yet; returns it.
+
+        Raises:
+            Refused: with reason `AlreadyExists` where it is.
+        """
+        query: Query = [("fieldManager", manager), ("fieldValidation", "Strict")]
+        ref = Ref.of(obj)
+        return self._call("POST", self._path(Ref(ref.api_version, ref.kind, "", ref.namespace)), query, json.dumps(obj))
+
+    def user(self) -> str:
+        """Who the API server says that this is."""
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = self._call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", None, json.dumps(asked))
+        return str(answer["status"]["userInfo"]["username"])
+
     def get(self, ref: Ref) -> Object | None:
         """The object, or None when it, its namespace or its kind is not there."""
         try:
@@ -240,6 +256,12 @@ class Cluster:
             if not begun:
                 version = str(about.get("resourceVersion") or "")
                 return [{"apiVersion": of.api_version, "kind": of.kind, **item} for item in found], version
+
+    def first(self, api_version: str, kind: str, namespace: str, most: int) -> tuple[Objects, bool]:
+        """The first objects of a kind in a namespace, by name, and whether there are more."""
+        page = self._call("GET", self._path(Ref(api_version, kind, "", namespace)), [("limit", str(most))])
+        found = [{"apiVersion": api_version, "kind": kind, **item} for item in page.get("items", [])]
+        return found, bool(page.get("metadata", {}).get("continue"))
 
     def metadata(self, api_version: str, kind: str, namespace: str, *, labels: str, most: int) -> Objects:
         """Objects of a kind in a namespace, with nothing but their metadata: a tenth of what `list` reads.
@@ -301,9 +323,9 @@ class Cluster:
             response.close()
             response.release_conn()
 
-    def patch(self, ref: Ref, change: Object, *, manager: str) -> Object:
-        """Merge a change into an object (RFC 7386), for fields that live beside what a program declares."""
-        query: Query = [("fieldManager", manager), ("fieldValidation", "Strict")]
+    def patch(self, ref: Ref, change: Object, *, manager: str, dry_run: bool = False) -> Object:
+        """Merge a change into an object (RFC 7386), for fields beside what a program declares; returns what it is then."""
+        query: Query = [("fieldManager", manager), ("fieldValidation", "Strict")] + [("dryRun", "All")] * dry_run
         return self._call("PATCH", self._path(ref), query, json.dumps(change), content_type="application/merge-patch+json")
 
     def execute(self, pod: Ref, command: Sequence[str], *, timeout_s: float = 60) -> tuple[int, str, str]:

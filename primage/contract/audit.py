@@ -24,6 +24,8 @@ class Verb(StrEnum):
     """A role; written before the rights that it brings are there."""
     LOST = "lost"
     """A role; written once its rights are gone."""
+    DECIDED = "decided"
+    """An administrator of a VO has decided who is a member, or a member has left; written before it is carried out."""
     LAUNCHED = "launched"
     """Something that runs was made."""
     STOPPED = "stopped"

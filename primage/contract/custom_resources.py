@@ -42,7 +42,7 @@ _STATUS = {
     "problem": "What is wrong and what to do.",
     AUDITED: "Roles that the audit log says they were given; with a question mark, perhaps.",
 }
-_KEPT = ("type", "description", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "pattern")
+_KEPT = ("type", "description", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern")
 
 
 def definitions() -> list[Object]:
@@ -56,14 +56,14 @@ def definitions() -> list[Object]:
         "Problem": ".status.problem",
     }
     return [
-        _definition(ORGANISATION, ORGANISATIONS, "Cluster", VirtualOrganisationSpec, by_name),
-        _definition(MEMBER, MEMBERS, "Namespaced", MemberSpec, by_identity),
+        definition(ORGANISATION, ORGANISATIONS, "Cluster", VirtualOrganisationSpec, by_name, _STATUS),
+        definition(MEMBER, MEMBERS, "Namespaced", MemberSpec, by_identity, _STATUS),
     ]
 
 
 def organisation(spec: VirtualOrganisationSpec) -> Object:
     """The object of a VO."""
-    return _object(ORGANISATION, {"name": names.namespace_for(spec.name)}, spec)
+    return object_of(ORGANISATION, {"name": names.namespace_for(spec.name)}, spec)
 
 
 def member(vo: str, spec: MemberSpec) -> Object:
@@ -72,7 +72,7 @@ def member(vo: str, spec: MemberSpec) -> Object:
     Args:
         vo: the VO's name.
     """
-    return _object(MEMBER, {"name": names.namespace_for(spec.identity), "namespace": names.namespace_for(vo)}, spec)
+    return object_of(MEMBER, {"name": names.namespace_for(spec.identity), "namespace": names.namespace_for(vo)}, spec)
 
 
 def organisation_of(obj: Object) -> VirtualOrganisationSpec:
@@ -116,13 +116,19 @@ def made_of(objects: Iterable[Object]) -> list[Object]:
     return [obj for tenant in tenants for obj in everything(tenant, offer)]
 
 
-def _object(kind: str, metadata: Object, spec: BaseModel) -> Object:
+def object_of(kind: str, metadata: Object, spec: BaseModel) -> Object:
+    """An object of a kind of ours, spelled as Kubernetes spells."""
     written = _spelled(spec.model_dump(mode="json", exclude_none=True), _camel)
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": written}
 
 
+def read(obj: Object, model: type[Spec]) -> Spec:
+    """The specification of an object; raises ValueError where it is not such a one."""
+    return model.model_validate(_spelled(obj.get("spec") or {}, _snake))
+
+
 def _spec(obj: Object, model: type[Spec], key: str) -> Spec:
-    found = model.model_validate(_spelled(obj.get("spec") or {}, _snake))
+    found = read(obj, model)
     wanted = names.namespace_for(getattr(found, key))
     if obj["metadata"]["name"] != wanted:
         raise ValueError(f"metadata.name is {obj['metadata']['name']}, and has to be {wanted} for {getattr(found, key)}")
@@ -146,9 +152,16 @@ def _spelled(value: Any, spell: Any) -> Any:
     return value
 
 
-def _definition(kind: str, plural: str, scope: str, model: type[BaseModel], columns: dict[str, str]) -> Object:
+def definition(kind: str, plural: str, scope: str, model: type[BaseModel], columns: dict[str, str], says: dict[str, str]) -> Object:
+    """The CustomResourceDefinition of a kind.
+
+    Args:
+        model: of its specification.
+        columns: what `kubectl get` shows, by the column's name.
+        says: fields of its status, which are texts, and what each means.
+    """
     schema = model.model_json_schema()
-    status = {"type": "object", "properties": {key: {"type": "string", "description": says} for key, says in _STATUS.items()}}
+    status = {"type": "object", "properties": {key: {"type": "string", "description": text} for key, text in says.items()}}
     version = {
         "name": VERSION,
         "served": True,

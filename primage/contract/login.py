@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from primage.contract.certified import Certified
 from primage.contract.gateway import GatewayConfig
+from primage.contract.guacamole import GuacamoleConfig
 from primage.contract.outputs import Quantity, Settings
 from primage.contract.spelling import AbsolutePath, DnsLabel, like
 
@@ -38,6 +39,8 @@ SESSIONS_CLIENT = "primage-sessions"
 """The client of the proxies before sessions: public, with PKCE: each is in its owner's hands. Its tokens open nothing else."""
 LOGGED_IN = "/login/done"
 """Where in the portal the identity provider sends a browser back to."""
+LOGIN_ENDED = "/login/ended"
+"""Where the identity provider tells the portal that a login has ended."""
 
 HTTPS_PORT = 443
 _HTTPS = r"https://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*"
@@ -169,6 +172,11 @@ class PortalConfig(Certified):
         return self.url.removeprefix("https://").partition(":")[0]
 
     @property
+    def port(self) -> int:
+        """Its port."""
+        return int(self.url.removeprefix("https://").partition(":")[2] or HTTPS_PORT)
+
+    @property
     def certificate_secret(self) -> str:
         """The Secret that has its certificate."""
         return self.certificate or "portal-certificate"
@@ -187,6 +195,10 @@ class LoginConfig(Issued):
     portal: PortalConfig | None = Field(default=None, description="Web pages for members; empty: there are command lines only.")
     gateway: GatewayConfig | None = Field(
         default=None, description="The way in to members' sessions; empty: `primage open` alone opens them, through the API server."
+    )
+
+    guacamole: GuacamoleConfig | None = Field(
+        default=None, description="Guacamole, for machines outside the cluster that people see in a browser; empty: there is none."
     )
 
     @model_validator(mode="after")

@@ -79,6 +79,11 @@ CONNECTOR_ROLE = "primage-hpc-connector"
 """ClusterRole of the connectors, which each has in the namespaces of its VO."""
 MEMBERS_ROLE = "primage-hpc-connector-members"
 """ClusterRole of the connectors, which each has in its VO's own namespace, to see who the members are."""
+JOIN_ROLE, MEMBERSHIP_ROLE = "primage-join", "primage-membership"
+"""ClusterRoles that are bound in each VO's own namespace, where people log in: of everybody, to ask to join and to leave; of who
+administers the VO, to see who is a member and to decide."""
+MEMBERSHIP_NAME = {"-": "--", "@": "-at-", ".": "-dot-", "_": "-u-", "+": "-p-"}
+"""How an identity is spelled in the name of a request or a decision about it, in this order (primage.contract.memberships)."""
 AUTHORIZER = "authorizer"
 """What makes tenants' objects: its Deployment, service account and pod in the system's namespace."""
 FOLDERS, FOLDERS_VOLUMES = "folders", "/volumes"

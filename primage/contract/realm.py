@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from primage.contract.addresses import Addresses
+from primage.contract.guacamole import CLIENT, GuacamoleConfig
 from primage.contract.login import (
     AUTHORIZER_CLIENT,
     GROUPS_CLAIM,
     IDENTITY_CLAIM,
     KUBECTL_CLIENT,
     LOGGED_IN,
+    LOGIN_ENDED,
     PORTAL_CLIENT,
     SESSIONS_CLIENT,
     UID_ATTRIBUTE,
@@ -152,7 +154,12 @@ def portal(config: PortalConfig, secret: str) -> Representation:
         **_client(PORTAL_CLIENT, "The portal", f"{config.url}{LOGGED_IN}"),
         "publicClient": False,
         "secret": secret,
-        "attributes": _PKCE,
+        "attributes": {
+            **_PKCE,
+            # Whoever logs out elsewhere, or is logged out, is so at the portal too: it is told by which login.
+            "backchannel.logout.url": f"{config.url}{LOGIN_ENDED}",
+            "backchannel.logout.session.required": "true",
+        },
     }
 
 
@@ -171,6 +178,22 @@ def sessions(gateway: Addresses, namespaces: Iterable[str]) -> Representation:
         "defaultClientScopes": ["basic"],
         "optionalClientScopes": [],
         "attributes": {**_PKCE, "access.token.lifespan": str(SESSIONS_TOKEN_S)},
+    }
+
+
+def guacamole(config: GuacamoleConfig) -> Representation:
+    """The client that Guacamole logs people in by.
+
+    It knows the implicit flow alone, so the token is in the address that a browser is sent back to: it goes to that one place, and
+    opens nothing else.
+    """
+    return {
+        **_client(CLIENT, "Guacamole", config.redirect),
+        "standardFlowEnabled": False,
+        "implicitFlowEnabled": True,
+        "publicClient": True,
+        "defaultClientScopes": ["basic"],
+        "optionalClientScopes": [],
     }
 
 
@@ -257,9 +280,11 @@ def mappers(client: str) -> list[Representation]:
     audience = {"included.client.audience": KUBECTL_CLIENT, "id.token.claim": "true", "access.token.claim": "false"}
     if client == PORTAL_CLIENT:
         return [groups, _mapper("api-server", "oidc-audience-mapper", audience)]
-    return [groups, _mapper("identity", "oidc-usermodel-attribute-mapper", _IDENTITY)] if client == SESSIONS_CLIENT else [groups]
+    return [groups, _mapper("identity", "oidc-usermodel-attribute-mapper", _IDENTITY)] if client in WHO_ALONE else [groups]
 
 
+WHO_ALONE = (SESSIONS_CLIENT, CLIENT)
+"""Clients that no profile goes to: their tokens say the name by a mapper of their own."""
 _IDENTITY = {
     "user.attribute": "username",
     "claim.name": IDENTITY_CLAIM,

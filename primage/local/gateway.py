@@ -54,11 +54,15 @@ def gateway_images(gateway: GatewayConfig, repository: Path, log: Path) -> list[
     return images
 
 
-def install_kinds(gateway: GatewayConfig, log: Path) -> None:
-    """Have the cluster know the kinds, and wait until it does."""
+def install_kinds(gateway: GatewayConfig, log: Path, kubeconfig: str = "") -> None:
+    """Have a cluster know the kinds, and wait until it does.
+
+    Args:
+        kubeconfig: of that cluster; empty for the local site's.
+    """
     if not isinstance(gateway.controller, ContourConfig):
         return
-    kubectl = [str(tools_dir() / "kubectl"), f"--kubeconfig={local_site_dir() / 'kubeconfig'}"]
+    kubectl = [str(tools_dir() / "kubectl"), f"--kubeconfig={kubeconfig or local_site_dir() / 'kubeconfig'}"]
     chosen = "\n---\n".join(
         document
         for file, kinds in KINDS.items()

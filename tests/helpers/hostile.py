@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from hpc_machine import until
@@ -104,3 +107,37 @@ class Tenant:
         finally:
             self.cluster.delete(ref, propagation="Background")
             until(f"{ref} is gone", lambda: self.cluster.get(ref) is None)
+
+
+@contextmanager
+def member(account: str, kubeconfig: str, folder: Path) -> Iterator[Tenant]:
+    """A member with `edit` in their own namespace, by a token of an hour.
+
+    Args:
+        account: the service account that stands for them, which goes afterwards.
+        folder: where their kubeconfig is put.
+    """
+
+    def admin(*arguments: str) -> str:
+        done = kubectl(*arguments, kubeconfig=kubeconfig)
+        assert done.returncode == 0 or "already exists" in done.stderr, done.stderr
+        return done.stdout
+
+    admin("create", "serviceaccount", account, "-n", SPACE)
+    admin("create", "rolebinding", account, "-n", SPACE, "--clusterrole=edit", f"--serviceaccount={SPACE}:{account}")
+    token = admin("create", "token", account, "-n", SPACE, "--duration=1h").strip()
+    known = json.loads(admin("config", "view", "--raw", "--minify", "-o", "json"))["clusters"][0]["cluster"]
+    path = folder / "kubeconfig"
+    path.touch(mode=0o600)
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "tenant",
+        "clusters": [{"name": "site", "cluster": known}],
+        "users": [{"name": "tenant", "user": {"token": token}}],
+        "contexts": [{"name": "tenant", "context": {"cluster": "site", "user": "tenant", "namespace": SPACE}}],
+    }
+    path.write_text(json.dumps(config))
+    yield Tenant(SPACE, str(path), kubeconfig)
+    admin("delete", "rolebinding", account, "-n", SPACE)
+    admin("delete", "serviceaccount", account, "-n", SPACE)

@@ -33,6 +33,7 @@ class MemoryCluster:
         said: by name, what a pod has written.
         forbidden: kinds that may not be listed.
         answer: what commands in pods print.
+        is_user: who the API server says that this is.
     """
 
     server = "https://memory"
@@ -44,6 +45,7 @@ class MemoryCluster:
         self.said: dict[str, str] = {}
         self.forbidden: set[str] = set()
         self.answer = ""
+        self.is_user = "primage:ada@example.org"
         self._numbers = itertools.count(1)
 
     def put(self, obj: Object, *, manager: str = "somebody") -> Ref:
@@ -93,7 +95,23 @@ class MemoryCluster:
         found = self.list(api_version, kind, namespace, labels=labels)
         return [{"apiVersion": api_version, "kind": kind, "metadata": obj["metadata"]} for obj in found]
 
-    def patch(self, ref: Ref, change: Object, *, manager: str) -> Object:
+    def first(self, api_version: str, kind: str, namespace: str, most: int) -> tuple[list[Object], bool]:
+        found = self.list(api_version, kind, namespace)
+        return found[:most], len(found) > most
+
+    def create(self, obj: Object, *, manager: str) -> Object:
+        if Ref.of(obj) in self.objects:
+            raise Refused(409, "AlreadyExists", f"{Ref.of(obj)} already exists")
+        return self.apply(obj, manager=manager)
+
+    def user(self) -> str:
+        return self.is_user
+
+    def patch(self, ref: Ref, change: Object, *, manager: str, dry_run: bool = False) -> Object:
+        if ref not in self.objects:
+            raise Refused(404, "NotFound", f"{ref} not found")
+        if dry_run:
+            return copy.deepcopy(self.objects[ref])
         self.objects[ref]["spec"].update(change["spec"])
         self.written.append(ref)
         return copy.deepcopy(self.objects[ref])

@@ -162,15 +162,16 @@ def login_url(client: str = "primage-kubectl", redirect: str = "http://127.0.0.1
 
 def account_token(identity: str) -> str:
     """A token of the same realm that is for the account's own pages."""
-    return _tokens(identity, "account-console", f"{ISSUER}/account/")["access_token"]
+    return token_of_client(identity, "account-console", f"{ISSUER}/account/")["access_token"]
 
 
 def token(identity: str) -> str:
     """What kubectl shows to the API server."""
-    return _tokens(identity, "primage-kubectl", "http://127.0.0.1:9/callback")["id_token"]
+    return token_of_client(identity, "primage-kubectl", "http://127.0.0.1:9/callback")["id_token"]
 
 
-def _tokens(identity: str, client: str, redirect: str) -> dict[str, str]:
+def token_of_client(identity: str, client: str, redirect: str) -> dict[str, str]:
+    """All tokens that somebody gets by a public client."""
     done = answer(login_url(client, redirect), identity, follow=False)
     code = parse_qs(urlsplit(done.headers["Location"]).query)["code"][0]
     given = {"client_id": client, "redirect_uri": redirect, "code": code, "code_verifier": VERIFIER}

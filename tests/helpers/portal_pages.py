@@ -23,7 +23,7 @@ from portal.domain.launch import Ended, Work
 from portal.pages.shared import SESSION, Portal
 from portal.settings import Given
 from primage.contract.login import KUBECTL_CLIENT, PORTAL_CLIENT
-from primage.contract.portal import PortalSettings
+from primage.contract.portal import PortalGateway, PortalSettings
 
 URL = "https://portal.example.org"
 VO = "vo.primage.eu"
@@ -129,7 +129,14 @@ def pages(folder: Path) -> Iterator[Pages]:
             (folder / part).mkdir()
         (folder / "client/client-secret").write_text("password\n")
         (folder / "issuer/ca.crt").write_text(Path(issuer.authority).read_text())
-        settings = PortalSettings(site="local", description="A site", url=URL, issuer=issuer.url, vos=(VO, "training.primage.eu"))
+        settings = PortalSettings(
+            site="local",
+            description="A site",
+            url=URL,
+            issuer=issuer.url,
+            vos=(VO, "training.primage.eu"),
+            gateway=PortalGateway(domain="sessions.example.org"),
+        )
         portal = portal_with(Given(folder, settings))
         clusters = Clusters()
         portal = replace(portal, api=clusters, launches=Started())

@@ -172,28 +172,31 @@ def dora(cluster):
         yield identity
 
 
-def test_after_a_login_its_owner_sees_it_and_no_page_of_another_tenant_does(engine, dora, browser):
-    """A site's tenants are below one domain, so a browser sends the login's cookies along from any of their pages."""
+@pytest.fixture(scope="module")
+def hers(engine, dora):
+    """The address of a desktop with a login before it."""
     stack = parse_stack_name(f"desktop/{dora}_vo.primage.eu.local--login")
+    engine.up(stack, Options(overrides=SMALL))
+    yield session_of(stack, engine, Options()).address
+    engine.destroy(stack, Options())
+
+
+def test_after_a_login_its_owner_sees_it_and_no_page_of_another_tenant_does(dora, hers, browser):
+    """A site's tenants are below one domain, so a browser sends the login's cookies along from any of their pages."""
     context = browser.new_context(ignore_https_errors=True, viewport=WINDOW)
     page = context.new_page()
-    try:
-        engine.up(stack, Options(overrides=SMALL))
-        address = session_of(stack, engine, Options()).address
-        page.goto(address)
-        page.fill("#username", dora)
-        page.fill("#password", PASSWORD)
-        page.click("#kc-login")
-        screen = page.locator("canvas").first
-        until("it is painted", lambda: screen.is_visible() and screen.evaluate(COLOURS) > 100)
-        viewer = f"{address.replace('https', 'wss')}websockify"
-        assert page.evaluate(VIEW, viewer) == "seen"
-        context.route(f"{EVIL}/**", lambda route: route.fulfill(body="<h1>Look here</h1>", content_type="text/html"))
-        page.goto(f"{EVIL}/")
-        assert page.evaluate(VIEW, viewer) == "refused"
-    finally:
-        context.close()
-        engine.destroy(stack, Options())
+    page.goto(hers)
+    page.fill("#username", dora)
+    page.fill("#password", PASSWORD)
+    page.click("#kc-login")
+    screen = page.locator("canvas").first
+    until("it is painted", lambda: screen.is_visible() and screen.evaluate(COLOURS) > 100)
+    viewer = f"{hers.replace('https', 'wss')}websockify"
+    assert page.evaluate(VIEW, viewer) == "seen"
+    context.route(f"{EVIL}/**", lambda route: route.fulfill(body="<h1>Look here</h1>", content_type="text/html"))
+    page.goto(f"{EVIL}/")
+    assert page.evaluate(VIEW, viewer) == "refused"
+    context.close()
 
 
 def test_where_a_part_dies_the_pod_says_which_and_another_takes_its_place(cluster, desktop):

@@ -1,7 +1,6 @@
 """The portal on the standing site, in a real browser, with people of its own Keycloak."""
 
 import json
-import re
 import ssl
 import urllib.error
 import urllib.request
@@ -9,14 +8,14 @@ import urllib.request
 import pytest
 import requests
 from hpc_machine import until
-from people import AUTHORITY, PASSWORD, account, administrator, person
+from people import AUTHORITY, account, administrator, person
+from portal_visits import URL, by_hand, csrf, log_in, post
 
 from primage.clients.cluster import Ref
 from primage.contract import names
 from primage.kubernetes.waiting import pods_of
 
 VO = "vo.primage.eu"
-URL = "https://10.89.77.11:30444"
 COOKIE = "__Host-primage-session"
 NOW_S = 60
 SCRIPT = "trap exit TERM; echo begun; id -u; sleep 600 & wait"
@@ -39,35 +38,6 @@ def admin(cluster):
 def ada(admin, cluster):
     with person(admin, cluster, "ada", f"/{VO}/researcher") as (identity, _):
         yield identity
-
-
-def log_in(page, identity, path="/"):
-    """As a person does: by the button, and at Keycloak's own page."""
-    page.goto(f"{URL}{path}")
-    if path == "/":
-        page.get_by_role("link", name="Log in").click()
-    page.fill("#username", identity)
-    page.fill("#password", PASSWORD)
-    page.click("#kc-login")
-
-
-def by_hand(identity, path="/"):
-    """The same without a browser; a session of requests that is logged in."""
-    visitor = requests.Session()
-    visitor.verify, visitor.trust_env = AUTHORITY, False
-    page = visitor.get(f"{URL}/login?next={path}", timeout=30)
-    form = re.search(r'<form[^>]*id="kc-form-login"[^>]*action="([^"]+)"', page.text)
-    done = visitor.post(form[1].replace("&amp;", "&"), data={"username": identity, "password": PASSWORD}, timeout=30)
-    assert done.url == f"{URL}{path}", done.text
-    return visitor
-
-
-def csrf(visitor):
-    return re.search(r'name="csrf" value="([^"]+)"', visitor.get(f"{URL}/", timeout=30).text)[1]
-
-
-def post(visitor, path, **fields):
-    return visitor.post(f"{URL}{path}", data=fields, headers={"Origin": URL}, timeout=60, allow_redirects=False)
 
 
 def wrong(message):
@@ -184,7 +154,7 @@ def test_a_member_of_another_vo_gets_nothing_of_this_one(admin, cluster, ada):
         assert post(theirs, f"/apps/{VO}/batch", csrf=csrf(theirs), run="x", do="start").status_code == 404
         assert post(theirs, "/logout", csrf=csrf(hers)).status_code == 403, "another session's form"
         members = theirs.get(f"{URL}/members", timeout=30).text
-        assert identity in members, "who administers a VO sees its members"
+        assert f'<a href="/members/training.primage.eu/{identity}">' in members, "who administers a VO sees its members"
         assert ada not in members
         assert "You may not see who is in this VO" in hers.get(f"{URL}/members", timeout=30).text
         ended = post(theirs, "/logout", csrf=csrf(theirs))

@@ -3,6 +3,7 @@
 Whoever is allowed is answered as if it were done (`dryRun`), or that there is no such object; whoever is not, is refused.
 """
 
+import base64
 import json
 from dataclasses import dataclass, field
 
@@ -12,7 +13,9 @@ import requests
 from hpc_machine import until
 from people import administrator
 
-from primage.contract import names
+from primage.clients.cluster import Ref
+from primage.contract import memberships, names
+from primage.contract.memberships import object_name
 from primage.contract.pod_security import container_security, pod_security
 from primage.contract.roles import Role
 
@@ -21,6 +24,11 @@ VO, TRAINING = "vo.primage.eu", "training.primage.eu"
 SHARED, OTHER, MEMBER1 = (names.namespace_for(name) for name in (VO, TRAINING, "member1@primage.eu"))
 NOBODY: frozenset[str] = frozenset()
 ALL = frozenset(role.value for role in Role)
+WHOEVER = ALL | {"nobody"}
+"""Strangers too, whom the identity provider knows and who are in no VO."""
+ADMINS = frozenset({"admin"})
+VICTIM = "somebody-else@example.org"
+"""Who asks to join while the table is gone through."""
 RUN_OWN = ALL - {"guest"}
 RUN_SHARED = frozenset({"admin", "deploy-manager"})
 SOON_S = 60
@@ -88,6 +96,20 @@ HOST = {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}
 TOKEN = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
+VICTIMS = object_name(VICTIM)
+REQUESTS, DECISIONS = (f"{OURS}/namespaces/{SHARED}/{kind}" for kind in (memberships.REQUESTS, memberships.DECISIONS))
+
+
+def asking(name="{own}", identity="{me}", **metadata):
+    spec = {"identity": identity, "wish": "join", "roles": ["guest"], "message": "please"}
+    return {"apiVersion": "primage.eu/v1", "kind": memberships.REQUEST, "metadata": {"name": name, **metadata}, "spec": spec}
+
+
+def deciding(by="{me}", **metadata):
+    spec = {"identity": VICTIM, "verdict": "approve", "roles": ["admin"], "decidedBy": by}
+    return {"apiVersion": "primage.eu/v1", "kind": memberships.DECISION, "metadata": {"name": VICTIMS, **metadata}, "spec": spec}
+
+
 ACTIONS = [
     # -- in their own namespace
     Action("list pods", ALL, "GET", f"{HERE}/pods"),
@@ -125,8 +147,28 @@ ACTIONS = [
     Action("read the VO's secrets", RUN_SHARED, "GET", f"{THERE}/secrets"),
     Action("enter the VO's pods", RUN_SHARED, "POST", f"{THERE}/pods/none/exec?command=id"),
     Action("forward a port of the VO's", RUN_SHARED, "POST", f"{THERE}/pods/none/portforward"),
-    Action("see who is a member", NOBODY, "GET", f"{OURS}/namespaces/{SHARED}/members"),
+    Action("see who is a member", ADMINS, "GET", f"{OURS}/namespaces/{SHARED}/members"),
     Action("raise the VO's quota", NOBODY, "PATCH", f"{THERE}/resourcequotas/vo", {"spec": {"hard": {"pods": "999"}}}, MERGE),
+    # -- who is a member of it
+    Action("ask to join, for themselves", WHOEVER, "POST", REQUESTS, asking()),
+    Action("ask to join in somebody else's name", NOBODY, "POST", REQUESTS, asking("another", "another@example.org")),
+    Action("ask twice", NOBODY, "POST", REQUESTS, asking("second")),
+    Action("ask under somebody else's name", NOBODY, "POST", REQUESTS, asking(VICTIMS)),
+    Action("fill a request with annotations", NOBODY, "POST", REQUESTS, asking(annotations={"a": "b"})),
+    Action("see who asks to join", ADMINS, "GET", REQUESTS),
+    Action("read somebody else's request", ADMINS, "GET", f"{REQUESTS}/{VICTIMS}"),
+    Action("read it by a change that changes nothing", NOBODY, "PATCH", f"{REQUESTS}/{VICTIMS}", {}, MERGE),
+    Action("change somebody else's request", NOBODY, "PATCH", f"{REQUESTS}/{VICTIMS}", {"spec": {"roles": ["admin"]}}, MERGE),
+    Action("delete somebody else's request", NOBODY, "DELETE", f"{REQUESTS}/{VICTIMS}"),
+    Action(
+        "say what became of a request", NOBODY, "PATCH", f"{REQUESTS}/{VICTIMS}/status", {"status": {"state": "Approved"}}, MERGE
+    ),
+    Action("decide on a request", ADMINS, "POST", DECISIONS, deciding()),
+    Action("see what was decided", ADMINS, "GET", DECISIONS),
+    Action("decide in another administrator's name", NOBODY, "POST", DECISIONS, deciding("boss@example.org")),
+    Action("fill a decision with labels", NOBODY, "POST", DECISIONS, deciding(labels={"a": "b"})),
+    Action("change a decision", NOBODY, "PATCH", f"{DECISIONS}/{VICTIMS}", {"spec": {"roles": ["guest"]}}, MERGE),
+    Action("decide for another VO", NOBODY, "POST", DECISIONS.replace(SHARED, OTHER), deciding()),
     # -- elsewhere
     *(
         Action(f"{what} of {whose}", NOBODY, method, f"{CORE}/namespaces/{space}/{path}")
@@ -172,13 +214,26 @@ ACTIONS = [
 ]
 
 
+def whose(token):
+    """Whom a token is about."""
+    body = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["preferred_username"]
+
+
 def ask(action, token, own, security):
     """The status of a request that changes nothing."""
-    body = json.loads(json.dumps(action.body).replace('"theirs"', json.dumps(security))) if action.body else None
+    body = None
+    if action.body is not None:
+        text = json.dumps(action.body).replace('"theirs"', json.dumps(security))
+        body = json.loads(text.replace("{own}", object_name(whose(token))).replace("{me}", whose(token)))
     path = action.path.format(own=own)
     dry = "" if action.method == "GET" or "/exec" in path or "portforward" in path else ("&" if "?" in path else "?") + "dryRun=All"
-    headers = {"Authorization": f"Bearer {token}", **({"Content-Type": "application/json"} if body else {}), **action.headers}
-    data = json.dumps(body) if body else None
+    headers = {
+        "Authorization": f"Bearer {token}",
+        **({"Content-Type": "application/json"} if body is not None else {}),
+        **action.headers,
+    }
+    data = json.dumps(body) if body is not None else None
     return requests.request(action.method, f"{API}{path}{dry}", data=data, headers=headers, verify=AUTHORITY, timeout=30)
 
 
@@ -196,6 +251,15 @@ def table(token, own, uid, role):
 @pytest.fixture(scope="module")
 def admin(site, cluster):
     return administrator(cluster)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def victim(site, cluster):
+    spec = memberships.MembershipRequestSpec(identity=VICTIM, wish="join", roles=("guest",))
+    asked = memberships.request(VO, spec)
+    cluster.apply(asked, manager="operator")
+    yield
+    cluster.delete(Ref.of(asked), propagation="Background")
 
 
 @pytest.fixture(scope="module")
@@ -222,20 +286,18 @@ def test_each_role_may_do_what_its_row_says_and_nothing_else(role, ada, admin, c
         return people.member(cluster, identity)["spec"]["roles"] == [role] and theirs == {f"member-{run}"}
 
     until(f"{identity} is a {role}", bound, SOON_S)
-    shared = "edit" if role in RUN_SHARED else "view"
-    name = f"member-{space}-{shared}"
-    until("so it is in the VO's namespace", lambda: name in _bindings(cluster, space), SOON_S)
+    wanted = {"edit" if role in RUN_SHARED else "view", *(["membership"] if role in ADMINS else [])}
+    until("so it is in the VO's namespace", lambda: _bindings(cluster, space) == wanted, SOON_S)
     wrong = table(people.token(identity), space, people.member(cluster, identity)["spec"]["uid"], role)
     assert wrong == []
 
 
 def _bindings(cluster, space):
     found = [one["metadata"]["name"] for one in cluster.list("rbac.authorization.k8s.io/v1", "RoleBinding", SHARED)]
-    mine = [name for name in found if name.startswith(f"member-{space}-")]
-    return mine if len(mine) == 1 else []
+    return {name.removeprefix(f"member-{space}-") for name in found if name.startswith(f"member-{space}-")}
 
 
-def test_who_is_in_no_vo_may_do_nothing(admin):
+def test_who_is_in_no_vo_may_do_nothing_but_ask_to_be(admin):
     identity = "stranger@example.org"
     user = people.account(admin, identity)
     try:
@@ -251,7 +313,7 @@ def test_a_member_of_another_vo_may_do_nothing_in_this_one(admin, cluster):
         # The claims that a site has made are nobody's to delete, nor their own VO's.
         mine = [action for action in elsewhere if f"/{OTHER}/" in action.path and "claims" not in action.says]
         assert [action.says for action in mine if ask(action, token, "", {}).status_code not in ALLOWED] == []
-        others = [action for action in elsewhere if action not in mine]
+        others = [action for action in elsewhere if action not in mine and action.who != WHOEVER]
         assert [action.says for action in others if ask(action, token, "", {}).status_code not in REFUSED] == []
 
 

@@ -1,4 +1,4 @@
-"""Notebooks and web sessions on the standing site, in a real browser."""
+"""Notebooks and web sessions without a login on the standing site, in a real browser: those that `primage open` forwards."""
 
 import http.client
 import json
@@ -43,13 +43,13 @@ def engine(site):
 @pytest.fixture(scope="module")
 def idle(engine):
     """Left alone from here on, while other tests go on."""
-    engine.up(IDLE, Options(overrides={"notebook.name": "idle", "notebook.idle_seconds": 10}))
+    engine.up(IDLE, Options(overrides={"notebook.name": "idle", "notebook.idle_seconds": 10, "notebook.login": False}))
     return session_of(IDLE, EmbeddedEngine(), Options())
 
 
 @pytest.fixture(scope="module")
 def notebook(engine, idle):
-    engine.up(NOTEBOOK, Options(overrides={"notebook.name": "notebook"}))
+    engine.up(NOTEBOOK, Options(overrides={"notebook.name": "notebook", "notebook.login": False}))
     return session_of(NOTEBOOK, engine, Options())
 
 
@@ -67,7 +67,7 @@ def pages():
 
 @pytest.fixture(scope="module")
 def web(engine, pages):
-    engine.up(WEB, Options(overrides={"web": {"folder": "HOME/shared/pages"}}))
+    engine.up(WEB, Options(overrides={"web": {"folder": "HOME/shared/pages", "login": False}}))
     return session_of(WEB, engine, Options())
 
 
@@ -208,7 +208,7 @@ def test_nobody_there_it_ends_and_opening_starts_it_anew(cluster, idle):
 
 
 def test_a_web_session_ends_when_idle(engine, web):
-    engine.up(WEB, Options(overrides={"web": {"folder": "HOME/shared/pages", "idle_seconds": 10}}))
+    engine.up(WEB, Options(overrides={"web": {"folder": "HOME/shared/pages", "idle_seconds": 10, "login": False}}))
     until("it has ended by itself", web.ended)
 
 

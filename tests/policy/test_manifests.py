@@ -25,7 +25,20 @@ def all_stacks():
     return names
 
 
-PROGRAMS = {**{name: {} for name in all_stacks()}, "htc/vo.primage.eu.local--scaling": SCALING}
+GUACAMOLE = {
+    "url": "https://desktops.example.org",
+    "image": f"registry.example.org/guacamole@sha256:{'ab' * 32}",
+    "guacd_image": f"registry.example.org/guacd@sha256:{'cd' * 32}",
+    "database": {"host": "db.example.org", "secret": "guacamole-database", "network": "10.20.0.5/32"},
+    "way_in": {"namespace": "ingress", "labels": {"app": "proxy"}},
+    "machines": ["10.30.0.0/24"],
+}
+"""The same of a site: no site of the repository can pull its images."""
+PROGRAMS = {
+    **{name: {} for name in all_stacks()},
+    "htc/vo.primage.eu.local--scaling": SCALING,
+    "local": {"site.login.guacamole": GUACAMOLE},
+}
 
 
 @cache
@@ -109,10 +122,14 @@ def test_the_sites_own_pods_are_root_without_a_token_or_have_a_token_and_are_not
         for container in containers(pod):
             mounted = {mount["name"] for mount in container["volumeMounts"]}
             security = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-            if mounted & {"database", "realm", "site"}:
+            if mounted & {"database", "realm", "site"} or container["name"] == "guacd":
                 assert container["securityContext"] == security
                 assert pod["securityContext"]["runAsNonRoot"]
                 assert "token" not in mounted
+            elif "certificates" in mounted:
+                assert container["securityContext"] == security
+                assert pod["securityContext"]["runAsNonRoot"]
+                assert ("token" in mounted) is (container["name"] == "contour"), "what browsers reach has none"
             elif "token" in mounted:
                 uid = {"authorizer": 10002, "hpc-connector": 10003}[container["name"]]
                 assert container["securityContext"] == {**security, "runAsNonRoot": True, "runAsUser": uid, "runAsGroup": uid}
@@ -160,13 +177,24 @@ def test_no_role_may_everything(objects):
     whole_cluster = {(obj["kind"], obj["metadata"]["name"]) for obj in objects if obj["kind"].startswith("ClusterRole")}
     authorizers = {("ClusterRole", "primage-authorizer"), ("ClusterRoleBinding", "primage-authorizer")}
     connectors = {("ClusterRole", "primage-hpc-connector"), ("ClusterRole", "primage-hpc-connector-members")}
-    assert whole_cluster in (set(), authorizers | connectors)
+    gateway = {
+        ("ClusterRole", "primage-contour"),
+        ("ClusterRoleBinding", "primage-contour"),
+        *(("ClusterRole", f"primage-routes-{role}") for role in ("edit", "view")),
+    }
+    assert whole_cluster in (set(), authorizers | connectors | gateway)
     for obj in objects:
         for rule in obj.get("rules", []):
             assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
             assert not {"escalate", "impersonate"} & set(rule["verbs"])
             assert "bind" not in rule["verbs"] or rule["resourceNames"] == ["edit", "view", *sorted(name for _, name in connectors)]
-            assert "secrets" not in rule["resources"] or (rule["verbs"] == ["get"] and rule["resourceNames"])
+            if obj["metadata"]["name"] == "primage-contour":
+                writes = set(rule["verbs"]) - {"get", "list", "watch"}
+                assert not writes or all(name.endswith("/status") for name in rule["resources"]), (
+                    "it reads, and says what came of it"
+                )
+            else:
+                assert "secrets" not in rule["resources"] or (rule["verbs"] == ["get"] and rule["resourceNames"])
 
 
 def test_the_authorizer_watches_and_may_write_every_kind_that_tenants_have(objects):
@@ -197,7 +225,7 @@ def test_no_image_is_left_to_a_short_name(objects):
 
 def test_images_are_named_by_digest_once_they_are_pushed(tmp_path):
     registry, digest = "10.89.77.11:5000", "sha256:" + "1f" * 32
-    names = ("authorizer", "hpc-connector", "keycloak", "portal", "postgresql")
+    names = ("authorizer", "contour", "envoy", "hpc-connector", "keycloak", "portal", "postgresql")
     (tmp_path / "images.json").write_text(
         json.dumps({f"primage/{name}:1": f"{registry}/primage/{name}@{digest}" for name in names})
     )
@@ -223,11 +251,11 @@ def test_the_data_lake_is_read_only(objects):
                     assert claims[mount["name"]]["readOnly"] is True
 
 
-def test_nothing_is_opened_on_nodes_but_the_way_to_log_in(objects):
+def test_nothing_is_opened_on_nodes_but_the_ways_in(objects):
     opened = [obj for obj in objects if obj["kind"] == "Service" and obj["spec"].get("type") in {"NodePort", "LoadBalancer"}]
     assert sorted((obj["metadata"]["name"], [port["port"] for port in obj["spec"]["ports"]]) for obj in opened) in (
         [],
-        [("keycloak", [8443]), ("portal", [8443])],
+        [("gateway", [8443]), ("keycloak", [8443]), ("portal", [8443])],
     )
 
 
@@ -240,6 +268,25 @@ def test_the_portal_has_no_token_and_its_account_no_rights(objects):
             assert not any(
                 "serviceAccountToken" in source for volume in volumes for source in volume.get("projected", {}).get("sources", [])
             )
+
+
+def test_the_gateway_takes_routes_from_tenants_alone_and_reaches_their_login_proxies_alone(objects):
+    found = {(obj["kind"], obj["metadata"]["name"]): obj["spec"] for obj in objects if obj["kind"] in {"Gateway", "NetworkPolicy"}}
+    if ("Gateway", "gateway") not in found:
+        return
+    (listener,) = found["Gateway", "gateway"]["listeners"]
+    tenants = {"matchExpressions": [{"key": "primage.eu/vo", "operator": "Exists"}]}
+    assert listener["allowedRoutes"]["namespaces"] == {"from": "Selector", "selector": tenants}
+    assert [kind["kind"] for kind in listener["allowedRoutes"]["kinds"]] == ["HTTPRoute"]
+    assert listener["protocol"] == "HTTPS"
+    ways = found["NetworkPolicy", "gateway"]
+    proxies, contour, names = ways["egress"]
+    assert proxies == {"to": [{"namespaceSelector": tenants}], "ports": [{"port": 4180, "protocol": "TCP"}]}
+    assert contour["to"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "contour"}}}]
+    assert {port["port"] for port in names["ports"]} == {53}
+    assert all("10.244.0.0/16" in peer["ipBlock"].get("except", []) for peer in ways["ingress"][0]["from"][:1]), "no pod comes in"
+    (told,) = found["NetworkPolicy", "contour"]["ingress"]
+    assert told["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}]
 
 
 def test_no_secret_has_a_value_in_the_program(objects):

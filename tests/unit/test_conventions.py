@@ -99,6 +99,13 @@ def test_versions_are_the_pinned_ones(repository):
     router = (repository / "primage/local/toolchain/kube_router/go.mod").read_text()
     assert f"github.com/cloudnativelabs/kube-router/v2 {versions.KUBE_ROUTER} " in router
     assert re.findall(r"^tool (\S+)$", router, re.MULTILINE) == [tool.package for tool in build.KUBE_ROUTER_TOOLS.tools]
+    for tools, pinned in (
+        (build.CONTOUR_TOOLS, f"github.com/projectcontour/contour {versions.CONTOUR} "),
+        (build.OAUTH2_PROXY_TOOLS, f"github.com/oauth2-proxy/oauth2-proxy/v7 {versions.OAUTH2_PROXY} "),
+    ):
+        text = (tools.folder / "go.mod").read_text()
+        assert pinned in text
+        assert re.findall(r"^tool (\S+)$", text, re.MULTILINE) == [tool.package for tool in tools.tools]
     assert f"github.com/pulumi/pulumi/sdk/v3 {versions.PULUMI}" in (build.PULUMI_TOOLS.folder / "go.mod").read_text()
     requirements = (repository / "requirements.txt").read_text()
     assert f"\npulumi-kubernetes=={versions.PULUMI_KUBERNETES.removeprefix('v')} " in requirements

@@ -178,17 +178,18 @@ def test_a_secret_named_by_a_dynamic_entry_is_looked_at_before_it_goes(cluster, 
 def test_a_run_of_the_first_form_is_the_same_and_can_be_destroyed(cluster, site, name, file):
     """With objects as they were then: without the stack's label."""
     engine = EmbeddedEngine()
-    engine.up(name, Options())
+    as_then = Options(overrides={"notebook.login": False} if name == NOTEBOOK else {})
+    engine.up(name, as_then)
     for obj in cluster.objects.values():
         obj["metadata"]["labels"].pop("primage.eu/stack", None)
     text = (STATES / f"{file}.v1.json").read_bytes()
     state = Ref("v1", "Secret", f"primage-state.{name.app}.{name.run}", SPACE)
     cluster.objects[state]["data"]["state"] = base64.b64encode(gzip.compress(text)).decode()
-    assert {change.action for change in engine.preview(name, Options()).changes} <= {Action.SAME, Action.UPDATE}
+    assert {change.action for change in engine.preview(name, as_then).changes} <= {Action.SAME, Action.UPDATE}
     secrets = [ref for ref in cluster.objects if ref.kind == "Secret"]
-    engine.up(name, Options())
+    engine.up(name, as_then)
     assert cluster.deleted == [], "the credentials are the ones there were"
-    assert engine.up(name, Options()).changed() == []
+    assert engine.up(name, as_then).changed() == []
     cluster.objects[state]["data"]["state"] = base64.b64encode(gzip.compress(text)).decode()
     engine.destroy(name, Options())
     assert cluster.objects == {}
@@ -242,8 +243,9 @@ def test_the_registry_names_the_programs_own_classes():
     from primage.components.login_secrets import LoginSecrets, ServerCertificate
     from primage.components.queues.queue_credentials import QueueCredentials
     from primage.components.sessions.session_token import SessionToken
+    from primage.components.xds_certificates import XdsCertificates
 
-    classes = (QueueCredentials, SessionToken, LoginSecrets, ServerCertificate)
+    classes = (QueueCredentials, SessionToken, LoginSecrets, ServerCertificate, XdsCertificates)
     assert {f"pulumi-python:{made._resource_type_name}" for made in classes} == set(PROVIDERS)
     assert all(make() for make in PROVIDERS.values())
 

@@ -95,7 +95,7 @@ def kinds_of(stack):
 # -- whose objects are a stack's -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("stack", "count"), [(BATCH, 1), (HTC, 6), (NOTEBOOK, 3)])
+@pytest.mark.parametrize(("stack", "count"), [(BATCH, 1), (HTC, 6), (NOTEBOOK, 7)])
 def test_an_apps_objects_are_found_without_a_state(cluster, engine, stack, count):
     engine.up(stack, Options())
     other = parse_stack_name(f"{str(stack).removesuffix('trial')}other")
@@ -344,9 +344,13 @@ def test_a_job_that_only_has_the_consumers_name_is_not_scaled(cluster, engine):
 @pytest.mark.parametrize(
     ("stack", "settings", "page"),
     [
-        (NOTEBOOK, {"notebook.folder": "HOME/shared/a b"}, (8888, "/notebook-trial/lab/tree/HOME/shared/a%20b")),
-        (parse_stack_name("web/vo.primage.eu.local--trial"), {"web.name": "pages"}, (8080, "/pages-trial/")),
-        (parse_stack_name("desktop/vo.primage.eu.local--trial"), {}, (8080, "/desktop-trial/")),
+        (
+            NOTEBOOK,
+            {"notebook.folder": "HOME/shared/a b", "notebook.login": False},
+            (8888, "/notebook-trial/lab/tree/HOME/shared/a%20b"),
+        ),
+        (parse_stack_name("web/vo.primage.eu.local--trial"), {"web.name": "pages", "web.login": False}, (8080, "/pages-trial/")),
+        (parse_stack_name("desktop/vo.primage.eu.local--trial"), {"desktop.login": False}, (8080, "/desktop-trial/")),
     ],
 )
 def test_a_session_says_which_page_opens(cluster, engine, stack, settings, page):
@@ -354,7 +358,17 @@ def test_a_session_says_which_page_opens(cluster, engine, stack, settings, page)
     session = session_of(stack, engine, Options())
     assert (session.port, session.path) == page
     assert session.url(1).startswith(f"http://127.0.0.1:1{page[1]}?token=")
+    assert session.address == ""
     assert engine.ups == [stack], "what runs is not brought up again"
+
+
+def test_a_session_with_a_login_opens_where_the_sites_settings_say(cluster, engine):
+    engine.up(NOTEBOOK, Options())
+    cluster.objects[Ref("gateway.networking.k8s.io/v1", "HTTPRoute", "notebook-trial", SPACE)]["spec"]["hostnames"] = [
+        "evil.example"
+    ]
+    session = session_of(NOTEBOOK, engine, Options())
+    assert session.address == f"https://{SPACE}.primage.localhost:30445/notebook-trial/lab/tree/HOME/private"
 
 
 SESSION = Ref("batch/v1", "Job", "notebook-trial", SPACE)

@@ -190,6 +190,7 @@ class Provider:
         self.lists, self.refuses, self.in_line = [list(accounts)], refuses, in_line
 
     async def bring_in_line(self, vos, namespaces):
+        self.namespaces = namespaces
         if self.in_line:
             raise self.in_line
 
@@ -244,6 +245,12 @@ def test_who_is_missed_by_one_list_alone_has_not_left():
     provider.lists = [[], [ada()]]
     compared(server, provider)
     assert server.roles() == {"ada@example.org": ["guest"]}
+
+
+def test_the_provider_is_told_of_every_tenant_whose_sessions_people_log_in_to():
+    provider = Provider(ada())
+    compared(Server(ORGANISATION, *applied([], compare([ada()], [], VOS))), provider)
+    assert provider.namespaces == {names.namespace_for(VO), "ada-at-example-dot-org"}
 
 
 def test_nobody_has_left_a_vo_that_the_site_does_not_know_yet():

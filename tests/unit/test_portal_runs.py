@@ -106,6 +106,18 @@ def test_a_runs_page_shows_what_it_has_written_as_text(site):
     assert 'data-refresh="2"' in text
 
 
+def test_a_session_that_runs_is_linked_to_where_the_sites_settings_say(site):
+    login = {"name": "login", "image": "x"}
+    session = job(status={"ready": 1}, annotations={"primage.eu/opens": "@evil.example.org/"})
+    session["spec"]["template"] = {"spec": {"initContainers": [login], "containers": []}}
+    put(site, session, pod())
+    page = f"/runs/{stack_label(STACK)}"
+    assert f'href="https://{SPACE}.sessions.example.org/hello-mine/"' in site.browser.get(page).text
+    for change in ({"status": {}}, {"spec": {"completions": 1}}):
+        put(site, {**session, **change})
+        assert "sessions.example.org" not in site.browser.get(page).text
+
+
 def test_a_run_that_has_ended_is_not_asked_for_again(site):
     put(site, job(status={"conditions": [{"type": "Complete", "status": "True"}]}), pod())
     assert "data-refresh" not in site.browser.get(f"/runs/{stack_label(STACK)}").text

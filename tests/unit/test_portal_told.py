@@ -24,4 +24,6 @@ def test_programs_in_the_portal_read_the_same_site_and_reach_it_by_what_they_are
     assert json.loads(files[IMAGES]) == {"primage/base:1": IMAGE}
     told = portal_settings("local", config)
     assert told.redirect == "https://10.89.77.11:30444/login/done"
+    assert told.gateway
+    assert told.gateway.address("space", "notebook") == "https://space.primage.localhost:30445/notebook/"
     assert told.vos == ("vo.primage.eu", "training.primage.eu")

@@ -42,7 +42,7 @@ def kinds(objects, namespace):
 
 
 def test_each_vo_has_its_baseline(site):
-    wanted = ["ConfigMap", "LimitRange", *["NetworkPolicy"] * 5, *["PersistentVolumeClaim"] * 3, "ResourceQuota"]
+    wanted = ["ConfigMap", "LimitRange", *["NetworkPolicy"] * 6, *["PersistentVolumeClaim"] * 3, "ResourceQuota"]
     wanted += ["ConfigMap", "RoleBinding"]  # its way to HPC
     assert kinds(site, "member1-at-primage-dot-eu") == sorted([*wanted, "RoleBinding"]), "their own rights"
     wanted += ["RoleBinding"]  # its connector sees who the members are
@@ -74,7 +74,7 @@ def test_what_the_site_made_is_marked_and_what_apps_make_is_not(site):
 def test_every_policy_holds_for_tenants_alone_and_refuses_what_it_cannot_decide(site):
     policies = {o["metadata"]["name"]: o["spec"] for o in site if o["kind"] == "ValidatingAdmissionPolicy"}
     bindings = {o["spec"]["policyName"]: o["spec"] for o in site if o["kind"] == "ValidatingAdmissionPolicyBinding"}
-    assert len(policies) == 10
+    assert len(policies) == 12
     assert policies.keys() == bindings.keys()
     for name, spec in policies.items():
         selector = spec["matchConstraints"]["namespaceSelector"]

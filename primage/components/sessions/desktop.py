@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from primage.components.sessions.nginx import PORT, environment, prepare
-from primage.components.sessions.session import Serving
+from primage.components.sessions.session import BASE_PATH, TOKEN_FILE, Serving
 from primage.components.sessions.session_settings import DesktopSettings
 
 WEBSOCKIFY_PORT = 5901
@@ -88,9 +88,9 @@ leave 1
 """
 PROBE = r"""
 import os, socket, sys
-token = os.environ["PRIMAGE_TOKEN_FILE"]
+token = os.environ["TOKEN_FILE"]
 ask = [
-    f"GET {os.environ['PRIMAGE_BASE_PATH']}websockify HTTP/1.1",
+    f"GET {os.environ['BASE_PATH']}websockify HTTP/1.1",
     "Host: probe",
     "Origin: " + ("http://probe" if token else "https://probe"),
     f"Cookie: {os.environ['COOKIE']}={open(token).read() if token else ''}",
@@ -104,9 +104,9 @@ with socket.create_connection(("127.0.0.1", 8080), 5) as web:
     web.sendall("\r\n".join([*ask, "", ""]).encode())
     while b"RFB 003.008\n" not in said:
         part = web.recv(4096)
-        if not part:
-            sys.exit(f"no VNC server answers: {said[:200]}")
         said += part
+        if not part or not said.startswith(b"HTTP/1.1 101"):
+            sys.exit(f"no VNC server answers: {said[:200]}")
 """
 """Whether a VNC server says its name through NGINX and websockify."""
 
@@ -118,7 +118,7 @@ def desktop(settings: DesktopSettings) -> Serving:
         command=("/bin/bash", "-c", script.replace("RESIZE", "remote" if settings.resize else "scale"), "desktop"),
         args=_screen(settings),
         env=environment(settings),
-        probe=("python3", "-c", PROBE),
+        probe=("python3", "-c", PROBE.replace("TOKEN_FILE", TOKEN_FILE).replace("BASE_PATH", BASE_PATH)),
         port=PORT,
         path="",
     )

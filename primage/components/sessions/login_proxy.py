@@ -81,7 +81,7 @@ class LoginProxy:
             "imagePullPolicy": "IfNotPresent",
             "restartPolicy": "Always",
             "command": ["redis-server", *(part for key, value in options.items() for part in (f"--{key}", value))],
-            "resources": _resources("5m", "50m", "16Mi"),
+            "resources": _resources(("5m", "8Mi"), ("50m", "24Mi")),
             "securityContext": container_security(),
             "volumeMounts": [{"name": "logins", "mountPath": MEMORY}],
         }
@@ -98,7 +98,7 @@ class LoginProxy:
             + [f"--allowed-group={group}" for group in self.groups],
             "ports": [{"name": "login", "containerPort": PROXY_PORT}],
             "startupProbe": {**asked, "periodSeconds": 1, "failureThreshold": START_S},
-            "resources": _resources("10m", "200m", "48Mi"),
+            "resources": _resources(("10m", "32Mi"), ("200m", "96Mi")),
             "securityContext": container_security(),
             "volumeMounts": [
                 *({"name": name, "mountPath": path, "readOnly": True} for name, path in mounts.items()),
@@ -216,5 +216,9 @@ class LoginProxy:
         }
 
 
-def _resources(reserved: str, cpu: str, memory: str) -> dict[str, Any]:
-    return {"requests": {"cpu": reserved, "memory": memory, **_ROOM}, "limits": {"cpu": cpu, "memory": memory, **_ROOM}}
+def _resources(kept: tuple[str, str], most: tuple[str, str]) -> dict[str, Any]:
+    """Processor and memory that are kept for it, and the most it may have of them."""
+    return {
+        "requests": {"cpu": kept[0], "memory": kept[1], **_ROOM},
+        "limits": {"cpu": most[0], "memory": most[1], **_ROOM},
+    }

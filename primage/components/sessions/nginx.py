@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from primage.components.sessions.session import Serving
+from primage.components.sessions.session import WRONG_SETTINGS, Serving
 from primage.components.sessions.session_settings import FolderSessionSettings, WebSettings
 
 PORT = 8080
@@ -49,7 +49,7 @@ PREPARE = r"""
 set -eu
 umask 077
 cd /tmp
-[ -d "$MOUNT_POINT/$FOLDER" ] || { echo "there is no folder $FOLDER below $MOUNT_POINT" >&2; exit 1; }
+[ -d "$MOUNT_POINT/$FOLDER" ] || { echo "there is no folder $FOLDER below $MOUNT_POINT" >&2; exit WRONG_SETTINGS; }
 mkdir -p root
 if [ -n "$PRIMAGE_TOKEN_FILE" ]; then
   # Written by the shell itself: no program is started with the token among its arguments.
@@ -117,7 +117,7 @@ def prepare(server: str) -> str:
         server: directives of NGINX's one server; in them LET_IN stands for what it says above.
     """
     whole = CONFIGURATION.replace("SERVER", server.strip("\n")).replace("LET_IN", LET_IN.strip("\n"))
-    return PREPARE.strip().replace("CONFIGURATION", whole.strip())
+    return PREPARE.strip().replace("CONFIGURATION", whole.strip()).replace("WRONG_SETTINGS", str(WRONG_SETTINGS))
 
 
 def environment(settings: FolderSessionSettings) -> dict[str, str]:

@@ -24,6 +24,8 @@ BASE_PATH, HOST, TOKEN_FILE = "PRIMAGE_BASE_PATH", "PRIMAGE_HOST", "PRIMAGE_TOKE
 """What a session's container is told: the path that all its pages are below, with a slash first and last (`/notebook/`); the host,
 without a port, by which browsers reach it; and the file with the token that whoever opens it has to show, which is empty where a
 login stands before it. Its server then lets everybody in, and still refuses pages of other origins to change anything."""
+WRONG_SETTINGS = 78
+"""What a session's container ends with where another try would end no other way: EX_CONFIG of sysexits.h."""
 START_S = 180
 """Longest time from the container's start until its server answers."""
 
@@ -93,7 +95,9 @@ class Session(pulumi.ComponentResource):
             },
             spec={
                 "backoffLimit": 2,
-                "podFailurePolicy": {"rules": [NODE_DRAINED]},
+                "podFailurePolicy": {
+                    "rules": [NODE_DRAINED, {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [WRONG_SETTINGS]}}]
+                },
                 "activeDeadlineSeconds": settings.longest_seconds,
                 "ttlSecondsAfterFinished": settings.keep_seconds,
                 "template": {

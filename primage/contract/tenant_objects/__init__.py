@@ -26,7 +26,7 @@ def everything(tenant: Tenant, offer: SiteOffer, authority: str = "") -> list[Ob
         namespace.config(tenant, mount_point=offer.mount_point, oneprovider=offer.oneprovider, authority=authority),
         *(make(tenant, share) for share in claims.shares(tenant, offer.volumes) for make in (claims.volume, claims.claim)),
         *_hpc(tenant, offer),
-        *rights.bindings(tenant),
+        *rights.bindings(tenant, login=offer.login is not None),
     ]
     return [_labelled(obj, offer.labels) for obj in found]
 

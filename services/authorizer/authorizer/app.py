@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 
 import kopf
@@ -15,9 +16,10 @@ from authorizer.clients.folders import Folders
 from authorizer.clients.kube import Kube
 from authorizer.custom_resources import registry_of, settings
 from authorizer.domain.errors import RefusedError, WaitingError
-from authorizer.domain.objects import CONFIG_MAP, KINDS, Kind
+from authorizer.domain.objects import CONFIG_MAP, DECISION, KINDS, REQUEST, Kind
 from authorizer.keeper import AT_ONCE, Keeper
 from authorizer.live import LiveObjects
+from authorizer.memberships import Memberships
 from authorizer.people import COMPARE_S, People
 from authorizer.tenants import Tenants
 from primage.contract import offer
@@ -49,9 +51,11 @@ class App:
         self._kube = Kube(client)
         self._server = str(client.config.cluster.server)
         self._live = LiveObjects()
-        self._tenants = Tenants(self._kube, Folders(folders), self._live, _authority(login))
+        maker = Folders(folders)
+        self._tenants = Tenants(self._kube, maker, self._live, _authority(login))
         self._keeper = Keeper(self._kube, self._tenants, self._live)
         self._people = People(self._kube, self._tenants, login, min(COMPARE_S, watch_s)) if login else None
+        self._memberships = Memberships(self._kube, self._tenants, maker, login) if login else None
         self._namespace = namespace
         self._alive = alive
         self._watch_s = watch_s
@@ -71,6 +75,10 @@ class App:
             loops.create_task(self._again(lambda: self._keeper.sweep(self._watch_s)))
             if self._people:
                 loops.create_task(self._again(self._people.follow))
+            if self._memberships:
+                for kind in (REQUEST, DECISION):
+                    loops.create_task(self._again(partial(self._memberships.watch, kind, self._watch_s)))
+                    loops.create_task(self._memberships.work(kind))
             loops.create_task(self._beat())
 
     async def _custom_resources(self) -> None:

@@ -111,9 +111,6 @@ class People:
 
     async def _with_sessions(self, vos: list[str]) -> set[str]:
         """The namespaces of all tenants, whose sessions people log in to, by the API server: few are known here at first."""
-        login = self._tenants.offer.login
-        if login is None or login.gateway is None:
-            return set()
         members = await self._kube.list(MEMBER, namespace="*")
         return {names.namespace_for(name) for name in (*vos, *(obj["spec"]["identity"] for obj in members))}
 

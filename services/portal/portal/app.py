@@ -14,12 +14,13 @@ from starlette.types import ASGIApp
 
 from portal.clients.kubernetes import ApiServer
 from portal.clients.launches import Launches
+from portal.clients.logout_tokens import LogoutTokens
 from portal.clients.provider import Provider
 from portal.domain.errors import ProviderAwayError, RefusedError
 from portal.domain.sessions import Sessions
 from portal.domain.turns import Turns
 from portal.guard import HEALTH, Guard
-from portal.pages import account, catalogue, login, members, runs
+from portal.pages import account, catalogue, joining, login, members, runs
 from portal.pages.shared import LoggedOutError, Portal, log, show, templates, to_login
 from portal.settings import Given
 from primage.clients.cluster import Refused
@@ -32,10 +33,12 @@ STATIC = Path(__file__).parent / "static"
 def portal_with(given: Given) -> Portal:
     """What the pages work with."""
     settings = given.settings
+    provider = Provider(settings.issuer, given.password, settings.redirect, given.issuers_authority)
     return Portal(
         settings=settings,
         sessions=Sessions(time.monotonic),
-        provider=Provider(settings.issuer, given.password, settings.redirect, given.issuers_authority),
+        provider=provider,
+        logout_tokens=LogoutTokens(provider, time.monotonic),
         api=ApiServer(settings.api, given.api_authority),
         turns=Turns(),
         launches=Launches(),
@@ -48,7 +51,7 @@ def application(portal: Portal) -> ASGIApp:
     """The whole of it."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.portal = portal
-    for part in (login, account, catalogue, runs, members):
+    for part in (login, account, catalogue, runs, members, joining):
         app.include_router(part.router)
     app.get(HEALTH)(healthy)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -13,12 +13,15 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.domain.errors import RefusedError
+from primage.contract.login import LOGIN_ENDED
 
 MOST_BYTES = 128 * 1024
 """Of a form: a whole application's settings are a few thousand."""
 LONGEST_QUERY = 4096
 BODY_S = 20.0
 """For a form to arrive: who sends one byte by byte would keep a place that others wait for."""
+TOLD_BY_THE_PROVIDER = frozenset({LOGIN_ENDED})
+"""Forms that no page sends: what they hold is signed."""
 HEALTH = "/health"
 """Asked by Kubernetes, by the pod's address."""
 POLICY = (
@@ -79,7 +82,8 @@ class Guard:
             raise RefusedError(413, f"a form has at most {MOST_BYTES} bytes")
         if method == "POST":
             # Both are the browser's own words, which no page can change.
-            if headers.getlist("origin") != [self._origin] or headers.get("sec-fetch-site", "same-origin") != "same-origin":
+            own = headers.getlist("origin") == [self._origin] and headers.get("sec-fetch-site", "same-origin") == "same-origin"
+            if not own and scope["path"] not in TOLD_BY_THE_PROVIDER:
                 raise RefusedError(403, "this form was not sent from a page of the portal")
             if headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
                 raise RefusedError(415, "the portal takes plain forms only")

@@ -15,13 +15,18 @@ from primage.contract.offer import CONFIG_MAP as CONFIG_MAP_OF_OFFER
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.engine.ownership import managers_of
-from primage.local.toolchain.build import KUBERNETES_TOOLS
-from primage.projects.project import StackName
+from primage.local.gateway import gateway_of, install_kinds
+from primage.local.toolchain.build import CONTOUR_TOOLS, KUBERNETES_TOOLS
+from primage.projects.connection import SETTINGS
+from primage.projects.project import StackName, project_of, stack_config
 
 SITE = "local"
 ELSEWHERE = ("--config", "site.mount_point=/elsewhere")
 SPACE = "vo-dot-primage-dot-eu"
-GENERATED = {"keycloak", "login-client", "keycloak-certificate", "institution-hospital", "portal-client", "portal-certificate"}
+GENERATED = {
+    *("keycloak", "login-client", "keycloak-certificate", "institution-hospital", "portal-client", "portal-certificate"),
+    *("gateway-certificate", "contour"),
+}
 """Secrets that nobody has chosen the content of."""
 
 
@@ -36,6 +41,9 @@ def empty_site(pulumi_environment, tmp_path_factory):
     """`primage` for a site on an empty control plane, and the cluster."""
     folder = tmp_path_factory.mktemp("control-plane")
     with control_plane(KUBERNETES_TOOLS.build(folder / "build.log", lambda *_: None), folder) as kubeconfig:
+        gateway = gateway_of(stack_config(project_of(StackName(SITE)), StackName(SITE))[SETTINGS])
+        CONTOUR_TOOLS.build(folder / "build.log", lambda *_: None)
+        install_kinds(gateway, folder / "kinds.log", kubeconfig)
         here = {**pulumi_environment(), "PRIMAGE_KUBECONFIG": kubeconfig, "PRIMAGE_HOME": str(folder / "home")}
         with authorizer(kubeconfig, folder / "authorizer") as process:
             yield Primage(here), Cluster(kubeconfig), process

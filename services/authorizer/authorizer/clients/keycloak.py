@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,8 @@ class Keycloak:
             found.append(realm.portal(self._login.portal, secret.read_text(encoding="utf-8").strip()))
         if self._login.gateway:
             found.append(realm.sessions(self._login.gateway, namespaces))
+        if self._login.guacamole:
+            found.append(realm.guacamole(self._login.guacamole))
         return found
 
     async def _client(self, admin: Any, wanted: realm.Representation, live: Any) -> None:
@@ -179,6 +181,39 @@ class Keycloak:
                         if account := self._known(user, found):
                             found[account.id] = with_role(account, vo, role)
         return list(found.values()), unknown
+
+    async def account(self, identity: str) -> Account | None:
+        """Whoever has this name, without roles; None for nobody.
+
+        Raises:
+            WaitingError: the provider cannot be asked.
+        """
+        async with self._asked() as admin:
+            users = await admin.a_get_users({"username": identity, "exact": True, "max": 2, "first": 0})
+        return next((account for user in users if (account := self._known(user, {})) and account.identity == identity), None)
+
+    async def place(self, account: str, vo: str, roles: Collection[Role], *, inside: bool) -> None:
+        """Have an account be in exactly these groups of a VO's roles: first those it gets, then those it loses.
+
+        Args:
+            account: the provider's own name for it.
+            inside: False to take it out of the VO altogether.
+
+        Raises:
+            WaitingError: the provider cannot be asked; some of it may have been done.
+        """
+        async with self._asked() as admin:
+            group = await self._group(admin, f"/{vo}")
+            ids = await self._children(admin, group) if group else {}
+            if missing := [role.value for role in roles if role.value not in ids]:
+                raise WaitingError(f"the identity provider has no group /{vo}/{missing[0]} yet")
+            for role in sorted(roles):
+                await admin.a_group_user_add(account, ids[role.value])
+            had = {one["id"] for one in await admin.a_get_user_groups(account)}
+            lost = [ids[role.value] for role in Role if role not in roles and ids.get(role.value) in had]
+            lost += [group["id"]] if group and not inside and group["id"] in had else []
+            for one in lost:
+                await admin.a_group_user_remove(account, one)
 
     async def keep_uid(self, account: Account, uid: int) -> None:
         """Give an account its number.

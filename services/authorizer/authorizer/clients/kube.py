@@ -107,11 +107,26 @@ class Kube:
         """Write to a Member which roles the audit log has lines of; quiet as well."""
         await self._say(member, {AUDITED: audited})
 
-    async def _say(self, address: Address, status: Object) -> None:
+    async def report(self, obj: Object, status: Object) -> None:
+        """Write a status to this very object; quiet where it is gone, or another has its name.
+
+        Args:
+            status: None for a field that is to go.
+        """
+        address, about = address_of(obj), obj["metadata"]
+        try:
+            await self._say(address, status, about["resourceVersion"])
+        except WaitingError:
+            now = await self.get(address)
+            if now is not None and now["metadata"]["uid"] == about["uid"]:
+                raise
+
+    async def _say(self, address: Address, status: Object, version: str = "") -> None:
         resource = RESOURCES[address.kind].Status
         with suppress(_MissingError):
             asked = {"patch_type": PatchType.MERGE, **_where(address)}
-            await self._asked(self._client.patch(resource, address.name, {"status": status}, **asked))
+            body = {"status": status, **({"metadata": {"resourceVersion": version}} if version else {})}
+            await self._asked(self._client.patch(resource, address.name, body, **asked))
 
     async def changes(self, kind: Kind, watch_s: float, **which: Any) -> AsyncIterator[tuple[str, Objects]]:
         """All objects of a kind (`LISTED`, in pages, and `COMPLETE`, once), then each that changes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from primage.contract import custom_resources as custom
-from primage.contract import names
+from primage.contract import memberships, names
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
 from primage.contract.tenant_objects.objects import Object
 
@@ -48,7 +48,9 @@ JOB = Kind("batch", "v1", "Job", "jobs")
 POD = Kind("", "v1", "Pod", "pods")
 ORGANISATION = Kind(custom.GROUP, custom.VERSION, custom.ORGANISATION, custom.ORGANISATIONS, namespaced=False)
 MEMBER = Kind(custom.GROUP, custom.VERSION, custom.MEMBER, custom.MEMBERS)
-OTHERS = (JOB, POD, ORGANISATION, MEMBER)
+REQUEST = Kind(custom.GROUP, custom.VERSION, memberships.REQUEST, memberships.REQUESTS)
+DECISION = Kind(custom.GROUP, custom.VERSION, memberships.DECISION, memberships.DECISIONS)
+OTHERS = (JOB, POD, ORGANISATION, MEMBER, REQUEST, DECISION)
 """What is asked for or deleted, and made by others."""
 BY_NAME = {(kind.api_version, kind.kind): kind for kind in (*KINDS, *OTHERS)}
 

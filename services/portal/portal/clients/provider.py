@@ -144,6 +144,15 @@ class Provider:
         if answer.status_code not in (HTTPStatus.OK, HTTPStatus.NO_CONTENT) and not _has_ended(answer):
             raise ProviderAwayError(f"{self.issuer} did not end the login (HTTP {answer.status_code})")
 
+    def signed(self, token: str) -> dict[str, Any]:
+        """What a token says that the provider has signed, whatever it is for.
+
+        Raises:
+            JoseError, ValueError: the provider has not.
+            ProviderAwayError: it cannot be asked by which keys it signs.
+        """
+        return dict(self._decoded(token).claims)
+
     def _read(self, given: dict[str, Any], nonce: str | None = None) -> tuple[Tokens, dict[str, Any]]:
         """Tokens whose signature, issuer, audience and time hold.
 

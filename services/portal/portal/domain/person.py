@@ -75,12 +75,20 @@ class Person:
         return next((one for one in self.memberships if one.vo == vo), None)
 
 
+KNOWN_ROLES = tuple((role.value, rights.says) for role, rights in RIGHTS.items())
+"""Each and what it is for."""
 WORDS = {
     Access.RUN: "run applications and jobs, see all of them, and stop them",
     Access.LOOK: "see what there is and what became of it; not start anything, and see no secrets",
     None: "nothing: without a role, namespace and files are kept and nobody may use them",
 }
 """What an access lets people do, as the end of a sentence."""
+
+
+def login_of(claims: Mapping[str, Any]) -> str:
+    """The identity provider's name of the login that a token is part of; empty where it gives none."""
+    login = claims.get("sid")
+    return login if isinstance(login, str) else ""
 
 
 def person_of(claims: Mapping[str, Any], vos: Collection[str]) -> Person:

@@ -38,6 +38,7 @@ class Session:
 
     Attributes:
         csrf: what each form of theirs carries.
+        login: the identity provider's name of this login, which others may be part of; empty where it gave none.
         begun, used: seconds of the store's clock.
         turn: held by who gets the next tokens; a token to refresh with is good once.
         connection: to the API server with a token, and that token; None before the first.
@@ -48,6 +49,7 @@ class Session:
     csrf: str = field(repr=False)
     begun: float
     used: float
+    login: str = ""
     turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
     connection: tuple[str, Any] | None = field(default=None, repr=False)
 
@@ -64,10 +66,10 @@ class Sessions:
         self._guard = threading.Lock()
         self._by_key: dict[str, Session] = {}
 
-    def begin(self, person: Person, tokens: Tokens) -> tuple[str, list[Session]]:
+    def begin(self, person: Person, tokens: Tokens, login: str = "") -> tuple[str, list[Session]]:
         """A new one's number, which is nowhere but in the answer, and the sessions that made room for it."""
         number, now = secrets.token_urlsafe(TOKEN_BYTES), self._clock()
-        session = Session(person, tokens, secrets.token_urlsafe(TOKEN_BYTES), now, now)
+        session = Session(person, tokens, secrets.token_urlsafe(TOKEN_BYTES), now, now, login)
         with self._guard:
             gone = self._drop_ended(now)
             gone += self._make_room([key for key, of in self._by_key.items() if of.person.account == person.account], MOST_OF_ONE)
@@ -92,6 +94,16 @@ class Sessions:
         """Forget the one with this number; it, where there was one."""
         with self._guard:
             return self._by_key.pop(_key(number), None)
+
+    def end_all(self, login: str, account: str) -> list[Session]:
+        """Forget those of a login, or where that is empty all of an account; what is empty says nothing."""
+        with self._guard:
+            gone = [
+                key
+                for key, of in self._by_key.items()
+                if (login or account) and login in ("", of.login) and account in ("", of.person.account)
+            ]
+            return [self._by_key.pop(key) for key in gone]
 
     def __len__(self) -> int:
         with self._guard:

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 
 from portal.clients.provider import PATIENCE_S
 from portal.domain.addresses import local_path
-from portal.domain.errors import LoginRefusedError
-from portal.domain.person import UnknownPersonError, person_of
-from portal.pages.shared import BEGUN, SESSION, LoggedOutError, OwnForm, Visiting, forget, keep, log, portal_of, show, to, who_asks
-from primage.contract.login import LOGGED_IN
+from portal.domain.errors import LoginRefusedError, RefusedError
+from portal.domain.person import UnknownPersonError, login_of, person_of
+from portal.pages.shared import (
+    BEGUN,
+    SESSION,
+    LoggedOutError,
+    OwnForm,
+    Visiting,
+    forget,
+    form,
+    keep,
+    log,
+    portal_of,
+    show,
+    to,
+    who_asks,
+)
+from primage.contract.login import LOGGED_IN, LOGIN_ENDED
 
 router = APIRouter()
 
@@ -43,7 +57,7 @@ def finish(request: Request) -> Response:
         return answer
     if before := portal.sessions.end(request.cookies.get(SESSION, "")):
         portal.end(before)
-    number, made_room = portal.sessions.begin(person, tokens)
+    number, made_room = portal.sessions.begin(person, tokens, login_of(claims))
     for session in made_room:
         portal.end(session)
     log.info("%s has logged in", person.identity)
@@ -63,3 +77,16 @@ def log_out(request: Request, who: Visiting, _: OwnForm) -> Response:
     answer = show(request, "bye", ended=ended)
     forget(answer, SESSION)
     return answer
+
+
+@router.post(LOGIN_ENDED)
+def has_ended(request: Request, given: Annotated[dict[str, str], Depends(form)]) -> Response:
+    """The identity provider says that a login has ended, wherever it was: so it has here."""
+    portal = portal_of(request)
+    try:
+        found = portal.logout_tokens.read(given.get("logout_token", ""))
+    except LoginRefusedError as error:
+        raise RefusedError(400, f"No login has ended by this: {error}") from error
+    for session in portal.sessions.end_all(found.login, found.account):
+        log.info("%s has been logged out by the identity provider", session.person.identity)
+    return PlainTextResponse("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from portal.clients.catalogue import Application, applications
 from portal.clients.kubernetes import ApiServer
 from portal.clients.launches import Launches
+from portal.clients.logout_tokens import LogoutTokens
 from portal.clients.provider import Provider
 from portal.domain.addresses import HOME, local_path
 from portal.domain.errors import EndedError, ProviderAwayError, RefusedError
@@ -26,6 +28,7 @@ from portal.domain.sessions import Session, Sessions
 from portal.domain.turns import Turns
 from primage.clients.cluster import Cluster
 from primage.contract.portal import PortalSettings
+from primage.contract.roles import Role
 
 SESSION, BEGUN = "__Host-primage-session", "__Host-primage-login"
 """Cookies: browsers take ones of such names from this host itself alone, by TLS, for all of it."""
@@ -47,6 +50,7 @@ class Portal:
     settings: PortalSettings
     sessions: Sessions
     provider: Provider
+    logout_tokens: LogoutTokens
     api: ApiServer
     turns: Turns
     launches: Launches
@@ -120,7 +124,10 @@ def _menu(session: Session | None) -> list[tuple[str, str]]:
     if session is None:
         return []
     administers = any(one.administers for one in session.person.memberships)
-    return [("/", "You"), ("/apps", "Applications"), ("/runs", "Runs"), *([("/members", "Members")] if administers else [])]
+    more = [("/members", "Members")] if administers else []
+    if not session.person.memberships:
+        more.append(("/join", "Join"))
+    return [("/", "You"), ("/apps", "Applications"), ("/runs", "Runs"), *more]
 
 
 def who_asks(request: Request) -> Visit:
@@ -149,13 +156,21 @@ def in_turn(request: Request) -> Iterator[Visit]:
         yield found
 
 
-def _keep_fresh(portal: Portal, session: Session) -> None:
+def renew(who: Visit) -> None:
+    """Get the next tokens at once: who somebody is has changed, and the token that they have does not say so yet."""
+    try:
+        _keep_fresh(who.portal, who.session, math.inf)
+    except EndedError as error:
+        raise LoggedOutError from error
+
+
+def _keep_fresh(portal: Portal, session: Session, fresh_s: float = FRESH_S) -> None:
     """Get the next tokens in time. Each is got by the one before, once: who asks at the same time waits, and finds them."""
-    if session.tokens.until - time.time() > FRESH_S:
+    if session.tokens.until - time.time() > fresh_s:
         return
     with session.turn:
         left = session.tokens.until - time.time()
-        if left > FRESH_S:
+        if left > fresh_s:
             return
         try:
             tokens, claims = portal.provider.refresh(session.tokens)
@@ -199,6 +214,11 @@ def own_form(given: Annotated[dict[str, str], Depends(form)], who: Visiting) -> 
 
 
 OwnForm = Annotated[dict[str, str], Depends(own_form)]
+
+
+def roles_in(given: dict[str, str]) -> tuple[str, ...]:
+    """The roles whose boxes are ticked in a form; names that are no role are nobody's boxes."""
+    return tuple(role.value for role in Role if f"role.{role.value}" in given)
 
 
 def to(path: str) -> RedirectResponse:

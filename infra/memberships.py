@@ -1,0 +1,82 @@
+"""Who may write a request or a decision about memberships (primage.contract.memberships): rights, and rules of admission.
+
+Everybody whom the API server knows may write to these kinds in each VO's namespace, as far as rights go; what keeps them to
+themselves is admission alone: it knows who asks, and rights do not. `tests/integration/test_roles_table.py` asks as each role.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra.admission import FROM_TENANT, On, Policy, Rule
+from primage.contract import names
+from primage.contract.custom_resources import GROUP, MEMBERS
+from primage.contract.memberships import DECISIONS, REQUESTS
+
+_SPELLED = "variables.spec.identity" + "".join(f".replace('{letter}', '{by}')" for letter, by in names.MEMBERSHIP_NAME.items())
+_BARE = " && ".join(
+    f"object.metadata.?{part}.orValue({nothing}) == (oldObject == null ? {nothing} : oldObject.metadata.?{part}.orValue({nothing}))"
+    for part, nothing in (("annotations", "{}"), ("labels", "{}"), ("finalizers", "[]"), ("ownerReferences", "[]"))
+)
+"""Nothing of it is added: what an operator's way of deleting has put there keeps nobody from reading their own."""
+_ABOUT = {"spec": "object == null ? oldObject.spec : object.spec"}
+
+
+def _form(what: str) -> tuple[Rule, ...]:
+    """What both kinds have to be like."""
+    return (
+        Rule(
+            f"object == null || object.metadata.name == {_SPELLED}",
+            f"there is one {what} about a person, which is named after them",
+            f"'there is one {what} about a person. Set metadata.name: ' + {_SPELLED}",
+        ),
+        Rule(
+            f"object == null || ({_BARE})",
+            f"a {what} has a name and nothing else beside its spec. Leave annotations, labels, finalizers and owners out, and use "
+            "`kubectl create`",
+        ),
+        Rule(
+            "request.operation != 'UPDATE' || object.spec == oldObject.spec",
+            f"a {what} stays as it is. Delete it, and make another one",
+        ),
+    )
+
+
+REQUESTS_POLICY = Policy(
+    "membership-requests",
+    (On(GROUP, (REQUESTS,), ("CREATE", "UPDATE", "DELETE")),),
+    (
+        Rule(
+            f"request.userInfo.username == '{names.USER_PREFIX}' + variables.spec.identity",
+            "people ask for themselves alone. Set spec.identity to the name that you have logged in by",
+        ),
+        *_form("request"),
+    ),
+    FROM_TENANT,
+    _ABOUT,
+)
+
+DECISIONS_POLICY = Policy(
+    "membership-decisions",
+    (On(GROUP, (DECISIONS,)),),
+    (
+        Rule(
+            f"request.userInfo.username == '{names.USER_PREFIX}' + variables.spec.decidedBy",
+            "a decision says who has decided. Set spec.decidedBy to the name that you have logged in by",
+        ),
+        *_form("decision"),
+    ),
+    FROM_TENANT,
+    _ABOUT,
+)
+
+POLICIES = (REQUESTS_POLICY, DECISIONS_POLICY)
+
+
+def rules() -> dict[str, list[dict[str, Any]]]:
+    """Of the ClusterRoles that the authorizer binds in each VO's namespace, by name."""
+    # Who may change their own may read it: an empty change answers with the whole of it.
+    ask = {"apiGroups": [GROUP], "resources": [REQUESTS], "verbs": ["create", "patch", "delete"]}
+    look = {"apiGroups": [GROUP], "resources": [MEMBERS, REQUESTS, DECISIONS], "verbs": ["get", "list", "watch"]}
+    decide = {"apiGroups": [GROUP], "resources": [DECISIONS], "verbs": ["create", "delete"]}
+    return {names.JOIN_ROLE: [ask], names.MEMBERSHIP_ROLE: [look, decide]}

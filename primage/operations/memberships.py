@@ -1,0 +1,275 @@
+"""Asking to join a virtual organisation (VO), leaving it, and deciding who is a member: as whoever a connection is.
+
+What is allowed Kubernetes decides, and the authorizer carries it out (services/authorizer); here it is only said and asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from primage.clients.cluster import Cluster, Object, Ref, Refused
+from primage.contract import custom_resources as custom
+from primage.contract.custom_resources import API_VERSION, REFUSED, WAITING
+from primage.contract.memberships import (
+    DECISION,
+    ENDED,
+    REQUEST,
+    MembershipDecisionSpec,
+    MembershipRequestSpec,
+    Verdict,
+    Wish,
+    decision,
+    object_name,
+    request,
+    state_of,
+)
+from primage.contract.names import USER_PREFIX, namespace_for
+from primage.contract.roles import Role
+from primage.errors import ExitCode, PrimageError
+
+MANAGER = "primage"
+SHOWN = 200
+"""Objects of a kind in one answer; whoever has an account may make one."""
+PATIENCE_S, PAUSE_S = 15.0, 0.25
+"""For what has been asked for or decided to be carried out, and between two looks."""
+NOT_FOUND = 404
+Spec = TypeVar("Spec", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A request or a decision as it stands.
+
+    Attributes:
+        asks: `join` or `leave`; of a decision, its verdict.
+        by: who has decided; empty where nobody has.
+    """
+
+    identity: str
+    asks: str
+    roles: tuple[str, ...]
+    says: str
+    state: str
+    by: str
+    reason: str
+    problem: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits for somebody, or for something."""
+        return self.state not in ENDED
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Person:
+    """A member of a VO."""
+
+    identity: str
+    roles: tuple[str, ...]
+    phase: str
+    problem: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class People:
+    """Of a VO.
+
+    Attributes:
+        more: kinds of which there are more than are shown.
+    """
+
+    members: tuple[Person, ...]
+    requests: tuple[Standing, ...]
+    decisions: tuple[Standing, ...]
+    more: tuple[str, ...]
+
+
+def who_is(cluster: Cluster) -> str:
+    """The identity that somebody has logged in by.
+
+    Raises:
+        PrimageError: nobody has: this is an operator's connection, or a pod's.
+    """
+    user = cluster.user()
+    if not user.startswith(USER_PREFIX):
+        raise PrimageError(
+            f"{user} is nobody who belongs to a virtual organisation",
+            todo="log in as yourself (`primage login`), and use the kubeconfig that it writes",
+            code=ExitCode.UNSUPPORTED,
+        )
+    return user.removeprefix(USER_PREFIX)
+
+
+def own_request(cluster: Cluster, vo: str, identity: str) -> Standing | None:
+    """Somebody's own request in a VO, as themselves; None for none.
+
+    An empty change that is only tried answers with the whole: who may change their own may read it, and no more than that.
+    """
+    try:
+        found = cluster.patch(_ref(REQUEST, vo, identity), {}, manager=MANAGER, dry_run=True)
+    except Refused as refusal:
+        if refusal.status == NOT_FOUND:
+            return None
+        raise
+    return standing_of({**found, "kind": REQUEST})
+
+
+def ask_to_join(cluster: Cluster, vo: str, identity: str, roles: tuple[str, ...], message: str) -> None:
+    """Ask to join a VO, in place of a request of one's own that has ended.
+
+    Raises:
+        PrimageError: it cannot be asked like this, or has been already.
+    """
+    _ask(cluster, vo, _request(identity=identity, wish=Wish.JOIN, roles=roles, message=message))
+
+
+def leave(cluster: Cluster, vo: str, identity: str) -> Standing:
+    """Leave a VO; what has become of it, within a while.
+
+    Raises:
+        PrimageError: it cannot be.
+    """
+    _ask(cluster, vo, _request(identity=identity, wish=Wish.LEAVE))
+    return _carried_out(lambda: own_request(cluster, vo, identity))
+
+
+def withdraw(cluster: Cluster, vo: str, identity: str) -> None:
+    """Take one's own request back; quiet where there is none."""
+    cluster.delete(_ref(REQUEST, vo, identity), propagation="Background")
+
+
+def decide(
+    cluster: Cluster, vo: str, identity: str, verdict: Verdict, *, by: str, roles: tuple[str, ...] = (), reason: str = ""
+) -> Standing:
+    """Decide about somebody, as who administers the VO; what has become of it, within a while.
+
+    Raises:
+        PrimageError: it cannot be carried out; says why.
+    """
+    spec = _checked(MembershipDecisionSpec, identity=identity, verdict=verdict, roles=roles, reason=reason, decided_by=by)
+    ref = _ref(DECISION, vo, identity)
+    before = cluster.get(ref)
+    if before is not None:
+        if state_of(before) not in ENDED:
+            raise PrimageError(
+                f"{standing_of(before).by} has decided about {identity} a moment ago", todo="look at what becomes of that first"
+            )
+        cluster.delete(ref, propagation="Background", uid=str(before["metadata"]["uid"]))
+    cluster.create(decision(vo, spec), manager=MANAGER)
+    return _carried_out(lambda: _standing(cluster.get(ref)))
+
+
+def people_of(cluster: Cluster, vo: str) -> People:
+    """Who is in a VO, who asks to be, and what was decided lately; as who administers it."""
+    space = namespace_for(vo)
+    members, more_members = cluster.first(API_VERSION, custom.MEMBER, space, SHOWN)
+    requests, more_requests = cluster.first(API_VERSION, REQUEST, space, SHOWN)
+    decisions, _ = cluster.first(API_VERSION, DECISION, space, SHOWN)
+    more = [what for what, is_more in (("members", more_members), ("requests", more_requests)) if is_more]
+    return People(
+        tuple(sorted(map(person_of, members), key=lambda one: one.identity)),
+        tuple(sorted(map(standing_of, requests), key=lambda one: one.identity)),
+        tuple(sorted(map(standing_of, decisions), key=lambda one: one.identity)),
+        tuple(more),
+    )
+
+
+def request_by(cluster: Cluster, vo: str, identity: str) -> Standing | None:
+    """Somebody's request, as who administers the VO sees it."""
+    return _standing(cluster.get(_ref(REQUEST, vo, identity)))
+
+
+def member_called(cluster: Cluster, vo: str, identity: str) -> Person | None:
+    """A member of a VO, as who administers it sees them."""
+    found = cluster.get(Ref(API_VERSION, custom.MEMBER, namespace_for(identity), namespace_for(vo)))
+    return person_of(found) if found else None
+
+
+def person_of(obj: Object) -> Person:
+    """Of an object, whatever is in it."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    return Person(
+        identity=str(spec.get("identity", "")),
+        roles=tuple(str(role) for role in spec.get("roles") or ()),
+        phase=str(status.get("phase", "")) or WAITING,
+        problem=str(status.get("problem", "")),
+    )
+
+
+def standing_of(obj: Object) -> Standing:
+    """The same of a request or a decision."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    return Standing(
+        identity=str(spec.get("identity", "")),
+        asks=str(spec.get("wish") or spec.get("verdict") or ""),
+        roles=tuple(str(role) for role in spec.get("roles") or ()),
+        says=str(spec.get("message") or spec.get("reason") or ""),
+        state=state_of(obj),
+        by=str(status.get("decidedBy") or spec.get("decidedBy") or ""),
+        reason=str(status.get("reason", "")),
+        problem=str(status.get("problem", "")),
+    )
+
+
+def _standing(obj: Object | None) -> Standing | None:
+    return standing_of(obj) if obj else None
+
+
+def _ask(cluster: Cluster, vo: str, spec: MembershipRequestSpec) -> None:
+    before = own_request(cluster, vo, spec.identity)
+    if before is not None and before.is_open and before.asks == spec.wish.value:
+        raise PrimageError(f"you have asked to {before.asks} {vo} already", todo="wait for an answer, or take that back first")
+    if before is not None:
+        withdraw(cluster, vo, spec.identity)
+    cluster.create(request(vo, spec), manager=MANAGER)
+
+
+def _carried_out(look: Callable[[], Standing | None]) -> Standing:
+    """What becomes of something, within a while.
+
+    Raises:
+        PrimageError: it was refused.
+    """
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        found = look()
+        if found is None:
+            raise PrimageError("it was taken back before it was carried out", todo="look who else decides")
+        if found.state == REFUSED:
+            raise PrimageError(found.problem or "it was refused", code=ExitCode.INVALID)
+        if not found.is_open or time.monotonic() > end:
+            return found
+        time.sleep(PAUSE_S)
+
+
+def _request(**given: Any) -> MembershipRequestSpec:
+    return _checked(MembershipRequestSpec, **given)
+
+
+def _checked(model: type[Spec], **given: Any) -> Spec:
+    try:
+        return model(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
+        says = str(first["msg"]).removeprefix("Value error, ")
+        known = ", ".join(role.value for role in Role)
+        todo = f"use roles of {known}" if where == "roles" else "change that, and try again"
+        raise PrimageError(f"{where}: {says}" if where else says, todo=todo, code=ExitCode.INVALID) from error
+
+
+def _ref(kind: str, vo: str, identity: str) -> Ref:
+    return Ref(API_VERSION, kind, object_name(identity), namespace_for(vo))
