@@ -1,7 +1,11 @@
-"""How soon somebody who logs in has a namespace: the authorizer on a control plane of its own, with the tests' helpers."""
+"""How soon somebody who logs in has a namespace, and what serving them costs: the authorizer on a control plane of its own.
+
+All of it is the tests' helpers'.
+"""
 
 from __future__ import annotations
 
+import re
 import statistics
 import sys
 import tempfile
@@ -27,6 +31,10 @@ from primage.local.toolchain.build import KUBERNETES_TOOLS  # noqa: E402
 
 AT_ONCE, ONE_BY_ONE = 200, 40
 LIMIT_S = 600
+ROUND_S, ROUNDS, SITES_ROUND_S = 20, 3, 290
+"""Seconds after which the authorizer lists everything again: while its calls are counted, how often, and on a site."""
+_CALLS = re.compile(r'^apiserver_request_total\{(?![^}]*resource="pods")[^}]*\} ([0-9.e+]+)$', re.MULTILINE)
+"""Of the API server's metrics; not those about pods, for which the test's own nodes ask all the time."""
 VO = VirtualOrganisationSpec(name="vo.example.org", gid=20001, quota=QuotaConfig(cpu="4", memory="8Gi"))
 SPACE = names.namespace_for(VO.name)
 
@@ -45,13 +53,39 @@ def figures() -> dict[str, float]:
                     ends = list(pool.map(lambda number: _seconds(cluster, f"many{number}"), range(AT_ONCE)))
                 together = time.monotonic() - begun
                 alone = [_seconds(cluster, f"one{number}") for number in range(ONE_BY_ONE)]
+                memory = _memory(process)
                 return {
+                    "authorizer_calls_per_minute": round(_calls_per_minute(cluster, process), 1),
                     "login_to_namespace_s": round(statistics.median(alone), 2),
                     "login_to_namespace_p95_s": round(_p95(alone), 2),
                     "login_to_namespace_16_at_once_p95_s": round(_p95(ends), 2),
                     "members_made_per_s": round(AT_ONCE / together, 1),
-                    "authorizer_memory_mib": round(_memory(process), 1),
+                    "authorizer_memory_mib": round(memory, 1),
                 }
+
+
+def _calls_per_minute(cluster: Cluster, process: AuthorizerProcess) -> float:
+    """What the API server is asked while nothing happens: with the authorizer, less what it is asked without.
+
+    Everything is asked once a round, so shorter rounds tell what a site's cost.
+    """
+    process.kill()
+    without = _calls(cluster)
+    process.environment["PRIMAGE_WATCH_S"] = str(ROUND_S)
+    process.start()
+    while _calls(cluster, rounds=1) > AT_ONCE:  # it settles everybody again first
+        continue
+    return (_calls(cluster) - without) / ROUNDS * 60 / SITES_ROUND_S
+
+
+def _calls(cluster: Cluster, rounds: int = ROUNDS) -> float:
+    before = _counted(cluster)
+    time.sleep(rounds * ROUND_S)
+    return _counted(cluster) - before
+
+
+def _counted(cluster: Cluster) -> float:
+    return sum(map(float, _CALLS.findall(cluster.raw("/metrics"))))
 
 
 def _p95(seconds: list[float]) -> float:

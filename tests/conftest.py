@@ -29,6 +29,7 @@ TOGETHER = {
     "integration/hostile/": "tenants",
     "integration/test_members.py": "tenants",
     "integration/test_login.py": "logins",
+    "integration/test_login_faults.py": "logins",
     "integration/test_portal.py": "logins",
     "integration/test_hpc.py": "HPC",
     "integration/test_hpc_faults.py": "HPC",

@@ -12,8 +12,9 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,18 +33,89 @@ TOKENS = (
 POLICY = Path(__file__).resolve().parents[2] / "roles/kubernetes_control_plane/templates/audit-policy.yaml.j2"
 
 
+@dataclass
+class ControlPlane:
+    """Its processes.
+
+    Attributes:
+        kubeconfig: an operator's; beside it are `person`, which is GRACE's, and `audit.log`.
+        store: URL of etcd.
+        commands: by program.
+    """
+
+    kubeconfig: Path
+    store: str
+    commands: dict[str, list[str]]
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, program: str) -> None:
+        """Start a program, which does not run."""
+        folder = self.kubeconfig.parent
+        environment = {**os.environ, "HOME": str(folder), "GOGC": "400"}  # as on the local site: less looking for garbage
+        with (folder / f"{program}.log").open("ab") as log:
+            self.running[program] = subprocess.Popen(self.commands[program], stdout=log, stderr=log, env=environment)
+
+    def kill(self, program: str) -> None:
+        """End a program at once, wherever it is."""
+        self.running[program].kill()
+        self.running[program].wait()
+
+    def answering(self) -> Cluster:
+        """Return once it is at work, with an operator's connection."""
+        cluster = Cluster(str(self.kubeconfig))
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            gone = [program for program, process in self.running.items() if process.poll() is not None]
+            assert not gone, f"{gone} ended; see {self.kubeconfig.parent}"
+            with suppress(PrimageError, Refused):
+                # The controllers are at work once they have given the first namespace its account.
+                if cluster.raw("/readyz") == "ok" and cluster.get(Ref("v1", "ServiceAccount", "default", "default")):
+                    return cluster
+            time.sleep(0.3)
+        raise AssertionError(f"no API server after {START_S} s; see {self.kubeconfig.parent}")
+
+
 @contextmanager
 def control_plane(tools: Path, folder: Path) -> Iterator[str]:
     """Path of an operator's kubeconfig, while it runs; beside it are `person`, which is GRACE's, and `audit.log`."""
-    made = make_credentials(["localhost"])
-    for name, text in {**made, "tokens.csv": TOKENS}.items():
+    with processes(tools, folder) as made:
+        yield str(made.kubeconfig)
+
+
+@contextmanager
+def processes(tools: Path, folder: Path, *flags: str) -> Iterator[ControlPlane]:
+    """The same, with its processes to be ended and started.
+
+    Args:
+        flags: of the API server, beside those that it always has.
+    """
+    made = _prepared(tools, folder, flags)
+    ended = threading.Event()
+    try:
+        for program in made.commands:
+            made.start(program)
+        pods = threading.Thread(target=_pretend, args=(made.answering(), ended), daemon=True)
+        pods.start()
+        yield made
+        ended.set()
+        pods.join(30)
+    finally:
+        ended.set()
+        for process in reversed(made.running.values()):
+            process.kill()
+            process.wait()
+
+
+def _prepared(tools: Path, folder: Path, flags: Iterable[str]) -> ControlPlane:
+    credentials = make_credentials(["localhost"])
+    for name, text in {**credentials, "tokens.csv": TOKENS}.items():
         (folder / name).write_text(text)
     client, peer, port = (_free_port() for _ in range(3))
     server = f"https://localhost:{port}"
-    admin = _kubeconfig(folder / "admin", server, ADMIN, made["ca.crt"])
-    _kubeconfig(folder / "person", server, PERSON, made["ca.crt"])
+    admin = _kubeconfig(folder / "admin", server, ADMIN, credentials["ca.crt"])
+    _kubeconfig(folder / "person", server, PERSON, credentials["ca.crt"])
     (folder / "audit-policy.yaml").write_text(POLICY.read_text().split("\n", 1)[1])
-    own = _kubeconfig(folder / "controllers", server, CONTROLLERS, made["ca.crt"])
+    own = _kubeconfig(folder / "controllers", server, CONTROLLERS, credentials["ca.crt"])
     store, members = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     commands = [
         [
@@ -72,6 +144,7 @@ def control_plane(tools: Path, folder: Path) -> Iterator[str]:
             f"--service-account-signing-key-file={folder / 'tls.key'}",
             f"--service-account-key-file={folder / 'tls.crt'}",
             "--endpoint-reconciler-type=none",
+            *flags,
         ],
         [
             "kube-controller-manager",
@@ -84,39 +157,7 @@ def control_plane(tools: Path, folder: Path) -> Iterator[str]:
             f"--root-ca-file={folder / 'ca.crt'}",
         ],
     ]
-    environment = {**os.environ, "HOME": str(folder), "GOGC": "400"}  # as on the local site: less looking for garbage
-    running: list[subprocess.Popen[bytes]] = []
-    ended = threading.Event()
-    try:
-        for command in commands:
-            with (folder / f"{command[0]}.log").open("wb") as log:
-                line = [str(tools / command[0]), *command[1:]]
-                running.append(subprocess.Popen(line, stdout=log, stderr=log, env=environment))
-        cluster = _answering(admin, running, folder)
-        pods = threading.Thread(target=_pretend, args=(cluster, ended), daemon=True)
-        pods.start()
-        yield str(admin)
-        ended.set()
-        pods.join(30)
-    finally:
-        ended.set()
-        for process in reversed(running):
-            process.kill()
-            process.wait()
-
-
-def _answering(kubeconfig: Path, running: list[subprocess.Popen[bytes]], folder: Path) -> Cluster:
-    cluster = Cluster(str(kubeconfig))
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        gone = [process.args[0] for process in running if process.poll() is not None]  # type: ignore[index]
-        assert not gone, f"{gone} ended; see {folder}"
-        with suppress(PrimageError, Refused):
-            # The controllers are at work once they have given the first namespace its account.
-            if cluster.raw("/readyz") == "ok" and cluster.get(Ref("v1", "ServiceAccount", "default", "default")):
-                return cluster
-        time.sleep(0.3)
-    raise AssertionError(f"no API server after {START_S} s; see {folder}")
+    return ControlPlane(admin, store, {line[0]: [str(tools / line[0]), *line[1:]] for line in commands})
 
 
 def _pretend(cluster: Cluster, ended: threading.Event) -> None:

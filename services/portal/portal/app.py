@@ -80,6 +80,7 @@ def _problem(request: Request, status: int, what: str, todo: str = "") -> HTMLRe
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
+    log.warning("%r is refused: %s", request.url.path, error)
     return _problem(request, error.status, str(error))
 
 

@@ -7,6 +7,7 @@ https://www.w3.org/TR/CSP3/, https://fetch.spec.whatwg.org/#origin-header
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -18,6 +19,8 @@ from primage.contract.login import LOGIN_ENDED
 MOST_BYTES = 128 * 1024
 """Of a form: a whole application's settings are a few thousand."""
 LONGEST_QUERY = 4096
+LONGEST_LOGGED = 200
+"""Letters of a refused request's path."""
 BODY_S = 20.0
 """For a form to arrive: who sends one byte by byte would keep a place that others wait for."""
 TOLD_BY_THE_PROVIDER = frozenset({LOGIN_ENDED})
@@ -39,6 +42,7 @@ ANSWERED = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
+log = logging.getLogger("portal")
 
 
 class Guard:
@@ -60,13 +64,12 @@ class Guard:
             return
         try:
             self._require_own(scope)
+            arrived = await _arrived(receive)
         except RefusedError as refusal:
+            log.warning("%r is refused: %s", scope["path"][:LONGEST_LOGGED], refusal)
             await _plain(refusal)(scope, receive, _saying(send))
             return
-        try:
-            await self._app(scope, await _arrived(receive), _saying(send))
-        except RefusedError as refusal:
-            await _plain(refusal)(scope, receive, _saying(send))
+        await self._app(scope, arrived, _saying(send))
 
     def _require_own(self, scope: Scope) -> None:
         """Refuse what no page of the portal asks for."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keycloak import KeycloakAdmin, KeycloakOpenIDConnection
-from keycloak.exceptions import KeycloakError, KeycloakPostError, raise_error_from_response
+from keycloak.exceptions import KeycloakError, KeycloakGetError, KeycloakPostError, raise_error_from_response
 
 from authorizer.domain.errors import RefusedError, WaitingError
 from authorizer.domain.objects import differs_in_any_order
@@ -177,7 +177,7 @@ class Keycloak:
                 ids = await self._children(admin, group)
                 for role in (None, *Role):
                     where = group["id"] if role is None else ids.get(role.value)
-                    for user in await admin.a_get_group_members(where, {"briefRepresentation": False}) if where else []:
+                    for user in await self._all(admin, f"groups/{where}/members", briefRepresentation=False) if where else []:
                         if account := self._known(user, found):
                             found[account.id] = with_role(account, vo, role)
         return list(found.values()), unknown
@@ -223,7 +223,7 @@ class Keycloak:
             WaitingError: the provider cannot be asked.
         """
         async with self._asked() as admin:
-            if await admin.a_get_users({"q": f"{UID_ATTRIBUTE}:{uid}", "max": 1, "first": 0}):
+            if await self._all(admin, "users", q=f"{UID_ATTRIBUTE}:{uid}"):
                 raise RefusedError(f"the number {uid}, which it would have, is another account's")
             user = await admin.a_get_user(account.id)
             # What else an account has is administrators': one that is switched off at this moment must stay so.
@@ -264,12 +264,19 @@ class Keycloak:
 
     async def _children(self, admin: Any, group: Any) -> dict[str, str]:
         """The IDs of a group's own groups, by name; all of them, however many somebody has made."""
-        found: dict[str, str] = {}
-        first, page = 0, [group]
-        while page:
-            page = await admin.a_get_group_children(group["id"], query={"first": first, "max": PAGE})
-            found |= {child["name"]: child["id"] for child in page}
-            first += PAGE
+        return {child["name"]: child["id"] for child in await self._all(admin, f"groups/{group['id']}/children")}
+
+    async def _all(self, admin: Any, path: str, **which: Any) -> list[Any]:
+        """A list, from its first page to its last. An answer without one says nothing, and above all not that nobody is there."""
+        found: list[Any] = []
+        page: Any = None
+        while page is None or len(page) == PAGE:
+            asked = {"first": len(found), "max": PAGE, **which}
+            answer = await admin.connection.a_raw_get(f"admin/realms/{self._login.realm}/{path}", **asked)
+            page = raise_error_from_response(answer, KeycloakGetError)
+            if not isinstance(page, list):
+                raise TypeError(f"{path} is no list, but {str(page)[:100]!r}")
+            found += page
         return found
 
     @asynccontextmanager

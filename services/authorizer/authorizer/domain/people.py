@@ -61,8 +61,10 @@ def account_of(user: Mapping[str, Any]) -> Account:
     """An account in Keycloak's words, without roles.
 
     Raises:
-        ValueError: its `uid` is not a number.
+        ValueError: it has no name, or its `uid` is not a number.
     """
+    if not user["username"]:
+        raise ValueError("it has no name")
     given = (user.get("attributes") or {}).get(UID_ATTRIBUTE) or [None]
     return Account(
         id=str(user["id"]),

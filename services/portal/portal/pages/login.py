@@ -52,6 +52,7 @@ def finish(request: Request) -> Response:
         tokens, claims, after = portal.provider.finish(request.cookies.get(BEGUN, ""), dict(request.query_params))
         person = person_of(claims, portal.settings.vos)
     except (LoginRefusedError, UnknownPersonError) as error:
+        log.warning("a login is refused: %s", error)
         answer: Response = show(request, "refused", 400, why=str(error))
         forget(answer, BEGUN)
         return answer
