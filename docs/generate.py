@@ -115,7 +115,7 @@ def roles_page() -> str:
         "| role | who it is for | in their own namespace | in the VO's |\n| --- | --- | --- | --- |\n"
         f"{rows}\n\n`edit` and `view` are Kubernetes' own roles, within what "
         "[admission](../adr/0016-admission-ties-pods-to-their-namespace.md) allows: `edit` runs things and sees all of them, "
-        "`view` sees what there is and no secrets.\n"
+        "`view` sees what there is and no secrets. Where sessions open in a browser, their routes are part of both.\n"
     )
 
 

@@ -65,6 +65,8 @@ class Contour(pulumi.ComponentResource):
         self._name, self._config, self._network = name, config, network
         self._here = pulumi.ResourceOptions(parent=self)
         secret = XdsCertificates(f"{name}-certificates", {**given, "secret": CONTOUR}, self._here)
+        # Which certificates either has read when it started.
+        self._read = {"primage.eu/certificates": secret.generation}
         contour = self._contour(secret)
         self._envoy(contour)
         self.register_outputs({})
@@ -72,14 +74,13 @@ class Contour(pulumi.ComponentResource):
     def _contour(self, secret: pulumi.Resource) -> pulumi.Resource:
         labels = {names.LABEL_APP: CONTOUR}
         declared = partial(system_object, self._name, labels, self._here)
-        settings = {"contour.json": json.dumps(_settings(), indent=1)}
         egress = to_api_servers(self._network)["egress"]
         whom = [{"podSelector": {"matchLabels": {names.LABEL_APP: GATEWAY}}}]
         port = {"port": XDS_PORT, "protocol": "TCP"}
         needed = [
             secret,
             declared("v1", "ServiceAccount", CONTOUR, automountServiceAccountToken=False),
-            declared("v1", "ConfigMap", CONTOUR, data=settings),
+            declared("v1", "ConfigMap", CONTOUR, data={"contour.json": _settings()}),
             self._cluster("ClusterRole", rules=_rules()),
             self._cluster(
                 "ClusterRoleBinding",
@@ -89,7 +90,7 @@ class Contour(pulumi.ComponentResource):
             *ways(declared, CONTOUR, labels, port, None, whom=whom, egress=egress),
         ]
         after = pulumi.ResourceOptions(parent=self, depends_on=needed)
-        metadata = {"labels": labels, "annotations": {"primage.eu/told": _digest(settings)}}
+        metadata = {"labels": labels, "annotations": {**self._read, "primage.eu/told": _digest(_settings())}}
         return single_pod(self._name, labels, after, CONTOUR, metadata, _contour_pod(self._config))
 
     def _envoy(self, contour: pulumi.Resource) -> None:
@@ -112,7 +113,7 @@ class Contour(pulumi.ComponentResource):
             # Another one is there before this one goes.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": _envoy_pod(self._config)},
+            "template": {"metadata": {"labels": labels, "annotations": self._read}, "spec": _envoy_pod(self._config)},
         }
         system_object(self._name, labels, after, "apps/v1", "Deployment", GATEWAY, spec=spec)
 
@@ -121,14 +122,15 @@ class Contour(pulumi.ComponentResource):
         return declare(f"{self._name}-{kind.lower()}", obj, self._here)
 
 
-def _settings() -> dict[str, Any]:
+def _settings() -> str:
     """Contour's file: YAML, which JSON is too. It looks after this one Gateway, and provisions nothing."""
-    return {
+    settings = {
         "gateway": {"gatewayRef": {"namespace": names.SYSTEM_NAMESPACE, "name": GATEWAY}},
         "disablePermitInsecure": True,
         "accesslog-format": "json",
         "json-fields": list(LOGGED),
     }
+    return json.dumps(settings, indent=1)
 
 
 def _rules() -> list[dict[str, Any]]:
@@ -151,8 +153,8 @@ def _rules() -> list[dict[str, Any]]:
     ]
 
 
-def _digest(data: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _pod(uid: int, whose: str, fields: dict[str, Any], volumes: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,13 @@ class XdsCertificates(GeneratedSecret, module="primage", name="XdsCertificates")
     """A Secret with `ca.crt`, and each half's `.crt` and `.key`, of an authority that is thrown away; made again before they end.
 
     Inputs: those of every such Secret.
+
+    Attributes:
+        generation: changes whenever the Secret is replaced. Who has read an earlier one has to start again: it knows neither
+            the other's certificate nor what vouches for it.
     """
+
+    generation: pulumi.Output[str]
 
     def __init__(self, name: str, inputs: dict[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(XdsCertificatesProvider(), name, inputs, opts)

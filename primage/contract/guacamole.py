@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from primage.contract.images import Pinned
+from primage.contract.images import REGISTRY
 from primage.contract.networks import Cidr
 from primage.contract.outputs import Quantity, Settings
 from primage.contract.spelling import DnsLabel, like
@@ -27,6 +27,9 @@ DATABASE_FOLDER = "/run/database"
 """Where its container finds what vouches for the database."""
 _ORIGIN = r"https://[a-z0-9.-]+(:[0-9]{1,5})?"
 
+PinnedImage = Annotated[
+    str, like(rf"(?=[^@]+/){REGISTRY}@sha256:[0-9a-f]{{64}}", "an image by digest: registry.example.org/guacamole/guacd@sha256:…")
+]
 DatabaseHost = Annotated[str, like(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "a host in lowercase letters, or an address")]
 DatabaseName = Annotated[str, like(r"[a-z_][a-z0-9_]{0,62}", "lowercase letters, digits and underscores")]
 
@@ -59,8 +62,8 @@ class GuacamoleConfig(Settings):
     url: Annotated[str, like(_ORIGIN, "https://host or https://host:port, with nothing after it")] = Field(
         description="Where people open it; the identity provider sends them back there only."
     )
-    image: Pinned = Field(description="Image of its web application, 1.6 or later, by digest: …/guacamole/guacamole@sha256:….")
-    guacd_image: Pinned = Field(description="Image of its proxy, of the same version, by digest: …/guacamole/guacd@sha256:….")
+    image: PinnedImage = Field(description="Image of its web application, 1.6 or later, by digest: …/guacamole/guacamole@sha256:….")
+    guacd_image: PinnedImage = Field(description="Image of its proxy, of the same version, by digest: …/guacamole/guacd@sha256:….")
     database: DatabaseConfig = Field(description="Where it keeps machines and who may use them.")
     way_in: WayInConfig = Field(description="What ends TLS before it, and leads to port 8080 of Service guacamole.")
     machines: tuple[Cidr, ...] = Field(min_length=1, description="Networks of the machines that people see with it.")

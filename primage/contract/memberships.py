@@ -30,10 +30,11 @@ LONGEST_MESSAGE, LONGEST_REASON = 500, 200
 KEPT, REFUSAL_KEPT = timedelta(hours=1), timedelta(days=7)
 """How long one stays there once it has ended: whoever wrote it is to see what became of it."""
 
-_STATUS = {
+STATUS = {
     "state": "Waiting, Asked, Approved, Refused or Done.",
     "decidedBy": "Who has decided.",
     "reason": "Why, in their words.",
+    "decision": "Of a request: which decision has ended it.",
     "when": "When it ended.",
     "problem": "Why it could not be done, and what to do.",
 }
@@ -119,8 +120,8 @@ def definitions() -> list[Object]:
     asked = {"Identity": ".spec.identity", "Wish": ".spec.wish", "Roles": ".spec.roles", "State": ".status.state"}
     decided = {"Identity": ".spec.identity", "Verdict": ".spec.verdict", "By": ".spec.decidedBy", "State": ".status.state"}
     return [
-        definition(REQUEST, REQUESTS, "Namespaced", MembershipRequestSpec, {**asked, "Problem": ".status.problem"}, _STATUS),
-        definition(DECISION, DECISIONS, "Namespaced", MembershipDecisionSpec, {**decided, "Problem": ".status.problem"}, _STATUS),
+        definition(REQUEST, REQUESTS, "Namespaced", MembershipRequestSpec, {**asked, "Problem": ".status.problem"}, STATUS),
+        definition(DECISION, DECISIONS, "Namespaced", MembershipDecisionSpec, {**decided, "Problem": ".status.problem"}, STATUS),
     ]
 
 

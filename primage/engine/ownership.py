@@ -36,6 +36,8 @@ SITE_KINDS = frozenset(
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
         ("apps/v1", "Deployment"),
         ("apps/v1", "StatefulSet"),
+        ("gateway.networking.k8s.io/v1", "Gateway"),
+        ("gateway.networking.k8s.io/v1", "GatewayClass"),
         ("networking.k8s.io/v1", "NetworkPolicy"),
         ("primage.eu/v1", "Member"),
         ("primage.eu/v1", "VirtualOrganisation"),

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -61,17 +61,24 @@ class ControlPlane:
         self.running[program].wait()
 
     def answering(self) -> Cluster:
-        """Return once it is at work, with an operator's connection."""
+        """Return once all of it is at work, with an operator's connection."""
+        # The controllers are at work once they have given the first namespace its account.
+        return self._once(lambda cluster: cluster.get(Ref("v1", "ServiceAccount", "default", "default")))
+
+    def serving(self) -> Cluster:
+        """Return once the API server is: controllers wait for it no longer than ten seconds, and end."""
+        return self._once(lambda cluster: cluster.raw("/readyz") == "ok")
+
+    def _once(self, so: Callable[[Cluster], object]) -> Cluster:
         cluster = Cluster(str(self.kubeconfig))
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             gone = [program for program, process in self.running.items() if process.poll() is not None]
             assert not gone, f"{gone} ended; see {self.kubeconfig.parent}"
             with suppress(PrimageError, Refused):
-                # The controllers are at work once they have given the first namespace its account.
-                if cluster.raw("/readyz") == "ok" and cluster.get(Ref("v1", "ServiceAccount", "default", "default")):
+                if so(cluster):
                     return cluster
-            time.sleep(0.3)
+            time.sleep(0.1)
         raise AssertionError(f"no API server after {START_S} s; see {self.kubeconfig.parent}")
 
 
@@ -92,8 +99,10 @@ def processes(tools: Path, folder: Path, *flags: str) -> Iterator[ControlPlane]:
     made = _prepared(tools, folder, flags)
     ended = threading.Event()
     try:
-        for program in made.commands:
+        for program in ("etcd", "kube-apiserver"):
             made.start(program)
+        made.serving()
+        made.start("kube-controller-manager")
         pods = threading.Thread(target=_pretend, args=(made.answering(), ended), daemon=True)
         pods.start()
         yield made

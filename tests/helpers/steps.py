@@ -123,7 +123,11 @@ class _ApiRequest(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def _pass_on(self) -> None:
-        life, body = self.counted.life, self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        life, length = self.counted.life, int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # who asks has been ended in the middle
+            self.close_connection = True
+            return
         said = f"{self.command} {self.path} {body.decode(errors='replace')}"
         try:
             reads = self.command == "GET"

@@ -263,6 +263,8 @@ def test_a_refusal_is_told_and_the_request_may_be_made_once_more(kubeconfig, clu
     memberships.decide(as_person(kubeconfig, BOSS), VO.name, ADA, Verdict.REFUSE, by=BOSS, reason="not here")
     told = memberships.own_request(as_person(kubeconfig, ADA), VO.name, ADA)
     assert (told.state, told.reason) == (custom.REFUSED, "not here")
+    with pytest.raises(PrimageError, match="unasked"):
+        memberships.decide(as_person(kubeconfig, BOSS), VO.name, ADA, Verdict.APPROVE, by=BOSS, roles=("guest",))
     asked(kubeconfig, cluster)
     assert provider.placed == []
 
@@ -316,3 +318,13 @@ def test_a_decision_that_is_forged_or_out_of_bounds_is_refused(kubeconfig, who, 
     obj = contract.decision(VO.name, spec)
     with pytest.raises(Refused, match=words):
         as_person(kubeconfig, who).create({**obj, "spec": {**obj["spec"], **changes}}, manager="test")
+
+
+def test_the_policies_have_no_mistakes_of_type(kubeconfig):
+    cluster = Cluster(kubeconfig)
+
+    def checked():
+        found = cluster.list("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
+        return [one["status"]["typeChecking"] for one in found if "typeChecking" in (one.get("status") or {})]
+
+    assert until("both are checked", lambda: len(checked()) == len(POLICIES) and checked(), BACK_S) == [{}] * len(POLICIES)

@@ -83,6 +83,7 @@ def binding(kind, role, user):
 
 CORE, RBAC, NET = "/api/v1", "/apis/rbac.authorization.k8s.io/v1", "/apis/networking.k8s.io/v1"
 OURS, BATCH = "/apis/primage.eu/v1", "/apis/batch/v1"
+ROUTES = "/apis/gateway.networking.k8s.io/v1"
 HERE = f"{CORE}/namespaces/{{own}}"
 THERE = f"{CORE}/namespaces/{SHARED}"
 ROLE = made("rbac.authorization.k8s.io/v1", "Role", rules=[])
@@ -130,6 +131,9 @@ ACTIONS = [
     Action("mount a node's disk", NOBODY, "POST", f"{HERE}/pods", pod(**HOST)),
     Action("share a node's network", NOBODY, "POST", f"{HERE}/pods", pod(hostNetwork=True)),
     Action("choose the node", NOBODY, "POST", f"{HERE}/pods", pod(nodeName="front")),
+    Action("see routes of sessions", ALL, "GET", f"{ROUTES}/namespaces/{{own}}/httproutes"),
+    Action("take a route away", RUN_OWN, "DELETE", f"{ROUTES}/namespaces/{{own}}/httproutes/none"),
+    Action("change the site's gateway", NOBODY, "DELETE", f"{ROUTES}/namespaces/{names.SYSTEM_NAMESPACE}/gateways/gateway"),
     Action("raise the own quota", NOBODY, "PATCH", f"{HERE}/resourcequotas/vo", {"spec": {"hard": {"pods": "999"}}}, MERGE),
     Action("change the own limits", NOBODY, "PATCH", f"{HERE}/limitranges/vo", {"spec": {"limits": []}}, MERGE),
     Action("lift the default deny", NOBODY, "DELETE", f"{NET}/namespaces/{{own}}/networkpolicies/default-deny"),

@@ -8,7 +8,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-import urllib3.util.connection
 from hpc_machine import until
 from people import AUTHORITY, ISSUER, PASSWORD, administrator, login_url, person, token_of_client
 
@@ -22,6 +21,7 @@ from primage.projects.project import parse_stack_name
 
 VO, API = "vo.primage.eu", "https://10.89.77.11:6443"
 DOMAIN, PORT = "primage.localhost", 30445
+KUBECONFIG = "/var/lib/primage/local/kubeconfig"
 HOME = Path("/var/lib/primage/local/shared/home") / VO
 CELL = "import os; print(os.getuid() > 40000, 6 * 7)"
 EVIL = f"https://evil.{DOMAIN}:{PORT}"
@@ -32,12 +32,13 @@ NOT_LATER_S = 120
 @pytest.fixture(scope="module", autouse=True)
 def names_below_the_domain():
     """As browsers have it: each name below .localhost is this machine."""
+    known = socket.getaddrinfo
+
+    def found(host, *more, **named):
+        return known("127.0.0.1" if str(host).endswith(f".{DOMAIN}") else host, *more, **named)
+
     with pytest.MonkeyPatch.context() as patch:
-        known = socket.getaddrinfo
-        patch.setattr(
-            socket, "getaddrinfo", lambda host, *more: known("127.0.0.1" if str(host).endswith(f".{DOMAIN}") else host, *more)
-        )
-        patch.setattr(urllib3.util.connection, "HAS_IPV6", False)
+        patch.setattr(socket, "getaddrinfo", found)
         yield
 
 
@@ -49,21 +50,41 @@ def people(cluster):
         yield admin, ada, bob
 
 
+def brought_up(app, owner, **settings):
+    """A session of somebody's, which goes with their namespace: its address."""
+    stack = parse_stack_name(f"{app}/{owner}_{VO}.local--login")
+    EmbeddedEngine().up(stack, Options(overrides={app: settings}))
+    return session_of(stack, EmbeddedEngine(), Options()).address
+
+
 @pytest.fixture(scope="module")
-def opened(people):
-    """The owner's notebook, and a folder that is shared with the other: their addresses."""
+def web(people):
+    """The owner's folder, shared with the other: its address."""
     _, (ada, _), (bob, _) = people
-    engine, found = EmbeddedEngine(), {}
-    notebook, web = {"image": "primage/study-histology:1", "memory": "1Gi"}, {"folder": "HOME/private", "share_with": [bob]}
-    settings = {"notebook": {"notebook": notebook}, "web": {"web": web}}
-    stacks = {app: parse_stack_name(f"{app}/{ada}_{VO}.local--login") for app in settings}
     (HOME / "private" / ada / "index.html").write_text("<h1>Results</h1>")
-    for app, stack in stacks.items():
-        engine.up(stack, Options(overrides=settings[app]))
-        found[app] = session_of(stack, engine, Options()).address
-    yield found
-    for stack in stacks.values():
-        engine.destroy(stack, Options())
+    return brought_up("web", ada, folder="HOME/private", share_with=[bob])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stolen(people, web):
+    """The cookie of a login that ends at the identity provider here, before all other tests: what it is worth is asked after them."""
+    admin, _, (bob, account) = people
+    visitor, answer = by_hand(bob, web)
+    assert "Results" in answer.text
+    cookies = {cookie.name: cookie.value for cookie in visitor.cookies if cookie.name.startswith("__Host-")}
+    assert let_in(web, cookies)
+    admin.user_logout(account)
+    return cookies
+
+
+@pytest.fixture(scope="module")
+def notebook(people, stolen):
+    """The owner's notebook, which is shared with nobody."""
+    return brought_up("notebook", people[1][0], image="primage/study-histology:1", memory="1Gi")
+
+
+def let_in(address, cookies):
+    return requests.get(address, cookies=cookies, verify=AUTHORITY, timeout=30, allow_redirects=False).status_code == 200
 
 
 def log_in(page, identity):
@@ -84,25 +105,15 @@ def by_hand(identity, address):
 
 
 @pytest.fixture(scope="module")
-def owner(people, opened):
+def owner(people, notebook):
     """Somebody who may do all in the notebook."""
-    visitor, answer = by_hand(people[1][0], opened["notebook"])
+    visitor, answer = by_hand(people[1][0], notebook)
     assert answer.status_code == 200, answer.text[:500]
-    assert answer.url == opened["notebook"]
+    assert answer.url == notebook
     return visitor
 
 
-@pytest.fixture(scope="module")
-def stolen(people, opened, owner):
-    """The cookie of a login that has just ended at the identity provider."""
-    admin, (ada, account), _ = people
-    visitor, answer = by_hand(ada, opened["web"])
-    assert "Results" in answer.text
-    cookies = {cookie.name: cookie.value for cookie in visitor.cookies if cookie.name.startswith("__Host-")}
-    return cookies, account, admin
-
-
-def test_the_owner_logs_in_and_runs_a_cell(people, opened, browser, tmp_path):
+def test_the_owner_logs_in_and_runs_a_cell(people, notebook, browser, tmp_path):
     _, (ada, _), _ = people
     cell = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": CELL}
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
@@ -111,7 +122,7 @@ def test_the_owner_logs_in_and_runs_a_cell(people, opened, browser, tmp_path):
     saved.chmod(0o666)
     context = browser.new_context(ignore_https_errors=True, viewport={"width": 1200, "height": 700})
     page = context.new_page()
-    page.goto(f"{opened['notebook']}/trial.ipynb")
+    page.goto(f"{notebook}/trial.ipynb")
     log_in(page, ada)
     page.locator(".jp-Notebook .jp-Cell").first.click(timeout=60_000)
     output = page.locator(".jp-OutputArea-output").first
@@ -130,9 +141,9 @@ def test_the_owner_logs_in_and_runs_a_cell(people, opened, browser, tmp_path):
     context.close()
 
 
-def test_who_has_not_logged_in_is_sent_to_the_identity_provider_and_back_to_this_host_alone(opened):
-    place = urlsplit(opened["notebook"])
-    answer = requests.get(opened["notebook"], verify=AUTHORITY, timeout=30, allow_redirects=False)
+def test_who_has_not_logged_in_is_sent_to_the_identity_provider_and_back_to_this_host_alone(notebook):
+    place = urlsplit(notebook)
+    answer = requests.get(notebook, verify=AUTHORITY, timeout=30, allow_redirects=False)
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith(f"{ISSUER}/protocol/openid-connect/auth?")
     asked = parse_qs(urlsplit(answer.headers["Location"]).query)
@@ -143,29 +154,28 @@ def test_who_has_not_logged_in_is_sent_to_the_identity_provider_and_back_to_this
         assert refused.status_code == 400, redirect
 
 
-def test_another_member_is_let_in_where_it_is_shared_and_nowhere_else(people, opened):
+def test_another_member_is_let_in_where_it_is_shared_and_nowhere_else(people, notebook, web):
     bob, _ = people[2]
-    visitor, answer = by_hand(bob, opened["notebook"])
+    visitor, answer = by_hand(bob, notebook)
     assert answer.status_code == 403
-    assert visitor.get(opened["notebook"], timeout=30, allow_redirects=False).status_code == 302, "no cookie was given"
-    visitor, answer = by_hand(bob, opened["web"])
+    assert visitor.get(notebook, timeout=30, allow_redirects=False).status_code == 302, "no cookie was given"
+    visitor, answer = by_hand(bob, web)
     assert (answer.status_code, "Results" in answer.text) == (200, True)
     assert "script-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
-def test_pages_of_other_tenants_change_nothing_and_hear_nothing(opened, owner):
-    base = opened["notebook"].partition("/lab/")[0]
-    cookies = {"_xsrf": "mine"}  # which a page of a sibling host can set for all of the domain
-    known = owner.get(f"{base}/api/kernels", timeout=30)
-    assert known.status_code == 200
+def test_pages_of_other_tenants_change_nothing_and_hear_nothing(notebook, owner):
+    base = notebook.partition("/lab/")[0]
+    # What a form is told by, a page of a sibling host can set for all of the domain: it must not be enough.
+    tossed = next(cookie.value for cookie in owner.cookies if cookie.name == "_xsrf")
+    assert owner.get(f"{base}/api/kernels", timeout=30).status_code == 200
 
     def post(origin, **headers):
-        tossed = {"X-XSRFToken": "mine", **headers}
-        return owner.post(f"{base}/api/kernels", json={}, cookies=cookies, headers={"Origin": origin, **tossed}, timeout=60)
+        return owner.post(f"{base}/api/kernels", json={}, headers={"Origin": origin, **headers}, timeout=60)
 
-    assert post(EVIL).status_code in {403, 404}
-    assert owner.post(f"{base}/api/kernels", json={}, headers={"Origin": EVIL}, timeout=30).status_code in {403, 404}
-    made = post(f"https://{urlsplit(base).netloc}")
+    assert post(EVIL, **{"X-XSRFToken": tossed}).status_code in {403, 404}
+    assert post(f"https://{urlsplit(base).netloc}").status_code == 403, "nor is coming from the page itself"
+    made = post(f"https://{urlsplit(base).netloc}", **{"X-XSRFToken": tossed})
     assert made.status_code == 201
     channels = f"{base}/api/kernels/{made.json()['id']}/channels"
 
@@ -179,42 +189,32 @@ def test_pages_of_other_tenants_change_nothing_and_hear_nothing(opened, owner):
 
 
 @pytest.mark.parametrize("page", ["start", "sign_in", "sign_out"])
-def test_no_page_of_the_login_leads_elsewhere(opened, owner, page):
-    place = urlsplit(opened["notebook"])
+def test_no_page_of_the_login_leads_elsewhere(notebook, owner, page):
+    place = urlsplit(notebook)
     for elsewhere in (EVIL, "https://evil.example.org/", "//evil.example.org", "/\\evil.example.org"):
         visitor = requests.Session()
         visitor.verify, visitor.trust_env = AUTHORITY, False
-        visitor.cookies.update({cookie.name: cookie.value for cookie in owner.cookies if "KEYCLOAK" in cookie.name})
+        for cookie in owner.cookies:
+            if "KEYCLOAK" in cookie.name:
+                visitor.cookies.set_cookie(cookie)
         answer = visitor.get(f"https://{place.netloc}/oauth2/notebook-login/{page}", params={"rd": elsewhere}, timeout=30)
         assert all("evil" not in (urlsplit(one.url).hostname or "") for one in (*answer.history, answer)), answer.history
 
 
-def test_a_token_of_sessions_opens_nothing_else(people, opened):
-    ada, place = people[1][0], urlsplit(opened["web"])
+def test_a_token_of_sessions_opens_nothing_else(people, web):
+    ada, place = people[1][0], urlsplit(web)
     tokens = token_of_client(ada, SESSIONS_CLIENT, f"https://{place.netloc}/oauth2/web-login/callback")
     for kind in ("id_token", "access_token"):
         shown = {"Authorization": f"Bearer {tokens[kind]}"}
-        assert requests.get(f"{API}/api", headers=shown, verify=False, timeout=30).status_code == 401
+        assert requests.get(f"{API}/api", headers=shown, verify=f"{KUBECONFIG}.ca.crt", timeout=30).status_code == 401
         own_pages = {**shown, "Accept": "application/json"}
         assert requests.get(f"{ISSUER}/account/", headers=own_pages, verify=AUTHORITY, timeout=30).status_code in {401, 403}
         # Nor does a session take it in place of its own login.
-        refused = requests.get(opened["web"], headers=shown, verify=AUTHORITY, timeout=30, allow_redirects=False)
+        refused = requests.get(web, headers=shown, verify=AUTHORITY, timeout=30, allow_redirects=False)
         assert refused.status_code == 302
 
 
-def test_a_stolen_cookie_is_worth_nothing_soon_after_the_logout(stolen, opened):
-    cookies, account, admin = stolen
-
-    def let_in():
-        return requests.get(opened["web"], cookies=cookies, verify=AUTHORITY, timeout=30, allow_redirects=False).status_code == 200
-
-    assert let_in()
-    admin.user_logout(account)
-    until("it is refused", lambda: not let_in(), NOT_LATER_S)
-    assert not let_in()
-
-
-def test_nothing_that_opens_it_is_in_its_pod_or_log(cluster, people, opened):
+def test_what_opens_it_is_nowhere_that_cells_can_read(cluster, people, notebook):
     space = names.namespace_for(people[1][0])
     secret = cluster.get(Ref("v1", "Secret", "notebook-login", space))
     assert "token" not in secret["data"]
@@ -224,3 +224,8 @@ def test_nothing_that_opens_it_is_in_its_pod_or_log(cluster, people, opened):
     assert code == 0
     assert "cookie-secret" not in said
     assert "tls.key" not in said
+
+
+def test_a_stolen_cookie_is_worth_nothing_soon_after_the_logout(stolen, web):
+    until("it is refused", lambda: not let_in(web, stolen), NOT_LATER_S)
+    assert not let_in(web, stolen), "not even what the refusal itself has brought"

@@ -46,6 +46,7 @@ def test_each_vo_has_its_baseline(site):
     wanted += ["ConfigMap", "RoleBinding"]  # its way to HPC
     assert kinds(site, "member1-at-primage-dot-eu") == sorted([*wanted, "RoleBinding"]), "their own rights"
     wanted += ["RoleBinding"]  # its connector sees who the members are
+    wanted += ["RoleBinding"]  # everybody may ask to join
     of_members = ["Member", "RoleBinding"] * 2
     assert kinds(site, "vo-dot-primage-dot-eu") == sorted([*wanted, *of_members])
     assert kinds(site, "training-dot-primage-dot-eu") == sorted([*wanted, "ConfigMap"]), "it has a second backend"
@@ -74,7 +75,7 @@ def test_what_the_site_made_is_marked_and_what_apps_make_is_not(site):
 def test_every_policy_holds_for_tenants_alone_and_refuses_what_it_cannot_decide(site):
     policies = {o["metadata"]["name"]: o["spec"] for o in site if o["kind"] == "ValidatingAdmissionPolicy"}
     bindings = {o["spec"]["policyName"]: o["spec"] for o in site if o["kind"] == "ValidatingAdmissionPolicyBinding"}
-    assert len(policies) == 12
+    assert len(policies) == 14
     assert policies.keys() == bindings.keys()
     for name, spec in policies.items():
         selector = spec["matchConstraints"]["namespaceSelector"]

@@ -22,6 +22,7 @@ from primage.contract.memberships import (
     ASKED,
     DONE,
     ENDED,
+    STATUS,
     MembershipDecisionSpec,
     Verdict,
     Wish,
@@ -139,21 +140,21 @@ class Memberships:
             request = await self._kube.get(Address(REQUEST, obj["metadata"]["namespace"], object_name(spec.identity)))
             provider = self._provider()
             accounts = await self._accounts(provider, vo)
-            change = decided(vo.name, spec, accounts, await provider.account(spec.identity), _asked(request))
+            change = decided(vo.name, spec, accounts, await provider.account(spec.identity), _asked(request, obj))
             if change:
                 await self._require_free(vo, spec.identity)
             await self._lines.write([line(vo.name, spec.decided_by, spec.identity, said(spec))])
             if change:
                 await self._carry_out(provider, vo, spec.identity, change)
             if request and spec.verdict in (Verdict.APPROVE, Verdict.REFUSE):
-                await self._answer(request, spec)
+                await self._answer(request, spec, str(obj["metadata"]["uid"]))
         log.info("%s has decided about %s in %s: %s", spec.decided_by, spec.identity, vo.name, spec.verdict.value)
         await self._say(obj, DONE)
 
-    async def _answer(self, request: Object, spec: MembershipDecisionSpec) -> None:
+    async def _answer(self, request: Object, spec: MembershipDecisionSpec, decision: str) -> None:
         """Tell whoever has asked."""
         state = APPROVED if spec.verdict is Verdict.APPROVE else REFUSED
-        await self._say(request, state, decided_by=spec.decided_by, reason=spec.reason)
+        await self._say(request, state, decidedBy=spec.decided_by, reason=spec.reason, decision=decision)
 
     async def _carry_out(self, provider: Keycloak, vo: VirtualOrganisationSpec, identity: str, change: Change) -> None:
         await provider.place(change.account, vo.name, change.roles, inside=change.inside)
@@ -191,20 +192,22 @@ class Memberships:
             self._asked = login, Keycloak(login, self._folder)
         return self._asked[1]
 
-    async def _say(self, obj: Object, state: str, *, problem: str = "", decided_by: str = "", reason: str = "") -> None:
-        when = f"{audit.now():%Y-%m-%dT%H:%M:%SZ}" if state in ENDED else None
-        given = {"state": state, "when": when, "problem": problem[:LONGEST_PROBLEM] or None}
-        status = {**given, "decidedBy": decided_by or None, "reason": reason or None}
+    async def _say(self, obj: Object, state: str, *, problem: str = "", **more: str) -> None:
+        """Write how far one is; a field that is not given goes."""
+        when = f"{audit.now():%Y-%m-%dT%H:%M:%SZ}" if state in ENDED else ""
+        given = {"state": state, "when": when, "problem": problem[:LONGEST_PROBLEM], **more}
+        status = {field: given.get(field) or None for field in STATUS}
         if (obj.get("status") or {}) != {key: value for key, value in status.items() if value is not None}:
             await self._kube.report(obj, status)
 
 
-def _asked(request: Object | None) -> Asked | None:
-    """A request as it stands; None for none, or for what is none."""
+def _asked(request: Object | None, decision: Object) -> Asked | None:
+    """A request as it stands for a decision; None for none, or for what is none."""
     if request is None:
         return None
     try:
         spec = request_of(request)
     except ValueError:
         return None
-    return Asked(spec, state_of(request), str((request.get("status") or {}).get("decidedBy") or ""))
+    ended_by = (request.get("status") or {}).get("decision")
+    return Asked(spec, state_of(request) == ASKED or ended_by == decision["metadata"]["uid"])

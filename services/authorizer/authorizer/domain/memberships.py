@@ -13,7 +13,7 @@ from authorizer.domain.errors import RefusedError
 from authorizer.domain.people import Account
 from primage.contract import audit, names
 from primage.contract.audit import Line, Road, Source, Verb, What, Who
-from primage.contract.memberships import ASKED, ENDED, MembershipDecisionSpec, MembershipRequestSpec, Verdict, Wish
+from primage.contract.memberships import MembershipDecisionSpec, MembershipRequestSpec, Verdict, Wish
 from primage.contract.roles import Role
 from primage.contract.tenant_objects.objects import Object
 
@@ -38,19 +38,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Asked:
-    """Somebody's request to join, as it stands.
+    """Somebody's request, as it stands.
 
     Attributes:
-        decided_by: who has decided on it; empty where nobody has.
+        is_open: it is to be decided on, or this very decision has ended it and the process ended before that was noted.
     """
 
     spec: MembershipRequestSpec
-    state: str
-    decided_by: str
-
-    def is_open_to(self, decider: str) -> bool:
-        """Whether it is to be decided on, or this very administrator has just done so and the process ended before it was noted."""
-        return self.spec.wish is Wish.JOIN and (self.state == ASKED or (self.state in ENDED and self.decided_by == decider))
+    is_open: bool
 
 
 def leaving(vo: str, identity: str, accounts: Iterable[Account]) -> Change:
@@ -86,7 +81,7 @@ def decided(
     require_administrator(vo, spec.decided_by, known.values())
     roles, member = frozenset(spec.roles), known.get(spec.identity)
     if spec.verdict in (Verdict.APPROVE, Verdict.REFUSE):
-        if asked is None or asked.spec.identity != spec.identity or not asked.is_open_to(spec.decided_by):
+        if asked is None or not asked.is_open or (asked.spec.identity, asked.spec.wish) != (spec.identity, Wish.JOIN):
             raise RefusedError(f"{spec.identity} does not ask to join {vo}, or not any more: nobody is made a member unasked")
         if spec.verdict is Verdict.REFUSE:
             return None
