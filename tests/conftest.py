@@ -31,17 +31,22 @@ TOGETHER = {
     "integration/test_login.py": "logins",
     "integration/test_login_faults.py": "logins",
     "integration/test_portal.py": "logins",
+    "integration/test_memberships.py": "logins",
+    "integration/test_session_login.py": "logins",
+    "integration/test_first_day.py": "logins",
     "integration/test_hpc.py": "HPC",
     "integration/test_hpc_faults.py": "HPC",
     "integration/test_slurmrestd.py": "HPC",
     "integration/engines/test_site_program.py": "a site apart",
     "integration/engines/test_operations_after_pulumi.py": "after Pulumi",
     "integration/engines/": "Pulumi",
-    "integration/test_desktop.py": "desktop",
-    "integration/test_howtos.py::test_a_how_to_works_as_written[open-a-desktop]": "desktop",
+    "integration/test_desktop.py": "logins",
+    "integration/test_howtos.py::test_a_how_to_works_as_written[open-a-desktop]": "logins",
     "integration/test_howtos.py::test_a_how_to_works_as_written[write-an-htc-application]": "how-to HTC",
 }
-"""Tests that use the same member or HPC account run one after the other; any other file goes by itself."""
+"""Tests that use the same member or HPC account, or log in where one of them ends the identity provider, run one after the other;
+any other file goes by itself.
+"""
 
 FIRST = (
     "tenants",

@@ -33,7 +33,7 @@ HTTPS, XDS_PORT, METRICS_PORT, STATS_PORT = 8443, 8001, 8000, 8002
 """Where Envoy listens for the Gateway's port 443; where Contour tells it, and where each says whether it is ready."""
 CERTIFICATES, BOOTSTRAP, SETTINGS = "/certificates", "/bootstrap", "/settings"
 NO_CLASS = "primage-nobody"
-"""The class whose Ingresses and HTTPProxies Contour serves. Admission lets no tenant have either (infra/admission.py)."""
+"""The class whose Ingresses and HTTPProxies Contour serves. Admission lets no tenant have either (infra/admission_of_routes.py)."""
 MOST_CONNECTIONS, HEAP_PERCENT, THREADS = 2000, 80, 2
 """Of Envoy: browsers' connections, and of its memory the share from which it takes no more of them."""
 UNUSED = ("extensionservices", "grpcroutes", "tcproutes", "tlsroutes")

@@ -24,7 +24,7 @@ from primage.projects.connection import Connection
 API = "gateway.networking.k8s.io"
 CLASS = "primage"
 ROUTES = ("httproutes", "backendtlspolicies")
-"""What of the Gateway API members make; admission says which of them (infra/admission.py)."""
+"""What of the Gateway API members make; admission says which of them (infra/admission_of_routes.py)."""
 LOOK = ("get", "list", "watch")
 CHANGE = ("create", "delete", "deletecollection", "patch", "update")
 

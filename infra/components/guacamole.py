@@ -27,7 +27,7 @@ from primage.contract.login import LoginConfig
 from primage.contract.pod_security import container_security
 from primage.contract.tenant_objects.network import TO_NAMES, to_login
 
-UID = 10006
+UID = 10007
 START_S = 180
 
 

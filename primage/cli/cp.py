@@ -39,7 +39,9 @@ def cp(
         )
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True, disable=json) as bar:
+    screen = console(stderr=True)
+    # Where nothing moves, rich would end with an empty line.
+    with Progress(*columns, console=screen, transient=True, disable=json or not screen.is_interactive) as bar:
         tasks = {}
 
         def report(path: str, done: int, size: int) -> None:

@@ -107,12 +107,16 @@ def print_result(result: Result, *, done: str, preview: bool = False) -> None:
     """The changes, field by field, and a summary line: of what would happen in a preview, else of what has."""
     from rich.text import Text
 
+    # With pydantic, which `primage --help` does without.
+    from primage.engine.protection import IF_MEANT, goes_with
+
     out = console()
     for change in result.changes:
         if change.action is Action.SAME:
             continue
         mark, style = _MARKS[change.action]
-        said = _why_replaced(change) if change.action is Action.REPLACE else f"  ({line(change.reason)})" if change.reason else ""
+        why = "; ".join(line(text) for text in (change.reason, goes_with(change)) if text)
+        said = _why_replaced(change) if change.action is Action.REPLACE else f"  ({why})" if why else ""
         out.print(Text.assemble((f"{mark} {line(change.label)}", style), said))
         if change.refused:
             out.print(f"    `up` will refuse all of this: it {line(change.refused)}", style="red")
@@ -125,6 +129,8 @@ def print_result(result: Result, *, done: str, preview: bool = False) -> None:
     out.print(f"{done} {result.stack}: {what}, {same} the same ({result.seconds:.1f} s)")
     if refused := result.refused():
         out.print(f"`up` will refuse and change nothing, because of {len(refused)} of these changes; see above")
+        if any(change.protected for change in refused):
+            out.print(f"Next: undo them; or, {IF_MEANT}")
 
 
 def _why_replaced(change: Change) -> str:

@@ -5,6 +5,11 @@ from __future__ import annotations
 HTTPS_PORT = 443
 
 
+def base_path(instance: str) -> str:
+    """What all pages of a session are below."""
+    return f"/{instance}/"
+
+
 class Addresses:
     """Of whatever says which domain and port a site's sessions are at.
 
@@ -24,7 +29,7 @@ class Addresses:
 
     def address(self, namespace: str, instance: str) -> str:
         """Where one session opens."""
-        return f"{self.origin(namespace)}/{instance}/"
+        return f"{self.origin(namespace)}{base_path(instance)}"
 
     def logs_in(self, namespace: str, instance: str = "") -> str:
         """What the login pages of one session are below, or of all of a tenant's."""

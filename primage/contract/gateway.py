@@ -11,7 +11,7 @@ from pydantic import Field
 
 from primage.contract.addresses import HTTPS_PORT, Addresses
 from primage.contract.certified import Certified
-from primage.contract.outputs import Quantity, Settings
+from primage.contract.outputs import Settings, SomeQuantity
 from primage.contract.spelling import DnsLabel, VoName, like
 
 GATEWAY = "gateway"
@@ -37,7 +37,7 @@ class ContourConfig(Settings):
         le=32767,
         description="Port on every node that leads to it; empty where something else leads to Service gateway.",
     )
-    memory: Quantity = Field(default="256Mi", description="The most memory that Envoy may take.")
+    memory: SomeQuantity = Field(default="256Mi", description="The most memory that Envoy may take.")
 
 
 class ExistingConfig(Settings):

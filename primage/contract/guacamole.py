@@ -11,7 +11,7 @@ from pydantic import Field
 
 from primage.contract.images import REGISTRY
 from primage.contract.networks import Cidr
-from primage.contract.outputs import Quantity, Settings
+from primage.contract.outputs import Settings, SomeQuantity
 from primage.contract.spelling import DnsLabel, like
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class GuacamoleConfig(Settings):
     ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = Field(
         default=(22, 3389, 5900), min_length=1, description="Ports of those machines that it may speak to: SSH, RDP, VNC."
     )
-    memory: Quantity = Field(default="1Gi", description="The most memory that its web application may take.")
+    memory: SomeQuantity = Field(default="1Gi", description="The most memory that its web application may take.")
 
     @property
     def host(self) -> str:

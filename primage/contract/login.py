@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from primage.contract.certified import Certified
 from primage.contract.gateway import GatewayConfig
 from primage.contract.guacamole import GuacamoleConfig
-from primage.contract.outputs import Quantity, Settings
+from primage.contract.outputs import Quantity, Settings, SomeQuantity
 from primage.contract.spelling import AbsolutePath, DnsLabel, like
 
 KUBECTL_CLIENT = "primage-kubectl"
@@ -131,8 +131,10 @@ class KeycloakConfig(Certified):
         description="Port on every node that leads to it; empty where something else leads to Service keycloak.",
     )
     database: DatabaseFolder | DatabaseClaim = Field(discriminator="kind", description="Where people's accounts are kept.")
-    cpu: Quantity = Field(default="100m", description="Processor cores that are kept for it; it takes more where there are more.")
-    memory: Quantity = Field(default="1Gi", description="The most memory it may take.")
+    cpu: SomeQuantity = Field(
+        default="100m", description="Processor cores that are kept for it; it takes more where there are more."
+    )
+    memory: SomeQuantity = Field(default="1Gi", description="The most memory it may take.")
     institutions: tuple[InstitutionConfig, ...] = Field(
         default=(), description="Institutions whose people log in with their own account."
     )
@@ -164,7 +166,7 @@ class PortalConfig(Certified):
         le=32767,
         description="Port on every node that leads to it; empty where something else leads to Service portal.",
     )
-    memory: Quantity = Field(default="640Mi", description="The most memory it may take.")
+    memory: SomeQuantity = Field(default="640Mi", description="The most memory it may take.")
 
     @property
     def host(self) -> str:

@@ -58,6 +58,16 @@ Quantity = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_quan
 """An amount in Kubernetes' notation."""
 
 
+def _more_than_nothing(text: str) -> str:
+    if not parse_quantity(text):
+        raise ValueError("must be more than 0")
+    return text
+
+
+SomeQuantity = Annotated[Quantity, AfterValidator(_more_than_nothing)]
+"""An amount of what a container gets. Kubernetes takes 0 for no limit, and counts it as nothing of a quota."""
+
+
 class ClusterConfig(Settings):
     """How operators reach the site's Kubernetes API."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from primage.contract.networks import Cidr
-from primage.contract.outputs import Quantity, Settings
+from primage.contract.outputs import Quantity, Settings, SomeQuantity
 from primage.contract.roles import Role
 from primage.contract.spelling import Identity, VoName
 
@@ -40,8 +40,8 @@ class QuotaConfig(Settings):
 class ContainerConfig(Settings):
     """Processor and memory of one container."""
 
-    cpu: Quantity = Field(description="Processor cores.")
-    memory: Quantity = Field(description="Main memory.")
+    cpu: SomeQuantity = Field(description="Processor cores.")
+    memory: SomeQuantity = Field(description="Main memory.")
 
 
 class Membership(Settings):
@@ -70,7 +70,7 @@ class VirtualOrganisationSpec(Settings):
         default=ContainerConfig(cpu="500m", memory="512Mi"), description="What a container gets if it asks for nothing."
     )
     container_max: ContainerConfig | None = Field(default=None, description="The most one container may ask for.")
-    scratch_max: Quantity = Field(
+    scratch_max: SomeQuantity = Field(
         default="20Gi", description="The most scratch space on a node that one container, or one emptyDir, may have."
     )
     egress: tuple[Cidr, ...] = Field(

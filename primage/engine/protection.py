@@ -16,6 +16,17 @@ from primage.projects.project import Project, StackName, stack_config
 
 KINDS = frozenset({"Member", "Namespace", "PersistentVolume", "PersistentVolumeClaim", "VirtualOrganisation"})
 """Kinds whose loss is the loss of what is in them, or of what is made for them."""
+IF_MEANT = (
+    "if the loss is meant, set `protect: false` (for a site, in its settings), run `primage up` without the change, and then make "
+    "the change"
+)
+"""The way to do what protection refuses."""
+GOES_WITH = {
+    "Member": "with their namespace, its jobs and volumes; files stay on the shared file system",
+    "VirtualOrganisation": "with its namespace, the namespaces of its members, their jobs and volumes; files stay on the shared "
+    "file system",
+}
+"""What is deleted with an object and is not in its stack: the authorizer made it."""
 _VERBS = {Action.DELETE: "deleted", Action.REPLACE: "replaced"}
 _MOST_NAMED = 10
 
@@ -46,6 +57,11 @@ def objection(change: Change, *, kinds: frozenset[str], protected: bool = False)
     return f"is protected and would be {_VERBS[change.action]}, with everything in it"
 
 
+def goes_with(change: Change) -> str:
+    """What is deleted with an object, as what is said of it; empty where its stack has all of it, and where it is protected."""
+    return GOES_WITH.get(kind_of(change.urn), "") if change.action in _VERBS and not change.refused else ""
+
+
 def marked(change: Change, *, kinds: frozenset[str], protected: bool = False) -> Change:
     """The change, with what protection has against it."""
     why = objection(change, kinds=kinds, protected=protected)
@@ -70,10 +86,7 @@ def require_allowed(changes: Iterable[Change], *, where: str) -> None:
     more = f"\n  and {len(refused) - _MOST_NAMED} more" if len(refused) > _MOST_NAMED else ""
     what = refused[0] if len(refused) == 1 else "nothing was changed:\n  " + "\n  ".join(refused[:_MOST_NAMED]) + more + "\n"
     if any(change.protected for change in in_the_way):
-        todo = (
-            "undo the change that asks for it; or, if the loss is meant, set `protect: false` (for a site, in its settings), "
-            "run `primage up`, and then make the change"
-        )
+        todo = f"undo the change that asks for it; or, {IF_MEANT}"
     else:
         todo = "find out who wrote that into the stack's state; remove the object by hand if it is to go, or the entry with it"
     raise PrimageError(what, where=where, todo=todo)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import time
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -15,14 +14,13 @@ from primage.contract.gateway import COOKIE_SECRET
 from primage.contract.names import ANNOTATION_OPENS, LABEL_PRIVATE
 from primage.engine.api import Engine, Options
 from primage.errors import ExitCode, PrimageError
-from primage.kubernetes.annotations import annotation
+from primage.kubernetes.annotations import opens
 from primage.kubernetes.readiness import State, verdict
 from primage.kubernetes.waiting import pods_of
 from primage.operations.stack import JOB, StackHandle, stack_handle, the_one
 from primage.projects.project import StackName
 
 ANSWER_S = 30
-OPENS = re.compile(r":(?P<port>[1-9][0-9]{0,4})(?P<path>/[A-Za-z0-9._~%/+-]{0,999})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -131,15 +129,14 @@ def _is_token(secret: Object) -> bool:
 
 def _opens(job: Object, stack: StackName) -> tuple[int, str]:
     """Port and path of the page to open, which whoever may change the Job may have written."""
-    found = OPENS.fullmatch(annotation(job, ANNOTATION_OPENS))
-    port = int(found["port"]) if found else 0
-    if found is None or not 1 <= port <= 65_535:
+    found = opens(job)
+    if found is None:
         raise PrimageError(
             f"{stack} is not opened: its job does not say which page of which port",
             where=f"{Ref.of(job)}, annotation {ANNOTATION_OPENS}",
             todo=f"run `primage up {stack}`; if it was changed by somebody, find out by whom",
         )
-    return port, found["path"]
+    return found
 
 
 def require_answer(url: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -22,7 +22,8 @@ def effective_config(project: Project, name: StackName, overrides: Mapping[str, 
     """
     path = project.config_file(name.config_stack)
     # A run may bring all its settings itself; its base need not have a file then.
-    config = {} if name.run and overrides and not path.exists() else copy.deepcopy(stack_config(project, name))
+    written = {} if name.run and overrides and not path.exists() else stack_config(project, name)
+    config = copy.deepcopy(written)
     for key, value in config.items():
         if _is_cipher(value):
             raise PrimageError(
@@ -43,7 +44,7 @@ def effective_config(project: Project, name: StackName, overrides: Mapping[str, 
         if not isinstance(target, dict):
             raise PrimageError(f"--config {dotted}: {first} has no settings below it", where=str(path), code=ExitCode.INVALID)
         target[rest[-1]] = value
-    _require_valid(project, name, config, overrides)
+    _require_valid(project, name, written, config, overrides)
     return config
 
 
@@ -56,17 +57,27 @@ def _is_cipher(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"secure"}
 
 
-def _require_valid(project: Project, name: StackName, config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Refuse what `primage validate` refuses, before a program runs; say of each field whether it is the file's."""
+def _require_valid(
+    project: Project, name: StackName, written: Mapping[str, Any], config: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> None:
+    """Refuse what `primage validate` refuses, before a program runs; say whether the file is wrong, or the command line.
+
+    Args:
+        written: the file's settings alone: what is wrong in them as well is the file's, unless the command line gives that field.
+    """
     # With pydantic, which `primage --help` does without.
     from primage.projects.validation import reference_problems, setting_problems
 
-    given = tuple(f"{project.name}:{dotted}" for dotted in overrides)
-    problems = [*setting_problems(project, config), *reference_problems(name, config, _site_of(name))]
+    def problems_of(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+        return [*setting_problems(project, settings), *reference_problems(name, settings, _site_of(name))]
+
+    problems = problems_of(config)
     if not problems:
         return
-    wrong = [f"{field}: {message}" for field, message in problems]
-    here = [field for field, _ in problems if field.startswith(given)] if given else []
+    given = {f"{project.name}:{dotted}": value for dotted, value in overrides.items()}
+    wrong = [f"{field}: {message}{_quoted(field, message, given)}" for field, message in problems]
+    files = problems_of(written) if overrides else problems
+    here = [problem for problem in problems if problem not in files or _is_below(problem[0], given)]
     file = str(project.config_file(name.config_stack))
     raise PrimageError(
         f"the settings of stack {name} are not valid:\n  " + "\n  ".join(wrong) + "\n",
@@ -74,6 +85,19 @@ def _require_valid(project: Project, name: StackName, config: Mapping[str, Any],
         todo="correct these fields",
         code=ExitCode.INVALID,
     )
+
+
+def _is_below(field: str, given: Iterable[str]) -> bool:
+    """Whether a field is one of those given on the command line, or in one."""
+    return any(field == path or field.startswith((f"{path}.", f"{path}[")) for path in given)
+
+
+def _quoted(field: str, message: str, given: Mapping[str, Any]) -> str:
+    """How a text that YAML takes for something else is given on the command line: a shell takes one pair of quotes away."""
+    if field not in given or not message.startswith("must be text"):
+        return ""
+    text = given[field] if type(given[field]) is int else "…"
+    return f"; write -c '{field.partition(':')[2]}=\"{text}\"'"
 
 
 def _site_of(app: StackName) -> Any:

@@ -190,9 +190,12 @@ _WORDS = {
     "tuple_type": "must be a list, such as [one, two]",
     "dict_type": "must be a mapping, such as {{NAME: value}}",
     "model_type": "must be a mapping from settings to values",
+    "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
     "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
@@ -221,6 +224,8 @@ def _details(error: ValidationError, root: str, whole: Any) -> Iterator[tuple[st
             continue
         message = _WORDS.get(item["type"], "").format_map(item.get("ctx", {})) or item["msg"].removeprefix("Value error, ")
         given = item.get("input")
+        if given is None and item["type"].endswith("_type") and message.startswith("must"):
+            message = f"is empty: it {message.partition(';')[0]}"
         if isinstance(given, str | int | float | bool) and item["type"] not in {"missing", "value_error", "extra_forbidden"}:
             message += f" (given: {given!r})"
         place = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in _place(item, whole))

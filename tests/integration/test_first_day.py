@@ -1,6 +1,6 @@
 """A person's first day, in one browser: in by their institution, into a VO, a job, a notebook, a desktop, and out of all of it."""
 
-import re
+import json
 import secrets
 
 import people
@@ -107,25 +107,29 @@ class Visitor:
         page.get_by_role("button", name="Start").click()
         page.wait_for_url("**/runs/*")
 
-    def open(self):
-        """What the page of a run leads to, in a tab of its own."""
+    def open(self, path=""):
+        """What the page of a run leads to, or what is below that, in a tab of its own."""
         link = self.page.get_by_role("link", name="Open", exact=True)
         link.wait_for(timeout=STARTS_MS)
         tab = self.context.new_page()
-        tab.goto(link.get_attribute("href"))
+        tab.goto(link.get_attribute("href") + path)
         return tab
 
 
+def write_notebook(path):
+    """One that somebody has brought along."""
+    cell = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": CELL}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    path.write_text(json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}))
+    path.chmod(0o666)
+
+
 def runs_a_cell(tab):
-    tab.get_by_role("button", name=re.compile("Python 3")).or_(tab.locator(".jp-LauncherCard[title*='Python 3']")).first.click(
-        timeout=STARTS_MS
-    )
-    cell, output = tab.locator(".jp-Notebook .jp-Cell .cm-content").first, tab.locator(".jp-OutputArea-output").first
-    cell.wait_for(timeout=STARTS_MS)
+    output = tab.locator(".jp-OutputArea-output").first
+    tab.locator(".jp-Notebook .jp-Cell").first.click(timeout=STARTS_MS)
 
     def run():
         # A key pressed while JupyterLab is still putting the page together is lost, as a person's is.
-        cell.fill(CELL)
         tab.keyboard.press("Control+Enter")
         tab.wait_for_timeout(1000)
         return output.is_visible()
@@ -152,8 +156,9 @@ def test_from_the_institutions_login_to_a_desktop_and_out_again(site, cluster, n
     nora.start("batch", args=SCRIPT)
     nora.page.get_by_role("log").get_by_text("scan 17 is read").wait_for(timeout=STARTS_MS)
     nora.picture("first-day-job")
+    write_notebook(people.FOLDERS / VO / "private" / newcomer / "first.ipynb")
     nora.start("notebook", memory="1Gi")
-    notebook = nora.open()
+    notebook = nora.open("/first.ipynb")
     runs_a_cell(notebook)
     nora.picture("first-day-notebook", notebook)
     nora.start("desktop", memory="512Mi")

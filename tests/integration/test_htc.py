@@ -202,7 +202,7 @@ def test_the_number_of_consumers_follows_the_queue_s_length(engine, cluster, loo
 def test_dead_letters_fail_the_application_and_can_be_retried(engine, cluster):
     good_if = '[ "$1" != bad ] || [ -e "$HOME/htc-mended" ] || (echo "no slice 17 in $1" >&2; exit 4)'
     options = settings(["good", "bad"], good_if, consumer={"tries": 2})
-    with pytest.raises(PrimageError, match="1 dead letters"):
+    with pytest.raises(PrimageError, match="1 dead letter:"):
         engine.up(STACK, options)
     queue = StackQueue(STACK)
     (letter,) = queue.letters()

@@ -163,7 +163,7 @@ def test_a_keycloak_that_is_killed_costs_nobody_their_access_and_logins_on_their
     elsewhere, third = ({**environment, "PRIMAGE_HOME": str(tmp_path / name)} for name in ("elsewhere", "third"))
     with logging_in(elsewhere, tmp_path) as (running, shown), requests.Session() as visitor:
         address = until("it shows where to log in", lambda: re.search(r"https://\S+/auth\?\S+", shown()), SOON_S)[0]
-        visitor.verify = AUTHORITY
+        visitor.verify, visitor.trust_env = AUTHORITY, False
         begun = visitor.get(f"{PORTAL}/login", timeout=SOON_S, allow_redirects=False).headers["Location"]
         with killed_keycloak():
             hers.list("v1", "Pod", space)

@@ -13,7 +13,7 @@ import pytest
 import requests
 from hpc_machine import until
 from people import AUTHORITY, account, administrator, gone, member, person, ready
-from portal_visits import URL, by_hand, csrf, log_in, post
+from portal_visits import URL, by_hand, log_in
 
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.contract import memberships as contract
@@ -25,7 +25,7 @@ from primage.operations import memberships
 from primage.operations.audit.joined import Wanted
 from primage.operations.audit.reading import Found, read
 
-VO, OTHER = "vo.primage.eu", "training.primage.eu"
+VO = "vo.primage.eu"
 SPACE = names.namespace_for(VO)
 API_AUTHORITY = "/var/lib/primage/local/kubeconfig.ca.crt"
 NOW_S = 60
@@ -217,16 +217,6 @@ def test_what_somebody_else_writes_decides_nothing(stranger, boss, admin, cluste
 def _decision(identity, by):
     spec = MembershipDecisionSpec(identity=identity, verdict="approve", roles=("admin",), decided_by=by)
     return contract.decision(VO, spec)
-
-
-def test_a_researcher_decides_nothing_and_nobody_of_another_vo(stranger, admin, cluster):
-    with person(admin, cluster, "res", f"/{VO}/researcher") as (researcher, _):
-        visitor = by_hand(researcher)
-        form = {"do": "approve", "role.admin": "on", "csrf": csrf(visitor)}
-        assert post(visitor, f"/members/{VO}/{stranger}", **form).status_code == 403
-        assert post(visitor, f"/members/{OTHER}/{stranger}", **form).status_code == 404
-        assert visitor.get(f"{URL}/members", timeout=30).text.count("You may not see who is in this VO") == 1
-    assert not member(cluster, stranger)["spec"]
 
 
 def test_the_same_in_a_terminal(stranger, boss, cluster, tmp_path):

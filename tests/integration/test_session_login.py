@@ -29,7 +29,7 @@ EVIL = f"https://evil.{DOMAIN}:{PORT}"
 NOT_LATER_S = 120
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def names_below_the_domain():
     """As browsers have it: each name below .localhost is this machine."""
     known = socket.getaddrinfo
@@ -43,7 +43,7 @@ def names_below_the_domain():
 
 
 @pytest.fixture(scope="module")
-def people(cluster):
+def people(cluster, names_below_the_domain):
     """An owner and another member of the same VO, with what the administrator needs of them."""
     admin = administrator(cluster)
     with person(admin, cluster, "ada", f"/{VO}/researcher") as ada, person(admin, cluster, "bob", f"/{VO}/researcher") as bob:
@@ -67,7 +67,7 @@ def web(people):
 
 @pytest.fixture(scope="module", autouse=True)
 def stolen(people, web):
-    """The cookie of a login that ends at the identity provider here, before all other tests: what it is worth is asked after them."""
+    """The cookie of a login that ends at the identity provider before all tests here: the last asks what it is worth."""
     admin, _, (bob, account) = people
     visitor, answer = by_hand(bob, web)
     assert "Results" in answer.text

@@ -3,7 +3,6 @@
 import pytest
 from pydantic import ValidationError
 
-from infra.config import SiteConfig
 from primage.contract import realm
 from primage.contract.guacamole import GuacamoleConfig
 from primage.contract.login import LoginConfig
@@ -110,5 +109,6 @@ def test_it_is_not_below_the_domain_of_peoples_sessions():
 
 
 def test_a_site_without_it_declares_none():
-    assert SiteConfig.model_fields["login"].default is None
-    assert LoginConfig(issuer="https://login.example.org/realms/primage").guacamole is None
+    declared = {obj["metadata"]["name"] for obj in EmbeddedEngine().render(parse_stack_name("local"), Options())}
+    assert {"keycloak", "portal"} <= declared
+    assert not {name for name in declared if "guac" in name}

@@ -15,7 +15,7 @@ from primage.cli.root import app
 from primage.contract.hpc_centres import HpcBackendConfig
 
 ROOT = typer.main.get_command(app)
-OFFLINE = ("primage validate", "primage site new", "ansible-playbook", "ssh-keygen")
+OFFLINE = ("cp apps/", "primage validate", "primage site new", "ansible-playbook", "ssh-keygen")
 OFFLINE_PAGES = ("connect-an-hpc-centre", "describe-a-site", "run-a-batch-job", "run-an-hpc-job", "write-an-htc-application")
 SITE_PAGES = (
     "limit-home",

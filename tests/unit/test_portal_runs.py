@@ -113,6 +113,12 @@ def test_a_session_that_runs_is_linked_to_where_the_sites_settings_say(site):
     put(site, session, pod())
     page = f"/runs/{stack_label(STACK)}"
     assert f'href="https://{SPACE}.sessions.example.org/hello-mine/"' in site.browser.get(page).text
+    session["metadata"]["annotations"] = {"primage.eu/opens": ":8888/hello-mine/lab/tree/HOME"}
+    put(site, session, pod())
+    assert f'href="https://{SPACE}.sessions.example.org/hello-mine/lab/tree/HOME"' in site.browser.get(page).text
+    session["metadata"]["annotations"] = {"primage.eu/opens": ":8888/another/of/theirs"}
+    put(site, session, pod())
+    assert f'href="https://{SPACE}.sessions.example.org/hello-mine/"' in site.browser.get(page).text
     for change in ({"status": {}}, {"spec": {"completions": 1}}):
         put(site, {**session, **change})
         assert "sessions.example.org" not in site.browser.get(page).text

@@ -151,7 +151,20 @@ def test_a_preview_says_per_object_what_up_will_refuse(monkeypatch):
     assert lines[0] == "- Namespace x"
     assert lines[1].strip().startswith("`up` will refuse all of this: it is protected")
     assert lines[2] == "- ConfigMap x"
-    assert "because of 1 of these" in lines[-1]
+    assert "because of 1 of these" in lines[-2]
+    assert "set `protect: false` (for a site, in its settings), run `primage up` without the change" in lines[-1]
+
+
+def test_a_preview_says_what_goes_with_a_virtual_organisation(capsys):
+    from primage.cli import output
+
+    gone = Change(URN.format("VirtualOrganisation", "x"), "VirtualOrganisation x", Action.DELETE)
+    output.print_result(Result("local", (gone,)), done="Preview of", preview=True)
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("- VirtualOrganisation x  (with its namespace, the namespaces of its members, their jobs and volumes")
+    assert "refuse" not in last
+    assert protection.goes_with(Change(URN.format("ConfigMap", "x"), "ConfigMap x", Action.DELETE)) == ""
+    assert protection.goes_with(Change(URN.format("Member", "x"), "Member x", Action.UPDATE)) == ""
 
 
 HOSTILE = "a\x1b]0;owned\x07b\x1b[2Jc\x9b31md\u202ee\rf\udc80g"

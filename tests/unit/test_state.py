@@ -103,6 +103,21 @@ def test_a_newer_state_is_left_alone(tmp_path):
         FileStore(tmp_path / "s.json", SITE).load()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        document(raw_entry(type="pulumi-python:dynamic/primage:FromTheFuture", ref=None, dynamic={"id": "x"})),
+        document(raw_entry(more=1)),
+        document(more=1),
+    ],
+)
+def test_a_state_of_another_version_is_to_be_left_alone(body):
+    with pytest.raises(PrimageError, match="cannot be read") as caught:
+        store_with({"state": packed(body)}).load()
+    assert "another version of primage" in caught.value.todo
+    assert "delete" not in caught.value.todo
+
+
 def test_a_failed_write_leaves_the_old_state(tmp_path, monkeypatch):
     store = FileStore(tmp_path / "s.json", SITE)
     store.save(StackState("s", {"u": entry()}))

@@ -97,6 +97,19 @@ def test_a_container_that_asks_for_no_scratch_gets_no_more_than_it_may_have():
         assert limit["max"] == {"cpu": "2", "memory": "4Gi", "ephemeral-storage": most}
 
 
+def test_a_container_asks_for_something_of_all_that_a_quota_counts():
+    (tenant,) = tenants([vo()])
+    (limit,) = limits.limits(tenant)["spec"]["limits"]
+    assert limit["type"] == "Container"
+    assert limit["min"] == {"cpu": "1m", "memory": "4Mi", "ephemeral-storage": "1Mi"}
+
+
+def test_the_least_that_a_container_asks_for_is_no_more_than_its_default():
+    (tenant,) = tenants([vo(container_default=ContainerConfig(cpu="0.5m", memory="1Mi"))])
+    (limit,) = limits.limits(tenant)["spec"]["limits"]
+    assert limit["min"] == {"cpu": "0.5m", "memory": "1Mi", "ephemeral-storage": "1Mi"}
+
+
 def test_a_claim_is_bound_to_a_volume_that_nobody_else_can_claim():
     tenant = tenants([vo(members=["ada@example.org"])])[1]
     objects = everything(tenant, OFFER)

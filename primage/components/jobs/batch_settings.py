@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from primage.contract.outputs import Quantity, Settings
+from primage.contract.outputs import Settings, SomeQuantity
 from primage.contract.spelling import JobName
 
 PLATFORM_ENVIRONMENT = frozenset(
@@ -28,10 +28,10 @@ class ContainerSettings(Settings):
     """What a job's container is given, whatever it runs."""
 
     env: dict[str, str] = Field(default={}, description="Environment variables besides the platform's own.")
-    cpu: Quantity = Field(default="1", description="Processor cores, requested and at most.")
-    memory: Quantity = Field(default="1Gi", description="Main memory, requested and at most.")
+    cpu: SomeQuantity = Field(default="1", description="Processor cores, requested and at most.")
+    memory: SomeQuantity = Field(default="1Gi", description="Main memory, requested and at most.")
     gpu: int = Field(default=0, ge=0, description="GPUs.")
-    scratch: Quantity = Field(default="1Gi", description="Size of /tmp, which is gone with the pod.")
+    scratch: SomeQuantity = Field(default="1Gi", description="Size of /tmp, which is gone with the pod.")
     node_selector: dict[str, str] = Field(default={}, description="Labels a node must have.")
 
     @model_validator(mode="after")

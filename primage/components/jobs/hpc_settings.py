@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from primage.contract.hpc import LONGEST_PERIOD_S, PERIOD_S
-from primage.contract.outputs import Quantity, Settings
+from primage.contract.outputs import Settings, SomeQuantity
 from primage.contract.spelling import JobName, Partition
 
 PLATFORM_ENVIRONMENT = frozenset({"HOME", "MOUNT_POINT", "X509_USER_PROXY"})
@@ -42,8 +42,8 @@ class HpcJobSettings(Settings):
     inputs: tuple[InHome, ...] = Field(default=(), description="Files and folders below HOME/private that it reads.")
     outputs: tuple[InHome, ...] = Field(default=(), description="Files and folders below HOME/private that it makes.")
     partition: Partition = Field(default="", description="Slurm partition; empty for the backend's.")
-    cpu: Quantity = Field(default="1", description="Processor cores.")
-    memory: Quantity = Field(default="1Gi", description="Main memory.")
+    cpu: SomeQuantity = Field(default="1", description="Processor cores.")
+    memory: SomeQuantity = Field(default="1Gi", description="Main memory.")
     gpu: int = Field(default=0, ge=0, description="GPUs.")
     monitoring_period: int = Field(
         default=PERIOD_S, ge=1, le=LONGEST_PERIOD_S, description="Longest time between two looks at it, seconds."

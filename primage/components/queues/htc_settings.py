@@ -7,7 +7,7 @@ import re
 from pydantic import Field, model_validator
 
 from primage.components.jobs.batch_settings import ContainerSettings
-from primage.contract.outputs import Quantity, Settings
+from primage.contract.outputs import Settings, SomeQuantity
 from primage.contract.spelling import FilesPattern, Function, ShortName
 
 QUEUE_IMAGE = "primage/queue:1"
@@ -25,8 +25,8 @@ class ProducerSettings(Settings):
         default=1, ge=1, description="Raise it to run the producer once more, for files that have come since, or other output."
     )
     image: str = Field(default=QUEUE_IMAGE, min_length=1, description="Image of the producer.")
-    cpu: Quantity = Field(default="500m", description="Processor cores.")
-    memory: Quantity = Field(default="128Mi", description="Main memory.")
+    cpu: SomeQuantity = Field(default="500m", description="Processor cores.")
+    memory: SomeQuantity = Field(default="128Mi", description="Main memory.")
 
     @model_validator(mode="after")
     def _one(self) -> ProducerSettings:
@@ -85,6 +85,12 @@ class ScalingSettings(Settings):
         default=30, ge=2, le=3600, description="How long fewer must have been enough before there are fewer."
     )
 
+    @model_validator(mode="after")
+    def _in_order(self) -> ScalingSettings:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum: {self.minimum} is more than maximum, which is {self.maximum}")
+        return self
+
 
 class HtcSettings(Settings):
     """A producer, a queue and consumers (paper, section 4.1.5)."""
@@ -96,7 +102,7 @@ class HtcSettings(Settings):
     )
     producer: ProducerSettings = Field(description="What fills the queue.")
     consumer: ConsumerSettings = Field(description="What empties it.")
-    queue_memory: Quantity = Field(default="256Mi", description="Main memory of the queue: arguments that wait are kept in it.")
+    queue_memory: SomeQuantity = Field(default="256Mi", description="Main memory of the queue: arguments that wait are kept in it.")
     priority: str = Field(default="", description="One of the site's priority classes; empty for its default.")
     deadline_seconds: int = Field(default=3600, ge=1, description="Seconds after which producer and consumers are ended.")
     keep_seconds: int = Field(default=7 * 86400, ge=0, description="Seconds finished jobs, with their logs, are kept.")

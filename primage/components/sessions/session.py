@@ -16,6 +16,7 @@ from primage.components.sessions.login_proxy import MEMORY_IMAGE, LoginProxy
 from primage.components.sessions.session_settings import SessionSettings
 from primage.components.sessions.session_token import SessionToken
 from primage.contract import names
+from primage.contract.addresses import base_path
 from primage.contract.outputs import SiteOutputs
 from primage.contract.roles import RIGHTS, Access
 
@@ -115,11 +116,6 @@ class Session(pulumi.ComponentResource):
             "path": f"{base_path(name)}{serving.path}",
         }
         self.register_outputs({})
-
-
-def base_path(instance: str) -> str:
-    """What all pages of a session are below."""
-    return f"/{instance}/"
 
 
 def _login_proxy(

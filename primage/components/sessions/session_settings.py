@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from primage.components.jobs.batch_settings import ContainerSettings
-from primage.contract.outputs import Quantity
+from primage.contract.outputs import SomeQuantity
 from primage.contract.spelling import WITHOUT_DOTS, Identity, ShortName, like
 
 FOLDER = r"(HOME/(private|shared)|DATALAKE)(/[A-Za-z0-9 ._-]+)*"
@@ -22,8 +22,8 @@ class SessionSettings(ContainerSettings):
 
     name: ShortName = Field(description="Name of the session.")
     image: str = Field(min_length=1, description="Container image, by digest or by a tag that never moves.")
-    cpu: Quantity = Field(default="1", description="Processor cores at most.")
-    reserved_cpu: Quantity = Field(
+    cpu: SomeQuantity = Field(default="1", description="Processor cores at most.")
+    reserved_cpu: SomeQuantity = Field(
         default="100m", description="Processor cores kept free for it: a session waits for its user most of the time."
     )
     idle_seconds: int = Field(
@@ -55,7 +55,7 @@ class NotebookSettings(FolderSessionSettings):
     """A Jupyter server: any image with python3 and jupyterlab."""
 
     name: ShortName = Field(default="notebook", description="Name of the session.")
-    memory: Quantity = Field(default="2Gi", description="Main memory, requested and at most.")
+    memory: SomeQuantity = Field(default="2Gi", description="Main memory, requested and at most.")
 
 
 class DesktopSettings(FolderSessionSettings):
@@ -65,7 +65,7 @@ class DesktopSettings(FolderSessionSettings):
     image: str = Field(
         default="primage/desktop:1", min_length=1, description="Container image with the desktop's programs (images/desktop)."
     )
-    memory: Quantity = Field(default="1Gi", description="Main memory, requested and at most.")
+    memory: SomeQuantity = Field(default="1Gi", description="Main memory, requested and at most.")
     width: int = Field(default=1280, ge=640, le=3840, description="Width of the screen before somebody looks, in pixels.")
     height: int = Field(default=800, ge=480, le=2160, description="Height of the screen before somebody looks, in pixels.")
     resize: bool = Field(
@@ -79,8 +79,8 @@ class WebSettings(FolderSessionSettings):
 
     name: ShortName = Field(default="web", description="Name of the session.")
     image: str = Field(default="primage/web:1", min_length=1, description="Container image with nginx (images/web).")
-    cpu: Quantity = Field(default="100m", description="Processor cores at most.")
-    reserved_cpu: Quantity = Field(default="20m", description="Processor cores kept free for it.")
-    memory: Quantity = Field(default="64Mi", description="Main memory, requested and at most.")
-    scratch: Quantity = Field(default="64Mi", description="Size of /tmp, which is gone with the pod.")
+    cpu: SomeQuantity = Field(default="100m", description="Processor cores at most.")
+    reserved_cpu: SomeQuantity = Field(default="20m", description="Processor cores kept free for it.")
+    memory: SomeQuantity = Field(default="64Mi", description="Main memory, requested and at most.")
+    scratch: SomeQuantity = Field(default="64Mi", description="Size of /tmp, which is gone with the pod.")
     folder: Folder = Field(description="Folder whose files are served, read-only: HOME/private, HOME/shared, DATALAKE or below.")

@@ -9,6 +9,8 @@ from primage.contract.vo import QuotaConfig
 
 SCRATCH_DEFAULT = "2Gi"
 """Scratch space of a container that asks for none."""
+LEAST = {"cpu": "1m", "memory": "4Mi", "ephemeral-storage": "1Mi"}
+"""What a container asks for at least: Kubernetes takes 0 for no limit, and counts it as nothing of a quota."""
 OTHER_KINDS = (
     "replicationcontrollers",
     "serviceaccounts",
@@ -37,17 +39,22 @@ def quota(tenant: Tenant) -> Object:
 
 
 def limits(tenant: Tenant) -> Object:
-    """What one container gets unasked, and at most."""
+    """What one container gets unasked, at least and at most."""
     vo = tenant.vo
     default = {"cpu": vo.container_default.cpu, "memory": vo.container_default.memory}
     largest = {"cpu": vo.container_max.cpu, "memory": vo.container_max.memory} if vo.container_max else {}
     limit = {
-        "type": "Container",
         "default": {**default, "ephemeral-storage": min(SCRATCH_DEFAULT, vo.scratch_max, key=parse_quantity)},
         "defaultRequest": {**default, "ephemeral-storage": "100Mi"},
         "max": {**largest, "ephemeral-storage": vo.scratch_max},
     }
-    return inside(tenant, "v1", "LimitRange", "vo", spec={"limits": [limit]})
+    # Kubernetes refuses a limit whose least is more than its default or its most.
+    given = (limit["default"], limit["defaultRequest"], limit["max"])
+    least = {
+        name: min([amount, *(amounts[name] for amounts in given if name in amounts)], key=parse_quantity)
+        for name, amount in LEAST.items()
+    }
+    return inside(tenant, "v1", "LimitRange", "vo", spec={"limits": [{**limit, "type": "Container", "min": least}]})
 
 
 def _hard(amounts: QuotaConfig) -> dict[str, str]:

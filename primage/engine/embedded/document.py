@@ -11,11 +11,16 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from primage.engine.embedded import state_v1
-from primage.engine.embedded.state import Dynamic, Entry, Part, StackState, Text, fault
+from primage.engine.embedded.state import Dynamic, Entry, Part, StackState, Text, fault, of_another_version
 from primage.engine.ownership import Scope
 from primage.errors import PrimageError
 
 VERSION = 2
+ANOTHER_VERSION = (
+    "a newer or another version of primage has probably written it: use that version's checkout, or update this one, and run the "
+    "command again; leave the state as it is"
+)
+"""What to do about a state that has more than this version knows."""
 _DEEPEST = 24
 _LONGEST = 16_384
 
@@ -93,7 +98,7 @@ class Form:
         try:
             document = self._document(text)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise self.damaged("read", fault(error)) from error
+            raise self.damaged("read", fault(error), ANOTHER_VERSION if of_another_version(error) else "") from error
         if document.stack != self.stack:
             raise self.damaged("read", f"it says it is the state of {document.stack or 'no stack'}, not of {self.stack}")
         if len(document.resources) > self.limits.entries:
@@ -116,7 +121,11 @@ class Form:
         if isinstance(version, bool) or not isinstance(version, int):
             raise ValueError("it does not say its version")
         if version > VERSION:
-            raise PrimageError("the state was written by a newer primage", where=self.where, todo="use that version")
+            raise PrimageError(
+                "the state was written by a newer primage",
+                where=self.where,
+                todo="use that version's checkout, or update this one; leave the state as it is",
+            )
         return _Document.model_validate(state_v1.upgraded(body, self.where) if version == 1 else body)
 
     def _objection(self, entry: Entry) -> str:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from primage.clients.cluster import Ref
 from primage.components.dynamic_providers import PREFIX, PROVIDERS
@@ -18,6 +19,8 @@ from primage.errors import PrimageError
 
 CONNECTION = ("kubeconfig", "context")
 """Inputs of dynamic providers that are never kept: a site's own settings say how its cluster is reached."""
+UNKNOWN_PROVIDER = "unknown_provider"
+"""The kind of complaint about a type of resource that this version does not make."""
 
 
 class Status(StrEnum):
@@ -112,7 +115,7 @@ class Entry(Part):
         if (self.ref is None) == (self.dynamic is None):
             raise ValueError("it is to be an object of the cluster or a dynamic provider's, and not both")
         if self.dynamic is not None and self.type not in PROVIDERS:
-            raise ValueError(f"no dynamic provider is known for {self.type or 'an empty type'}")
+            raise PydanticCustomError(UNKNOWN_PROVIDER, "no dynamic provider is known for {type}", {"type": self.type or "no type"})
         if self.ref is not None and self.type.startswith(PREFIX):
             raise ValueError(f"{self.type} is not an object of the cluster")
         return self
@@ -146,6 +149,14 @@ def entry_of(**parts: Any) -> Entry:
         raise PrimageError(
             f"{parts['type']} {parts['name']} cannot be kept in a state: {fault(error)}", todo="change it in the program"
         ) from error
+
+
+def of_another_version(error: Exception) -> bool:
+    """Whether what is wrong is that the state has more than this version knows."""
+    if not isinstance(error, ValidationError):
+        return False
+    kinds = {item["type"] for item in error.errors(include_url=False, include_input=False, include_context=False)}
+    return bool(kinds & {UNKNOWN_PROVIDER, "extra_forbidden"})
 
 
 def fault(error: Exception) -> str:

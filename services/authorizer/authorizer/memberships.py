@@ -115,7 +115,7 @@ class Memberships:
         try:
             spec = request_of(obj)
         except ValueError as error:
-            raise RefusedError(f"this is no request: {error}") from error
+            raise RefusedError(f"this is not a request: {error}") from error
         vo = self._vo_of(obj)
         live = await self._require_free(vo, spec.identity)
         if spec.wish is Wish.JOIN:
@@ -134,7 +134,7 @@ class Memberships:
         try:
             spec = decision_of(obj)
         except ValueError as error:
-            raise RefusedError(f"this is no decision: {error}") from error
+            raise RefusedError(f"this is not a decision: {error}") from error
         vo = self._vo_of(obj)
         async with self._alone:
             request = await self._kube.get(Address(REQUEST, obj["metadata"]["namespace"], object_name(spec.identity)))

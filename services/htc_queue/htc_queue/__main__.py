@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from htc_queue.clients import RedisError, connect, explain, say
-from htc_queue.domain import MOST_CONSUMERS, Lease, Patience, QueueError, printable, require_fit
+from htc_queue.domain import MOST_CONSUMERS, Lease, Patience, QueueError, counted, printable, require_fit
 from htc_queue.heartbeat import UNREACHABLE
 
 DEAD = 3
@@ -104,12 +104,14 @@ def _run(options: argparse.Namespace) -> int:
     queue = connect()
     kill = None if options.call else runner.kill
     consumer = Consumer(queue, deal, _patience(options), options.n, runner.stop, kill, busy=options.busy)
-    if not consumer.work():
-        say(f"told to stop: {consumer.done} done here, {consumer.failed} tries failed here")
+    finished = consumer.work()
+    here = f"{consumer.done} done here, {counted(consumer.failed, 'try', 'tries')} failed here"
+    if not finished:
+        say(f"told to stop: {here}")
         return STOPPED  # not 0: Kubernetes takes a Job for complete when its last pod ends and any has ended well
     dead = queue.standing().dead
     told = ": `primage queue dead` shows which arguments, and why" if dead else ""
-    say(f"{consumer.done} done here, {consumer.failed} tries failed here, {dead} dead letters{told}")
+    say(f"{here}, {counted(dead, 'dead letter', 'dead letters')}{told}")
     return DEAD if dead else 0
 
 

@@ -183,6 +183,11 @@ class Scaling:
         return max(count for _, count in self._recent)
 
 
+def counted(number: int, one: str, more: str) -> str:
+    """`0 tries`, `1 try`, `2 tries`."""
+    return f"{number} {one if number == 1 else more}"
+
+
 def printable(text: str) -> str:
     """One line that a terminal shows and does not obey: control and formatting characters are spelled out."""
     return "".join(_spelled(letter) if unicodedata.category(letter) in _UNSEEN else letter for letter in text)

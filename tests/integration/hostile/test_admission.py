@@ -335,6 +335,12 @@ def test_what_makes_pods_is_told_at_once(hostile: Cluster, cell: str):
         judged(refusal(hostile, made(changed(POD, changes))), words)
 
 
+@pytest.mark.parametrize("resource", ["cpu", "memory", "ephemeral-storage"])
+def test_a_pod_asks_for_something_of_all_that_a_quota_counts(hostile: Cluster, resource: str):
+    nothing = {"requests": {resource: "0"}, "limits": {resource: "0"}}
+    judged(refusal(hostile, changed(POD, {"spec/containers/0/resources": nothing})), f"minimum {resource} usage per Container is")
+
+
 @pytest.mark.parametrize("cell", OBJECTS)
 def test_an_object_is_admitted_or_refused_and_told_why(hostile: Cluster, cell: str):
     obj, words = OBJECTS[cell]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from primage.contract.addresses import base_path
 from primage.contract.gateway import LOGIN_CONTAINER
 from primage.contract.names import LABEL_COMPONENT, LABEL_STACK, stack_label
+from primage.kubernetes.annotations import opens
 
 PAGE = 50
 LONGEST_RUN = 20
@@ -21,7 +23,7 @@ class Progress:
     Attributes:
         state: running, waiting, done, failed, suspended or leaving.
         done, wanted: completions; wanted is 0 where that is not said.
-        login: whether it is a session with a login before it, which opens in a browser.
+        page: of a session with a login before it, the path that opens in a browser; otherwise empty.
     """
 
     job: str
@@ -31,7 +33,7 @@ class Progress:
     wanted: int
     begun: str
     detail: str = ""
-    login: bool = False
+    page: str = ""
 
     @property
     def says(self) -> str:
@@ -93,7 +95,7 @@ def progress_of(job: Mapping[str, Any]) -> Progress:
         wanted=_number(spec.get("completions")),
         begun=str(metadata.get("creationTimestamp", "")),
         detail=str(why.get("message", "")),
-        login=_has_login(spec),
+        page=_page(job) if _has_login(spec) else "",
     )
 
 
@@ -101,6 +103,12 @@ def _has_login(spec: Mapping[str, Any]) -> bool:
     """Whether a Job is a session that opens in a browser. Where it opens is for the site's own settings to say."""
     pod = (spec.get("template") or {}).get("spec") or {}
     return any(container.get("name") == LOGIN_CONTAINER for container in pod.get("initContainers") or [])
+
+
+def _page(job: Mapping[str, Any]) -> str:
+    """The path that a session opens with: what its Job says, where that is below the session's own."""
+    own, said = base_path(str(job["metadata"].get("name", ""))), opens(job)
+    return said[1] if said and said[1].startswith(own) else own
 
 
 def runs_of(jobs: Iterable[Mapping[str, Any]]) -> list[Run]:

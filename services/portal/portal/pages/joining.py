@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from portal.domain.errors import RefusedError
 from portal.domain.person import KNOWN_ROLES
-from portal.pages.shared import OwnForm, Visit, Visiting, renew, roles_in, to
+from portal.pages.shared import OwnForm, Visit, Visiting, renew, require_member, roles_in, to
 from primage.contract.memberships import APPROVED, LONGEST_MESSAGE
 from primage.contract.names import namespace_for
 from primage.errors import ExitCode, PrimageError
@@ -23,7 +23,8 @@ router = APIRouter()
 def standing(who: Visiting) -> Response:
     """What somebody has asked for, and a form to ask with."""
     found = _requests(who)
-    if any(request.asks == "join" and request.state == APPROVED for _, request in found):
+    approved = any(request.asks == "join" and request.state == APPROVED for _, request in found)
+    if approved and not who.session.person.memberships:
         renew(who)
     return _page(who, found)
 
@@ -53,14 +54,14 @@ def withdraw(who: Visiting, vo: str, _: OwnForm) -> Response:
 @router.get("/leave/{vo}")
 def really(who: Visiting, vo: str) -> Response:
     """Ask whether somebody means it."""
-    _require_member(who, vo)
+    require_member(who, vo)
     return who.page("leave", vo=vo, namespace=namespace_for(who.session.person.identity), problem="")
 
 
 @router.post("/leave/{vo}")
 def leave(who: Visiting, vo: str, _: OwnForm) -> Response:
     """Leave."""
-    _require_member(who, vo)
+    require_member(who, vo)
     try:
         memberships.leave(who.cluster, vo, who.session.person.identity)
     except PrimageError as error:
@@ -88,8 +89,3 @@ def _page(who: Visit, found: list[tuple[str, Standing]], status: int = 200, **gi
 def _require_served(who: Visit, vo: str) -> None:
     if vo not in who.portal.settings.vos:
         raise RefusedError(404, "This site serves no such VO")
-
-
-def _require_member(who: Visit, vo: str) -> None:
-    if who.session.person.membership(vo) is None:
-        raise RefusedError(404, "You are not a member of such a VO")

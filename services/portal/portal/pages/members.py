@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from portal.domain.errors import RefusedError
 from portal.domain.person import KNOWN_ROLES
-from portal.pages.shared import OwnForm, Visit, Visiting, renew, roles_in, to
+from portal.pages.shared import OwnForm, Visit, Visiting, renew, require_member, roles_in, to
 from primage.clients.cluster import Refused
 from primage.contract.memberships import LONGEST_REASON, Verdict
 from primage.errors import ExitCode, PrimageError
@@ -42,7 +42,7 @@ def one(who: Visiting, vo: str, identity: Whom) -> Response:
 @router.post(ONE)
 def decide(who: Visiting, vo: str, identity: Whom, form: OwnForm) -> Response:
     """Decide about them."""
-    _require_own(who, vo)
+    require_member(who, vo)
     try:
         verdict = Verdict(form.get("do", ""))
     except ValueError as error:
@@ -62,7 +62,7 @@ def decide(who: Visiting, vo: str, identity: Whom, form: OwnForm) -> Response:
 def _page(
     who: Visit, vo: str, identity: str, status: int = 200, *, problem: str = "", chosen: tuple[str, ...] = (), reason: str = ""
 ) -> Response:
-    _require_own(who, vo)
+    require_member(who, vo)
     member = memberships.member_called(who.cluster, vo, identity)
     request = memberships.request_by(who.cluster, vo, identity)
     asks = request if request and request.is_open and request.asks == "join" else None
@@ -71,8 +71,3 @@ def _page(
     chosen = chosen or (asks.roles if asks else member.roles if member else ())
     given = {"known": KNOWN_ROLES, "longest": LONGEST_REASON, "problem": problem, "chosen": chosen, "reason": reason}
     return who.page("member", status, vo=vo, identity=identity, member=member, asks=asks, **given)
-
-
-def _require_own(who: Visit, vo: str) -> None:
-    if who.session.person.membership(vo) is None:
-        raise RefusedError(404, "You are not a member of such a VO")

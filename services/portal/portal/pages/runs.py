@@ -85,10 +85,12 @@ def _name(who: Visit, run: Run) -> str:
 
 
 def _opens(who: Visit, run: Run | None) -> list[str]:
-    """Where the sessions of a run open that are there, by the site's settings and the person's own namespace."""
-    gateway, namespace = who.portal.settings.gateway, who.session.person.namespace
-    there = [job.job for job in run.jobs if job.login and job.state == "running"] if run and gateway else []
-    return [gateway.address(namespace, job) for job in there] if gateway else []
+    """Where the run's sessions open."""
+    gateway = who.portal.settings.gateway
+    if gateway is None or run is None:
+        return []
+    origin = gateway.origin(who.session.person.namespace)
+    return [f"{origin}{job.page}" for job in run.jobs if job.page and job.state == "running"]
 
 
 def _parts(name: str) -> tuple[str, str]:

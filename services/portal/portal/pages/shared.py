@@ -216,6 +216,12 @@ def own_form(given: Annotated[dict[str, str], Depends(form)], who: Visiting) -> 
 OwnForm = Annotated[dict[str, str], Depends(own_form)]
 
 
+def require_member(who: Visit, vo: str) -> None:
+    """Refuse whoever is not in a VO: to them it is as if it were not there."""
+    if who.session.person.membership(vo) is None:
+        raise RefusedError(404, "You are not a member of such a VO")
+
+
 def roles_in(given: dict[str, str]) -> tuple[str, ...]:
     """The roles whose boxes are ticked in a form; names that are no role are nobody's boxes."""
     return tuple(role.value for role in Role if f"role.{role.value}" in given)
