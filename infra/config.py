@@ -11,7 +11,7 @@ from primage.contract.gateway import GatewayConfig
 from primage.contract.hpc_centres import HpcConfig
 from primage.contract.login import LoginConfig
 from primage.contract.names import namespace_for
-from primage.contract.networks import NetworkConfig, inside
+from primage.contract.networks import NetworkConfig, inside, own_network
 from primage.contract.outputs import ClusterConfig, Settings
 from primage.contract.spelling import AbsolutePath, DnsLabel, Registry
 from primage.contract.vo import VoConfig
@@ -117,9 +117,11 @@ class SiteConfig(Settings):
 def _about_gateway(login: LoginConfig | None, network: NetworkConfig) -> list[str]:
     if login is None or login.gateway is None:
         return []
-    problems = (
-        [] if network.pods else ["network.pods: is required with login.gateway: whoever opens a session comes from elsewhere"]
-    )
+    problems = []
+    if not network.pods:
+        problems.append("network.pods: is required with login.gateway: whoever opens a session comes from elsewhere")
+    if own_network(login.host) is None and not login.networks:
+        problems.append(f"login.networks: is required with login.gateway: sessions reach {login.host} there, and no other address")
     others = {"login.issuer": login.host, **({"login.portal.url": login.portal.host} if login.portal else {})}
     if login.guacamole:
         others["login.guacamole.url"] = login.guacamole.host

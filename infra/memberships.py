@@ -15,10 +15,9 @@ from primage.contract.memberships import DECISIONS, REQUESTS
 
 _SPELLED = "variables.spec.identity" + "".join(f".replace('{letter}', '{by}')" for letter, by in names.MEMBERSHIP_NAME.items())
 _BARE = " && ".join(
-    f"object.metadata.?{part}.orValue({nothing}) == (oldObject == null ? {nothing} : oldObject.metadata.?{part}.orValue({nothing}))"
+    f"object.metadata.?{part}.orValue({nothing}).size() == 0"
     for part, nothing in (("annotations", "{}"), ("labels", "{}"), ("finalizers", "[]"), ("ownerReferences", "[]"))
 )
-"""Nothing of it is added: what an operator's way of deleting has put there keeps nobody from reading their own."""
 _ABOUT = {"spec": "object == null ? oldObject.spec : object.spec"}
 
 
@@ -31,12 +30,12 @@ def _form(what: str) -> tuple[Rule, ...]:
             f"'there is one {what} about a person. Set metadata.name: ' + {_SPELLED}",
         ),
         Rule(
-            f"object == null || ({_BARE})",
+            f"request.operation != 'CREATE' || ({_BARE})",
             f"a {what} has a name and nothing else beside its spec. Leave annotations, labels, finalizers and owners out, and use "
             "`kubectl create`",
         ),
         Rule(
-            "request.operation != 'UPDATE' || object.spec == oldObject.spec",
+            "request.operation != 'UPDATE'",
             f"a {what} stays as it is. Delete it, and make another one",
         ),
     )
@@ -75,8 +74,9 @@ POLICIES = (REQUESTS_POLICY, DECISIONS_POLICY)
 
 def rules() -> dict[str, list[dict[str, Any]]]:
     """Of the ClusterRoles that the authorizer binds in each VO's namespace, by name."""
-    # Who may change their own may read it: an empty change answers with the whole of it.
-    ask = {"apiGroups": [GROUP], "resources": [REQUESTS], "verbs": ["create", "patch", "delete"]}
+    # Who may delete their own may read it (Cluster.deletable). Nobody may patch one: what a patch makes of somebody else's is
+    # validated, and quoted in the answer, before admission is asked.
+    ask = {"apiGroups": [GROUP], "resources": [REQUESTS], "verbs": ["create", "delete"]}
     look = {"apiGroups": [GROUP], "resources": [MEMBERS, REQUESTS, DECISIONS], "verbs": ["get", "list", "watch"]}
     decide = {"apiGroups": [GROUP], "resources": [DECISIONS], "verbs": ["create", "delete"]}
     return {names.JOIN_ROLE: [ask], names.MEMBERSHIP_ROLE: [look, decide]}

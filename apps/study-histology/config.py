@@ -9,7 +9,7 @@ from pydantic import Field
 from primage.components.jobs.batch_settings import BatchJobSettings
 from primage.components.jobs.hpc_settings import HpcJobSettings
 from primage.components.queues.htc_settings import ConsumerSettings, HtcSettings, ProducerSettings
-from primage.contract.outputs import Quantity, Settings
+from primage.contract.outputs import Settings, SomeQuantity
 from primage.contract.spelling import FolderName, ShortName
 
 
@@ -69,14 +69,14 @@ class StudySettings(Settings):
     stride: int = Field(default=5, ge=1, le=50, description="Pixels between windows of the tissue, for training.")
     test_stride: int = Field(default=1, ge=1, le=50, description="The same for testing.")
     consumers: int = Field(default=4, ge=1, le=1000, description="Consumers of stage htc; the paper's table has 4.")
-    test_cpu: Quantity = Field(
+    test_cpu: SomeQuantity = Field(
         default="850m",
         description="Processor cores of a process that tests, be it the batch job or a consumer. It would use a whole one; "
         "the rest is left to Kubernetes itself, so that each consumer is as fast as the batch job.",
     )
-    test_memory: Quantity = Field(default="512Mi", description="Main memory of a process that tests.")
-    cpu: Quantity = Field(default="1500m", description="Processor cores of the jobs that train and report.")
-    memory: Quantity = Field(default="3Gi", description="Main memory of the jobs that train and report.")
+    test_memory: SomeQuantity = Field(default="512Mi", description="Main memory of a process that tests.")
+    cpu: SomeQuantity = Field(default="1500m", description="Processor cores of the jobs that train and report.")
+    memory: SomeQuantity = Field(default="3Gi", description="Main memory of the jobs that train and report.")
     deadline_seconds: int = Field(default=3600, ge=60, description="Seconds after which the job is ended.")
 
     def job(self, mount_point: str) -> BatchJobSettings:

@@ -216,7 +216,7 @@ def _contour_pod(config: ContourConfig) -> dict[str, Any]:
         # It listens once it has read the cluster.
         readinessProbe={"tcpSocket": {"port": XDS_PORT}, "periodSeconds": 2},
         livenessProbe={**alive, "periodSeconds": 30, "failureThreshold": 10},
-        resources={"requests": {"cpu": "5m", "memory": "48Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
+        resources={"requests": {"cpu": "5m", "memory": "48Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
     )
     volumes = [{"name": "settings", "configMap": {"name": CONTOUR}}, token_volume()]
     return _pod(CONTOUR_UID, CONTOUR, {"serviceAccountName": CONTOUR, "containers": [container]}, volumes)

@@ -224,6 +224,21 @@ class Cluster:
             if refusal.status != 404:
                 raise
 
+    def deletable(self, ref: Ref) -> Object | None:
+        """The object, for whom rights and admission let delete it and not read it; None where it is not there. It stays.
+
+        A deletion of dependants first, which is only tried, answers with the object as it would be while they go. Unlike a patch it
+        brings nothing along that would be validated together with the object before admission is asked.
+        https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
+        """
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground", "dryRun": ["All"]}
+        try:
+            return self._call("DELETE", self._path(ref), body=json.dumps(options))
+        except Refused as refusal:
+            if refusal.status == 404:
+                return None
+            raise
+
     def list(
         self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "", most: int = MOST_OBJECTS
     ) -> list[Object]:
@@ -323,9 +338,9 @@ class Cluster:
             response.close()
             response.release_conn()
 
-    def patch(self, ref: Ref, change: Object, *, manager: str, dry_run: bool = False) -> Object:
+    def patch(self, ref: Ref, change: Object, *, manager: str) -> Object:
         """Merge a change into an object (RFC 7386), for fields beside what a program declares; returns what it is then."""
-        query: Query = [("fieldManager", manager), ("fieldValidation", "Strict")] + [("dryRun", "All")] * dry_run
+        query: Query = [("fieldManager", manager), ("fieldValidation", "Strict")]
         return self._call("PATCH", self._path(ref), query, json.dumps(change), content_type="application/merge-patch+json")
 
     def execute(self, pod: Ref, command: Sequence[str], *, timeout_s: float = 60) -> tuple[int, str, str]:

@@ -5,6 +5,7 @@ A dynamic provider writes the Secret itself and hands back only its name: neithe
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pulumi
@@ -16,6 +17,11 @@ from primage.contract import names
 from primage.errors import ExitCode, PrimageError
 
 MANAGER = names.CREDENTIALS_MANAGER
+
+
+def shown(secret: Object, key: str) -> str:
+    """What a Secret has under a key; empty where it has nothing."""
+    return base64.b64decode((secret.get("data") or {}).get(key, "")).decode()
 
 
 class GeneratedSecret(Resource):
@@ -50,6 +56,10 @@ class GeneratedSecretProvider(ResourceProvider):
         """Whether what is in a Secret has to be made again; a kind of secret that ends says so here."""
         return False
 
+    def known_of(self, found: Object) -> dict[str, str]:  # noqa: ARG002
+        """What everybody may know of a Secret's content, as outputs of its resource."""
+        return {}
+
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Refuse, before anything is made, to take over a Secret that is somebody else's."""
         known = all(isinstance(news.get(key), str) for key in ("kubeconfig", "context", "namespace", "secret"))
@@ -76,7 +86,8 @@ class GeneratedSecretProvider(ResourceProvider):
             }
             found = cluster.apply(obj, manager=MANAGER)
         _require_own(found, ref, props["labels"])
-        return CreateResult(f"{ref.namespace}/{ref.name}", {**props, "generation": str(found["metadata"]["uid"])[:8]})
+        generation = str(found["metadata"]["uid"])[:8]
+        return CreateResult(f"{ref.namespace}/{ref.name}", {**props, "generation": generation, **self.known_of(found)})
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """A change of what is fixed means another Secret, and so does one that somebody has deleted, or that is outdated."""

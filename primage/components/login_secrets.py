@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 from typing import Any
 
@@ -10,7 +9,7 @@ import pulumi
 
 from primage.clients.cluster import Object
 from primage.components.certificates import Authority, authority_in, ends_soon
-from primage.components.generated_secret import GeneratedSecret, GeneratedSecretProvider
+from primage.components.generated_secret import GeneratedSecret, GeneratedSecretProvider, shown
 from primage.errors import ExitCode, PrimageError
 from primage.paths import named_file
 
@@ -60,11 +59,6 @@ class ServerCertificateProvider(GeneratedSecretProvider):
         """Whether there is no certificate in it, or one that ends soon."""
         certificate = shown(found, "tls.crt")
         return not certificate or ends_soon(certificate)
-
-
-def shown(secret: Object, key: str) -> str:
-    """What a Secret has under a key; empty where it has nothing."""
-    return base64.b64decode((secret.get("data") or {}).get(key, "")).decode()
 
 
 def _authority(props: dict[str, Any]) -> Authority:

@@ -8,8 +8,7 @@ import pulumi
 
 from primage.clients.cluster import Object
 from primage.components.certificates import ends_soon, new_authority
-from primage.components.generated_secret import GeneratedSecret, GeneratedSecretProvider
-from primage.components.login_secrets import shown
+from primage.components.generated_secret import GeneratedSecret, GeneratedSecretProvider, shown
 
 CONTOUR, ENVOY = "contour", "envoy"
 """Who they are, and what each one's keys in the Secret begin with. Envoy asks for a server of that name."""

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from primage.contract.certified import Certified
 from primage.contract.gateway import GatewayConfig
 from primage.contract.guacamole import GuacamoleConfig
+from primage.contract.networks import Cidr
 from primage.contract.outputs import Quantity, Settings, SomeQuantity
 from primage.contract.spelling import AbsolutePath, DnsLabel, like
 
@@ -192,6 +193,11 @@ class LoginConfig(Issued):
         default="",
         max_length=1024,
         description="File with the authority that vouches for it, PEM, relative to the repository; empty: the usual ones.",
+    )
+    networks: tuple[Cidr, ...] = Field(
+        default=(),
+        description="Networks that the issuer's name leads to, where it goes by a name: sessions with a login before them reach it "
+        "there, and nothing else outside. Required with a gateway.",
     )
     keycloak: KeycloakConfig | None = Field(default=None, description="A Keycloak that this site runs; empty where another does.")
     portal: PortalConfig | None = Field(default=None, description="Web pages for members; empty: there are command lines only.")

@@ -107,11 +107,12 @@ class MemoryCluster:
     def user(self) -> str:
         return self.is_user
 
-    def patch(self, ref: Ref, change: Object, *, manager: str, dry_run: bool = False) -> Object:
+    def deletable(self, ref: Ref) -> Object | None:
+        return self.get(ref)
+
+    def patch(self, ref: Ref, change: Object, *, manager: str) -> Object:
         if ref not in self.objects:
             raise Refused(404, "NotFound", f"{ref} not found")
-        if dry_run:
-            return copy.deepcopy(self.objects[ref])
         self.objects[ref]["spec"].update(change["spec"])
         self.written.append(ref)
         return copy.deepcopy(self.objects[ref])

@@ -65,6 +65,7 @@ class RightsWatch:
     def _may(self, identity: str) -> set[tuple[str, str]]:
         mine = [obj for obj in self._members.values() if obj["spec"]["identity"] == identity]
         own = {(obj["metadata"]["name"], _best(OWN, _roles(obj))) for obj in mine}
+        own |= {(obj["metadata"]["namespace"], "primage-membership") for obj in mine if "admin" in _roles(obj)}
         return own | {(obj["metadata"]["namespace"], _best(SHARED, _roles(obj))) for obj in mine}
 
     def held_by(self, identity: str) -> set[tuple[str, str]]:

@@ -4,6 +4,7 @@ The identity provider is a few lines in memory, so that it can be away, and so t
 """
 
 import asyncio
+import json
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -48,8 +49,10 @@ class Provider:
         self.away = False
         self.roles = {BOSS: {Role.ADMIN}, SECOND: {Role.ADMIN}, ADA: None, BOB: {Role.RESEARCHER}}
         self.placed = []
+        self.asked = 0
 
     async def accounts(self, vos):
+        self.asked += 1
         if self.away:
             raise WaitingError("the identity provider cannot be asked")
         there = [one for one in self.roles if self.roles[one] is not None]
@@ -189,6 +192,18 @@ def cluster(kubeconfig, provider, lines, tmp_path):
             made.delete(Ref.of(obj), propagation="Background")
 
 
+@pytest.fixture
+def members(cluster):
+    """Of those who are in the VO, as the authorizer makes them."""
+    made = [custom.member(VO.name, MemberSpec(identity=one, uid=50_000 + n)) for n, one in enumerate((BOSS, SECOND, BOB))]
+    for obj in made:
+        labels = {names.LABEL_ORIGIN: names.ORIGIN_LOGIN}
+        cluster.apply({**obj, "metadata": {**obj["metadata"], "labels": labels}}, manager=OPERATOR)
+    yield
+    for obj in made:
+        cluster.delete(Ref.of(obj), propagation="Background")
+
+
 def state(cluster, kind, identity):
     return contract.state_of(cluster.get(_ref(kind, identity)) or {})
 
@@ -221,7 +236,23 @@ def test_who_asks_is_approved_with_other_roles_changed_and_removed(kubeconfig, c
     ]
 
 
-def test_one_leaves_by_oneself_and_the_last_administrator_does_not(kubeconfig, cluster, provider, lines):
+def test_who_is_no_member_has_nothing_to_leave_and_the_provider_is_not_asked(kubeconfig, cluster, provider, lines):
+    with pytest.raises(PrimageError, match="is not a member"):
+        memberships.leave(as_person(kubeconfig, ADA), VO.name, ADA)
+    assert (provider.asked, provider.placed, lines.written) == (0, [], [])
+
+
+def test_a_decision_that_changes_nothing_is_in_no_log(kubeconfig, cluster, provider, lines):
+    boss = as_person(kubeconfig, BOSS)
+    done = memberships.decide(boss, VO.name, BOB, Verdict.CHANGE, by=BOSS, roles=("researcher",))
+    assert (done.state, "so already" in done.problem) == (DONE, True)
+    asked(kubeconfig, cluster, BOB)
+    memberships.decide(boss, VO.name, BOB, Verdict.APPROVE, by=BOSS, roles=("researcher",))
+    assert state(cluster, contract.REQUEST, BOB) == APPROVED
+    assert (provider.placed, lines.written) == ([], [])
+
+
+def test_one_leaves_by_oneself_and_the_last_administrator_does_not(kubeconfig, cluster, members, provider, lines):
     assert memberships.leave(as_person(kubeconfig, BOB), VO.name, BOB).state == DONE
     assert memberships.leave(as_person(kubeconfig, SECOND), VO.name, SECOND).state == DONE
     with pytest.raises(PrimageError, match="the only one who looks after"):
@@ -249,7 +280,7 @@ def _removes(kubeconfig, by, whom):
         memberships.decide(as_person(kubeconfig, by), VO.name, whom, Verdict.REMOVE, by=by)
 
 
-def test_a_provider_that_is_away_is_waited_for(kubeconfig, cluster, provider, monkeypatch):
+def test_a_provider_that_is_away_is_waited_for(kubeconfig, cluster, members, provider, monkeypatch):
     provider.away = True
     monkeypatch.setattr(memberships, "PATIENCE_S", 0)
     assert memberships.leave(as_person(kubeconfig, BOB), VO.name, BOB).is_open
@@ -288,17 +319,39 @@ def test_nobody_reads_changes_or_deletes_what_is_somebody_elses(kubeconfig, clus
     for act in (
         lambda: bob.get(ref),
         lambda: bob.list(custom.API_VERSION, contract.REQUEST, SPACE),
-        lambda: bob.patch(ref, {}, manager="test", dry_run=True),
+        lambda: bob.deletable(ref),
         lambda: bob.patch(ref, {}, manager="test"),
         lambda: bob.delete(ref),
         lambda: as_person(kubeconfig, BOSS).delete(ref),
+        lambda: as_person(kubeconfig, BOSS).deletable(ref),
         lambda: as_person(kubeconfig, ADA).patch(ref, {"spec": {"roles": ["admin"]}}, manager="test"),
         lambda: as_person(kubeconfig, ADA).patch(ref, {"metadata": {"labels": {"a": "b"}}}, manager="test"),
     ):
         with pytest.raises(Refused) as refused:
             act()
         assert refused.value.status in (403, 422)
-    assert state(cluster, contract.REQUEST, ADA) == ASKED
+        assert "hello" not in refused.value.message
+    assert memberships.own_request(as_person(kubeconfig, ADA), VO.name, ADA).says == "<b>hello</b>"
+    assert state(cluster, contract.REQUEST, ADA) == ASKED, "reading has not deleted it"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"op": "copy", "from": "/spec/message", "path": "/spec/wish"},
+        {"op": "test", "path": "/spec/message", "value": "<b>hello</b>"},
+        {"op": "test", "path": "/spec/message", "value": "something else"},
+    ],
+)
+def test_nobody_reads_a_request_by_what_a_patch_of_it_is_refused_for(kubeconfig, cluster, step):
+    """The API server validates what a patch makes, and quotes it, before it asks admission: so rights alone can refuse."""
+    asked(kubeconfig, cluster)
+    bob, content = as_person(kubeconfig, BOB), "application/json-patch+json"
+    path = bob._path(_ref(contract.REQUEST, ADA))
+    with pytest.raises(Refused) as refused:
+        bob._call("PATCH", path, [("dryRun", "All")], json.dumps([step]), content_type=content)
+    assert (refused.value.status, "cannot patch" in refused.value.message) == (403, True)
+    assert "hello" not in refused.value.message
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import http.client
 import json
@@ -14,6 +15,7 @@ import pytest
 from hostile import OTHER_SPACE, SPACE, Tenant, create, kubectl, member
 from hpc_machine import until
 
+from infra.admission_of_routes import LARGEST, LARGEST_AUTHORITY
 from infra.components.contour import XDS_PORT
 from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.clients.port_forward import PortForward
@@ -94,6 +96,28 @@ def rule(**fields: Any) -> Object:
 
 def parent(**fields: Any) -> Object:
     return route(parentRefs=[{**ROUTE["spec"]["parentRefs"][0], **fields}])
+
+
+def rewritten(what: str, **path: str) -> Object:
+    filters = {"RequestRedirect": "requestRedirect", "URLRewrite": "urlRewrite"}
+    kind = "ReplaceFullPath" if "replaceFullPath" in path else "ReplacePrefixMatch"
+    backends = {} if what == "URLRewrite" else {"backendRefs": []}
+    return rule(filters=[{"type": what, filters[what]: {"path": {"type": kind, **path}}}], **backends)
+
+
+def trust(**validation: Any) -> Object:
+    spec = copy.deepcopy(TLS_POLICY["spec"])
+    return {**TLS_POLICY, "spec": {**spec, "validation": {**spec["validation"], **validation}}}
+
+
+def held(kind: str, data: Object, **fields: Any) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": META,
+        **({"stringData": data} if kind == "Secret" else {"data": data}),
+        **fields,
+    }
 
 
 def ask(host: str, path: str = "/", *, header: str = "") -> tuple[int, str]:
@@ -188,6 +212,14 @@ ADMITTED = {
     "a route": ROUTE,
     "a redirect": rule(filters=[{"type": "RequestRedirect", "requestRedirect": {"statusCode": 302}}], backendRefs=[]),
     "TLS to one's own pods": TLS_POLICY,
+    "another path": rewritten("URLRewrite", replacePrefixMatch="/a.b/~c-d_e/1"),
+    "a match by a header": rule(matches=[{"headers": [{"name": "x", "value": "y z"}]}]),
+    "a Secret as large as may be": held("Secret", {"k": "x" * (LARGEST - 1)}),
+    "a certificate's Secret": held("Secret", {"tls.crt": "x" * 9000, "tls.key": "x"}, type="kubernetes.io/tls"),
+    "a Secret of another type, however large": held("Secret", {"state": "x" * 900_000}, type="primage.eu/state"),
+    "a config map without certificates, however large": held("ConfigMap", {"k": "x" * 900_000}),
+    "a config map with certificates": held("ConfigMap", {"ca.crt": "x" * LARGEST_AUTHORITY, "visitors": "x" * 50_000}),
+    "a Service": SERVICE,
 }
 REFUSED: dict[str, tuple[Object, str]] = {
     "another's host": (route(hostnames=[f"{OTHER_SPACE}.{DOMAIN}"]), f"Set spec.hostnames: [{HOST}]"),
@@ -223,6 +255,46 @@ REFUSED: dict[str, tuple[Object, str]] = {
         "PathPrefix or Exact",
     ),
     "many matches": (rule(matches=[{"path": {"type": "Exact", "value": f"/{n}"}} for n in range(9)]), "8 matches"),
+    "many headers": (rule(matches=[{"headers": [{"name": f"x{n}", "value": "y"} for n in range(3)]}]), "2 headers"),
+    "a large header": (rule(matches=[{"headers": [{"name": "x", "value": "y" * 129}]}]), "128 plain letters"),
+    "a large parameter": (rule(matches=[{"queryParams": [{"name": "x", "value": "y" * 129}]}]), "128 plain letters"),
+    "a line's end in a header": (rule(matches=[{"headers": [{"name": "x", "value": "y\n"}]}]), "128 plain letters"),
+    **{
+        f"{kind} by a path with {what}": (rewritten(kind, **{how: path}), "Begin replaceFullPath")
+        for kind, how in (("URLRewrite", "replacePrefixMatch"), ("RequestRedirect", "replaceFullPath"))
+        for what, path in (("a line's end", "/a\n"), ("a line's end inside", "/a\nb"), ("a pattern", "/\\1"), ("no beginning", "a"))
+    },
+    "certificates for many": (
+        {**TLS_POLICY, "spec": {**TLS_POLICY["spec"], "targetRefs": [{"group": "", "kind": "Service", "name": n} for n in "ab"]}},
+        "one Service",
+    ),
+    "many certificates": (
+        trust(caCertificateRefs=[{"group": "", "kind": "ConfigMap", "name": name} for name in "ab"]),
+        "to one ConfigMap",
+    ),
+    "a Secret's certificates": (trust(caCertificateRefs=[{"group": "", "kind": "Secret", "name": "a"}]), "to one ConfigMap"),
+    "a system's certificates": (trust(caCertificateRefs=[], wellKnownCACertificates="System"), "to one ConfigMap"),
+    "names beside the host": (trust(subjectAltNames=[{"type": "Hostname", "hostname": "a.b"}]), "leave subjectAltNames"),
+    "a large Secret": (held("Secret", {"k": "x" * (LARGEST + 1)}), "64 KiB together"),
+    "a large certificate's Secret": (
+        held("Secret", {"tls.crt": "x" * LARGEST, "tls.key": "x"}, type="kubernetes.io/tls"),
+        "64 KiB together",
+    ),
+    "a Secret of many parts": (held("Secret", {f"k{n}": "x" * 5000 for n in range(14)}), "64 KiB together"),
+    "a Secret of names": (held("Secret", {f"{n}-{'x' * 200}": "" for n in range(400)}), "64 KiB together"),
+    "large certificates": (held("ConfigMap", {"ca.crt": "x" * (LARGEST_AUTHORITY + 1)}), "Keep it at 8 KiB"),
+    "much beside certificates": (held("ConfigMap", {"ca.crt": "", "k": "\u00e9" * 33_000}), "64 KiB together"),
+    "bytes beside certificates": (
+        held("ConfigMap", {"ca.crt": ""}, binaryData={"k": base64.b64encode(b"x" * 66_000).decode()}),
+        "64 KiB together",
+    ),
+    "a Secret with a large annotation": (held("Secret", {}, metadata={"annotations": {"a": "x" * 66_000}}), "64 KiB together"),
+    "a route with a large annotation": ({**ROUTE, "metadata": {"annotations": {"a": "x" * 17_000}}}, "Services and routes at 16"),
+    "a Service with many ports": (
+        {**SERVICE, "spec": {"selector": LABELS, "ports": [{"name": f"p{n}", "port": 80 + n} for n in range(17)]}},
+        "16 ports",
+    ),
+    "many labels": (held("ConfigMap", {}, metadata={"labels": {f"l{n}": "x" for n in range(65)}}), "64 labels"),
     "an ingress": (INGRESS, f"Make an HTTPRoute for <namespace>.{DOMAIN}"),
     "a class of Contour's": (
         {**INGRESS, "spec": {**INGRESS["spec"], "ingressClassName": "primage-nobody"}},
@@ -231,16 +303,20 @@ REFUSED: dict[str, tuple[Object, str]] = {
 }
 
 
+def as_cell(obj: Object) -> Object:
+    return {**obj, "metadata": {**obj["metadata"], **META, "name": "cell"}}
+
+
 @pytest.mark.parametrize("cell", ADMITTED)
 def test_what_sessions_need_is_admitted(tenant: Tenant, cell: str):
-    tenant.cluster.apply({**ADMITTED[cell], "metadata": {**META, "name": "cell"}}, manager="hostile", dry_run=True)
+    tenant.cluster.apply(as_cell(ADMITTED[cell]), manager="hostile", dry_run=True)
 
 
 @pytest.mark.parametrize("cell", REFUSED)
 def test_what_takes_more_is_refused_and_told_why(tenant: Tenant, cell: str):
     obj, words = REFUSED[cell]
     with pytest.raises(Refused) as refused:
-        tenant.cluster.apply({**obj, "metadata": {**META, "name": "cell"}}, manager="hostile", dry_run=True)
+        tenant.cluster.apply(as_cell(obj), manager="hostile", dry_run=True)
     assert words in refused.value.message
 
 

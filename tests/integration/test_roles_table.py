@@ -50,7 +50,7 @@ class Action:
     who: frozenset[str]
     method: str
     path: str
-    body: dict | None = None
+    body: dict | list | None = None
     headers: dict = field(default_factory=dict)
 
 
@@ -96,6 +96,10 @@ OPEN = made("networking.k8s.io/v1", "NetworkPolicy", spec={"podSelector": {}, "i
 HOST = {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}
 TOKEN = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
 MERGE = {"Content-Type": "application/merge-patch+json"}
+STEPS = {"Content-Type": "application/json-patch+json"}
+COPY = {"op": "copy", "from": "/spec/identity", "path": "/spec/wish"}
+GUESS = {"op": "test", "path": "/spec/wish", "value": "join"}
+TRIED = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground", "dryRun": ["All"]}
 
 VICTIMS = object_name(VICTIM)
 REQUESTS, DECISIONS = (f"{OURS}/namespaces/{SHARED}/{kind}" for kind in (memberships.REQUESTS, memberships.DECISIONS))
@@ -162,6 +166,9 @@ ACTIONS = [
     Action("see who asks to join", ADMINS, "GET", REQUESTS),
     Action("read somebody else's request", ADMINS, "GET", f"{REQUESTS}/{VICTIMS}"),
     Action("read it by a change that changes nothing", NOBODY, "PATCH", f"{REQUESTS}/{VICTIMS}", {}, MERGE),
+    Action("read it by what a copy in it is refused for", NOBODY, "PATCH", f"{REQUESTS}/{VICTIMS}", [COPY], STEPS),
+    Action("guess what is in it", NOBODY, "PATCH", f"{REQUESTS}/{VICTIMS}", [GUESS], STEPS),
+    Action("read it by trying to delete it", NOBODY, "DELETE", f"{REQUESTS}/{VICTIMS}", TRIED),
     Action("change somebody else's request", NOBODY, "PATCH", f"{REQUESTS}/{VICTIMS}", {"spec": {"roles": ["admin"]}}, MERGE),
     Action("delete somebody else's request", NOBODY, "DELETE", f"{REQUESTS}/{VICTIMS}"),
     Action(

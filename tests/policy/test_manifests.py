@@ -199,6 +199,14 @@ def test_no_role_may_everything(objects):
                 assert "secrets" not in rule["resources"] or (rule["verbs"] == ["get"] and rule["resourceNames"])
 
 
+def test_whoever_has_an_account_may_ask_and_take_it_back_and_nothing_else(objects):
+    """No patch: what it makes of somebody else's request would be quoted to whoever tries, before admission is asked."""
+    for obj in objects:
+        if (obj["kind"], obj["metadata"]["name"]) == ("ClusterRole", "primage-join"):
+            rule = {"apiGroups": ["primage.eu"], "resources": ["membershiprequests"], "verbs": ["create", "delete"]}
+            assert obj["rules"] == [rule]
+
+
 def test_the_authorizer_watches_and_may_write_every_kind_that_tenants_have(objects):
     role = next((o for o in objects if (o["kind"], o["metadata"]["name"]) == ("ClusterRole", "primage-authorizer")), None)
     if role is None:

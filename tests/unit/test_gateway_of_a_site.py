@@ -1,11 +1,13 @@
 """A site's gateway: its settings, what another controller is given, its certificates, and what is built for it."""
 
 import base64
+import re
 
 import pytest
 import yaml
 from cryptography import x509
 
+from infra.admission_of_routes import REPLACING, route_policies
 from infra.components.gateway import _gateway, rights
 from infra.config import SiteConfig
 from primage.components import certificates
@@ -13,6 +15,10 @@ from primage.components.certificates import RENEWED_DAYS, new_authority
 from primage.components.xds_certificates import XdsCertificatesProvider
 from primage.contract.gateway import GatewayConfig
 from primage.contract.roles import Access
+from primage.contract.tenant import Tenant
+from primage.contract.tenant_objects.limits import quota
+from primage.contract.tenant_objects.network import TO_NAMES, to_login
+from primage.contract.vo import QuotaConfig, VirtualOrganisationSpec
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.local import gateway as local
@@ -52,6 +58,18 @@ def test_no_other_login_is_below_the_domain_of_sessions(repository, change, word
     SiteConfig.model_validate(settings(repository, gateway=CONTOUR))
 
 
+def test_where_an_issuers_name_leads_has_to_be_said_for_sessions(repository):
+    """Or all pods that call themselves sessions would reach every address."""
+    named = settings(repository, gateway=CONTOUR, issuer="https://login.example.org/realms/primage", keycloak=None)
+    with pytest.raises(ValueError, match=r"login\.networks: is required with login\.gateway"):
+        SiteConfig.model_validate(named)
+    known = {**named["login"], "networks": ["192.0.2.7/32"]}
+    login = SiteConfig.model_validate({**named, "login": known}).login
+    (way, names) = to_login(login, "primage-system", login.networks)
+    assert way == {"to": [{"ipBlock": {"cidr": "192.0.2.7/32"}}], "ports": [{"protocol": "TCP", "port": 443}]}
+    assert names == TO_NAMES
+
+
 def test_a_gateway_has_to_know_who_is_a_pod(repository):
     given = settings(repository, gateway=CONTOUR)
     with pytest.raises(ValueError, match=r"network\.pods: is required with login\.gateway"):
@@ -71,16 +89,32 @@ def test_another_controller_is_given_the_gateway_and_nothing_runs():
     assert spec["listeners"][0]["tls"]["certificateRefs"][0]["name"] == "wildcard"
     assert not {("GatewayClass", "primage"), ("Deployment", "contour"), ("Deployment", "gateway")} & made.keys()
     assert ("ClusterRole", "primage-routes-edit") in made
-    assert ("ValidatingAdmissionPolicy", "primage-routes") in made
+    for policy in ("routes", "upstreams", "held-by-the-gateway"):
+        assert ("ValidatingAdmissionPolicy", f"primage-{policy}") in made
 
 
 def test_without_a_gateway_no_tenant_opens_a_way_in():
     objects = rendered(None)
     made = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
     assert not [kind for kind, _ in made if kind.startswith("Gateway")]
-    assert ("ValidatingAdmissionPolicy", "primage-routes") not in made
+    for policy in ("routes", "upstreams", "held-by-the-gateway"):
+        assert ("ValidatingAdmissionPolicy", f"primage-{policy}") not in made
     (rule,) = made["ValidatingAdmissionPolicy", "primage-ways-in"]["spec"]["validations"]
     assert rule["expression"].endswith("in []")
+
+
+def test_what_contour_holds_of_a_tenants_is_bounded_each_and_in_number():
+    (held,) = [policy for policy in route_policies("sessions.example.org") if policy.name == "held-by-the-gateway"]
+    hard = quota(Tenant(VirtualOrganisationSpec(name="vo.example.org", gid=20001, quota=QuotaConfig(cpu="4", memory="8Gi"))))
+    counted = hard["spec"]["hard"]
+    for on in held.on:
+        for kind in on.resources:
+            assert int(counted[f"count/{kind}{'.' + on.group if on.group else ''}"]) > 0
+
+
+@pytest.mark.parametrize("path", ["/", "/a", "/a/b.c/~d-e_f/"])
+def test_paths_that_sessions_replace_are_admitted(path):
+    assert re.search(REPLACING.replace("$", r"\Z"), path)
 
 
 def test_contours_gateway_is_at_the_port_that_its_service_leads_to():

@@ -6,7 +6,6 @@ import json
 import pytest
 from memory_cluster import MemoryCluster
 
-from primage.components.generated_secret import GeneratedSecretProvider
 from primage.components.sessions.session_token import SessionTokenProvider
 from primage.contract import login, realm
 from primage.contract.custom_resources import made_of
@@ -119,11 +118,9 @@ def test_only_identities_are_shared_with():
 
 def test_a_secret_has_a_token_or_keys_that_nobody_else_has(monkeypatch):
     cluster = MemoryCluster()
-    monkeypatch.setattr("primage.components.sessions.session_token.Cluster", lambda *_: cluster)
     monkeypatch.setattr("primage.components.generated_secret.Cluster", lambda *_: cluster)
     place = {"kubeconfig": "", "context": "", "namespace": SPACE, "labels": {"a": "b"}}
     provider = SessionTokenProvider()
-    assert isinstance(provider, GeneratedSecretProvider)
     with_login = {**place, "secret": "one", "hosts": ["one-login.x.svc"]}
     made = provider.create(with_login)
     (secret,) = cluster.objects.values()

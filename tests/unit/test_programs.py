@@ -75,7 +75,7 @@ def test_what_the_site_made_is_marked_and_what_apps_make_is_not(site):
 def test_every_policy_holds_for_tenants_alone_and_refuses_what_it_cannot_decide(site):
     policies = {o["metadata"]["name"]: o["spec"] for o in site if o["kind"] == "ValidatingAdmissionPolicy"}
     bindings = {o["spec"]["policyName"]: o["spec"] for o in site if o["kind"] == "ValidatingAdmissionPolicyBinding"}
-    assert len(policies) == 14
+    assert len(policies) == 16
     assert policies.keys() == bindings.keys()
     for name, spec in policies.items():
         selector = spec["matchConstraints"]["namespaceSelector"]

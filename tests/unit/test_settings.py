@@ -60,6 +60,7 @@ def test_a_number_on_the_command_line_is_a_quantity(repository):
             ("htc", f"htc.{name}")
             for name in ("consumer.cpu", "consumer.memory", "producer.cpu", "producer.memory", "queue_memory")
         ],
+        *[("study-histology", f"study.{name}") for name in ("cpu", "memory", "test_cpu", "test_memory")],
         *[("notebook", f"notebook.{name}") for name in ("cpu", "reserved_cpu", "memory")],
     ],
 )

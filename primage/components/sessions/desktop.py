@@ -9,6 +9,8 @@ from primage.components.sessions.session_settings import DesktopSettings
 WEBSOCKIFY_PORT = 5901
 PAGES = r"""
     access_log off;
+    # noVNC takes the server that it shows from its address, which may be somebody else's link.
+    add_header Content-Security-Policy "connect-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'" always;
     location BASE_PATH {
       limit_except GET { deny all; }
 LET_IN

@@ -78,7 +78,8 @@ SCRIPT = r"""
 PREPARE
 ln -sfn "$MOUNT_POINT/$FOLDER" "root${PRIMAGE_BASE_PATH%/}"
 # Others write into shared folders, and their pages have one origin with all sessions of this namespace.
-[ -n "$PRIMAGE_TOKEN_FILE" ] && scripts= || scripts="script-src 'none'; object-src 'none'; form-action 'none'; base-uri 'none'"
+kept="form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+[ -n "$PRIMAGE_TOKEN_FILE" ] && scripts= || scripts="script-src 'none'; object-src 'none'; frame-src 'none'; $kept"
 printf 'map "" $scripts { default "%s"; }\n' "$scripts" >> known.conf
 printf 'map "" $linked { default "/tmp/root%s"; }\n' "${PRIMAGE_BASE_PATH%/}" >> known.conf
 : > used

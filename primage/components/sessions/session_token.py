@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult
 
-from primage.clients.cluster import Cluster, Object
+from primage.clients.cluster import Object
 from primage.components.certificates import ends_soon, new_authority
-from primage.components.generated_secret import GeneratedSecret, GeneratedSecretProvider
+from primage.components.generated_secret import GeneratedSecret, GeneratedSecretProvider, shown
 from primage.contract.gateway import COOKIE_SECRET
 
 CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"  # keys in it
@@ -56,17 +54,11 @@ class SessionTokenProvider(GeneratedSecretProvider):
             return {"token": secrets.token_urlsafe(32)}
         return {COOKIE_SECRET: secrets.token_urlsafe(32), **new_authority("primage-session").issue(hosts)}
 
-    def create(self, props: dict[str, Any]) -> CreateResult:
-        """Write it, and hand back what everybody may know of it."""
-        made = super().create(props)
-        found = Cluster(props["kubeconfig"], props["context"]).get(self.address(props)) or {}
-        return CreateResult(made.id, {**(made.outs or {}), "authority": _said(found, AUTHORITY)})
+    def known_of(self, found: Object) -> dict[str, str]:
+        """The authority that vouches for its certificate."""
+        return {"authority": shown(found, AUTHORITY)}
 
     def outdated(self, found: Object) -> bool:
         """Whether there is a certificate in it that ends soon."""
-        certificate = _said(found, CERTIFICATE)
+        certificate = shown(found, CERTIFICATE)
         return bool(certificate) and ends_soon(certificate)
-
-
-def _said(secret: Object, key: str) -> str:
-    return base64.b64decode((secret.get("data") or {}).get(key, "")).decode()

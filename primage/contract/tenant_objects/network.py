@@ -68,7 +68,8 @@ def _login_proxies(login: LoginConfig, gateway: GatewayConfig) -> Object:
         "podSelector": {"matchLabels": {names.LABEL_SESSION: "true"}},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"from": [_pods(*_gateway_pods(gateway))], "ports": [{"protocol": "TCP", "port": PROXY_PORT}]}],
-        "egress": to_login(login, names.SYSTEM_NAMESPACE),
+        # A tenant's pods never reach any address: where the issuer goes by a name, the site says where that leads.
+        "egress": to_login(login, names.SYSTEM_NAMESPACE, login.networks),
     }
 
 
@@ -79,27 +80,28 @@ def _gateway_pods(gateway: GatewayConfig) -> tuple[dict[str, str], str]:
     return {names.LABEL_APP: GATEWAY}, names.SYSTEM_NAMESPACE
 
 
-def to_issuers(issuers: Sequence[Issued]) -> list[Object]:
-    """To where these issuers are; where one goes by a name, to any address at its port, and to the cluster's DNS."""
+def to_issuers(issuers: Sequence[Issued], by_name: Sequence[str] = ANYWHERE) -> list[Object]:
+    """To where these issuers are; where one goes by a name, to these networks at its port, and to the cluster's DNS."""
     found: list[Object] = []
     for issuer in issuers:
         own = own_network(issuer.host)
-        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ([own] if own else ANYWHERE)]
+        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ([own] if own else by_name)]
         found.append({"to": blocks, "ports": [{"protocol": "TCP", "port": issuer.port}]})
     if any(own_network(issuer.host) is None for issuer in issuers):
         found.append(TO_NAMES)
     return found
 
 
-def to_login(login: LoginConfig, namespace: str = "") -> list[Object]:
+def to_login(login: LoginConfig, namespace: str = "", by_name: Sequence[str] = ANYWHERE) -> list[Object]:
     """To the identity provider, where its issuer says it is, and to the pods of the site's own, which that may lead to.
 
     A node sees its own port as what is behind it, and another node's as that node's.
 
     Args:
         namespace: where those pods are; empty for the policy's own.
+        by_name: networks that an issuer with a name is looked for in.
     """
-    egress = to_issuers([login])
+    egress = to_issuers([login], by_name)
     if login.keycloak:
         there = _pods({names.LABEL_APP: KEYCLOAK}, namespace)
         egress.append({"to": [there], "ports": [{"protocol": "TCP", "port": KEYCLOAK_PORT}]})

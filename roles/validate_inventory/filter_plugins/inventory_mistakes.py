@@ -24,8 +24,7 @@ def inventory_mistakes(inventory: Mapping[str, Any]) -> list[str]:
         inventory: the groups `control_plane`, `workers` and `cluster` as lists of hosts; `variables` as the plays need them, empty
             where the inventory does not set one; `optional`, names of those it may set, and `given`, names of all it sets;
             `addresses` from host to address; `version`; `service_subnet`; `tools`, a folder, `missing_tools`, those it does not
-            have, and `tool_versions`, what those it has say of their version; `registries` as the inventory has them, and
-            `missing_files`, those of their files that are not there.
+            have, and `tool_versions`, what those it has say of their version.
     """
     return [
         *_groups(inventory["control_plane"], inventory["workers"], inventory["cluster"]),
@@ -33,7 +32,6 @@ def inventory_mistakes(inventory: Mapping[str, Any]) -> list[str]:
         *_variables(inventory["variables"], inventory["version"]),
         *_misspelt(inventory["variables"], inventory["optional"], inventory["given"]),
         *_networks(inventory["variables"].get("pod_subnet"), inventory["service_subnet"], inventory["addresses"]),
-        *_registries(inventory["registries"], inventory["missing_files"]),
         *_tools(inventory["tools"], inventory["missing_tools"], inventory["tool_versions"], inventory["version"]),
     ]
 
@@ -119,16 +117,6 @@ def _networks(pods: str | None, services: str, addresses: Mapping[str, str]) -> 
         yield f"pod_subnet {pods} overlaps the network of services, {services}. Choose another for pods."
     if within := _within(addresses, pods):
         yield f"pod_subnet {pods} holds addresses of machines: {within}. Choose one that nothing else uses."
-
-
-def _registries(registries: Sequence[Mapping[str, Any]], missing: Sequence[str]) -> Iterator[str]:
-    for registry in registries:
-        url = str(registry.get("url") or "")
-        if not re.match(r"https?://[^/]", url):
-            name = registry.get("name") or "one without a name"
-            yield f"registries: the url of {name} is {url or 'missing'}; write all of it, such as https://registry.example.org/v2."
-    for file in missing:
-        yield f"registries: {file} is not on this computer. `podman login --authfile` writes a login. Make it, or correct the path."
 
 
 def _tools(folder: str, missing: Sequence[str], versions: Mapping[str, str], version: str) -> Iterator[str]:

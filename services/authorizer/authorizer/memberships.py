@@ -38,6 +38,7 @@ from primage.contract.vo import VirtualOrganisationSpec
 SOON_S, LONGEST_PAUSE_S = 0.5, 30.0
 """Before one is tried again that could not be carried out, each time twice as long."""
 LEFT = "they have left by themselves"
+ALREADY = "it was so already, and nothing has been changed"
 log = logging.getLogger("authorizer")
 
 
@@ -123,6 +124,8 @@ class Memberships:
                 raise RefusedError(f"{spec.identity} is a member of {vo.name} already")
             await self._say(obj, ASKED)
             return
+        if live is None:  # the identity provider is asked for members alone: anybody may write this
+            raise RefusedError(f"{spec.identity} is not a member of {vo.name}")
         async with self._alone:
             provider = self._provider()
             change = leaving(vo.name, spec.identity, await self._accounts(provider, vo))
@@ -143,13 +146,15 @@ class Memberships:
             change = decided(vo.name, spec, accounts, await provider.account(spec.identity), _asked(request, obj))
             if change:
                 await self._require_free(vo, spec.identity)
-            await self._lines.write([line(vo.name, spec.decided_by, spec.identity, said(spec))])
+            already = change is None and spec.verdict is not Verdict.REFUSE
+            if not already:  # a loop of decisions that change nothing would fill the log
+                await self._lines.write([line(vo.name, spec.decided_by, spec.identity, said(spec))])
             if change:
                 await self._carry_out(provider, vo, spec.identity, change)
             if request and spec.verdict in (Verdict.APPROVE, Verdict.REFUSE):
                 await self._answer(request, spec, str(obj["metadata"]["uid"]))
         log.info("%s has decided about %s in %s: %s", spec.decided_by, spec.identity, vo.name, spec.verdict.value)
-        await self._say(obj, DONE)
+        await self._say(obj, DONE, problem=ALREADY if already else "")
 
     async def _answer(self, request: Object, spec: MembershipDecisionSpec, decision: str) -> None:
         """Tell whoever has asked."""

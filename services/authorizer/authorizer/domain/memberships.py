@@ -67,7 +67,7 @@ def leaving(vo: str, identity: str, accounts: Iterable[Account]) -> Change:
 def decided(
     vo: str, spec: MembershipDecisionSpec, accounts: Iterable[Account], found: Account | None, asked: Asked | None
 ) -> Change | None:
-    """What has to be done for what an administrator has decided; None for nothing.
+    """What has to be done for what an administrator has decided; None for nothing: a refusal, or roles that are so already.
 
     Args:
         accounts: of the VO.
@@ -87,11 +87,15 @@ def decided(
             return None
         if found is None or not found.enabled:
             raise RefusedError(f"the identity provider has no account {spec.identity} that is enabled")
+        if _is_so(vo, member, roles):
+            return None
         # Who has been put into a group meanwhile keeps nothing beside what is approved.
         _require_administrator_left(vo, member or found, roles, known.values())
         return Change(found.id, roles, inside=True)
     if member is None:
         raise RefusedError(f"{spec.identity} is in no group of {vo} at the identity provider: they are not a member")
+    if spec.verdict is Verdict.CHANGE and _is_so(vo, member, roles):
+        return None
     _require_administrator_left(vo, member, roles, known.values())
     return Change(member.id, roles, inside=spec.verdict is Verdict.CHANGE)
 
@@ -134,6 +138,10 @@ def said(spec: MembershipDecisionSpec) -> str:
     """A decision in the audit log's words."""
     roles = f" {', '.join(role.value for role in Role if role in spec.roles)}" if spec.roles else ""
     return f"{spec.verdict.value}{roles}" + (f": {spec.reason}" if spec.reason else "")
+
+
+def _is_so(vo: str, member: Account | None, roles: frozenset[Role]) -> bool:
+    return member is not None and member.roles.get(vo, frozenset()) == roles
 
 
 def _require_administrator_left(vo: str, account: Account, roles: frozenset[Role], accounts: Iterable[Account]) -> None:

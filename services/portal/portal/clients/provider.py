@@ -186,11 +186,15 @@ class Provider:
 
     def _known_keys(self, *, again: bool = False) -> KeySet:
         with self._guard:
-            keys, old = self._keys, time.monotonic() - self._keys_read > KEYS_S
-        if keys is None or (again and old):
+            keys = self._keys
+            wanted = keys is None or (again and time.monotonic() - self._keys_read > KEYS_S)
+            if wanted:
+                # Whoever comes with a made-up token must not have the portal wait for an answer more often than that.
+                self._keys_read = time.monotonic()
+        if keys is None or wanted:
             keys = KeySet.import_key_set(self._got(self._described()["jwks_uri"]))  # type: ignore[arg-type]  # checked by itself
             with self._guard:
-                self._keys, self._keys_read = keys, time.monotonic()
+                self._keys = keys
         return keys
 
     def _described(self) -> dict[str, Any]:
