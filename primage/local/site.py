@@ -171,7 +171,7 @@ class LocalSite:
             run_steps(steps, log_dir())
 
     def images_for(self, name: str) -> None:
-        """Build and push what the site does not have unless it is asked for, and nothing else.
+        """Build and push what the site does not have unless it is asked for, and tell the site's program of it.
 
         Args:
             name: what it is called for, such as `desktop`.
@@ -187,9 +187,16 @@ class LocalSite:
                 todo=f"name one of {', '.join(known)}, or leave the name out for what every site has",
                 code=ExitCode.USAGE,
             )
-        step = Step(f"{name}-images", f"Build and push the images for {name}", partial(self._build_and_push, known[name]))
+        registry = site_registry(self._registry())
+        before = known_references(registry)
+
+        def tell(log: Path, report: Report) -> None:
+            if known_references(registry) != before:
+                self._site(log, report)
+
+        build = Step(f"{name}-images", f"Build and push the images for {name}", partial(self._build_and_push, known[name]))
         with self._lock():
-            run_steps([step], log_dir())
+            run_steps([build, Step("site", "Bring the site program up", tell, [build.name])], log_dir())
 
     def down(self) -> None:
         """Remove machines, network, mounts and files; caches stay, and so does all that belongs to other sites."""

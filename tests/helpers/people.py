@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -20,6 +21,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import requests
 from hpc_machine import until
 from keycloak import KeycloakAdmin, KeycloakOpenIDConnection
+from keycloak.exceptions import KeycloakGetError
 
 from primage.clients.cluster import Cluster, Ref
 from primage.contract import custom_resources as custom
@@ -60,8 +62,16 @@ def account(admin: KeycloakAdmin, identity: str, *groups: str) -> str:
     user = {"username": identity, "enabled": True, "credentials": [CREDENTIAL], **NAME}
     made = admin.create_user(user, exist_ok=True)
     for group in groups:
-        admin.group_user_add(made, admin.get_group_by_path(group)["id"])
+        admin.group_user_add(made, until(f"group {group} is there", partial(_group, admin, group), NOW_S))
     return made
+
+
+def _group(admin: KeycloakAdmin, path: str) -> str:
+    """A group's ID; nothing until the authorizer, which has just begun, has made it."""
+    try:
+        return str(admin.get_group_by_path(path)["id"])
+    except KeycloakGetError:
+        return ""
 
 
 def leave(admin: KeycloakAdmin, user: str, group: str) -> None:

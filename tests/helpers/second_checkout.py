@@ -52,7 +52,7 @@ class Stacks:
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
         """By stack, its settings on the command line."""
-        return {self.batch: {"job": FAILS}, self.htc: {"htc": WORDS}, self.web: {"web": {"folder": "HOME/shared"}}}
+        return {self.batch: {"job": FAILS}, self.htc: {"htc": WORDS}, self.web: {"web": {"folder": "HOME/shared", "login": False}}}
 
 
 @dataclass(frozen=True)

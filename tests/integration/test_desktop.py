@@ -9,6 +9,7 @@ import pytest
 from hpc_machine import until
 from machine import output_on
 from people import PASSWORD, administrator, person
+from turns import turn
 
 from primage.clients.cluster import Ref
 from primage.clients.port_forward import PortForward
@@ -50,7 +51,8 @@ address => new Promise(done => {
 
 @pytest.fixture(scope="module")
 def engine(site):
-    site.images_for("desktop")
+    with turn("site program"):
+        site.images_for("desktop")
     before = {name for name in LEFT_IN_HOME if (PRIVATE / name).exists()}
     found = EmbeddedEngine()
     yield found

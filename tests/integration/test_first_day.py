@@ -8,6 +8,7 @@ import pytest
 from hpc_machine import until
 from people import administrator, gone, person, ready
 from portal_visits import URL, log_in
+from turns import turn
 
 from primage.clients.cluster import Ref
 from primage.contract import memberships, names
@@ -144,7 +145,8 @@ def asks_for_a_login(page, address):
 
 
 def test_from_the_institutions_login_to_a_desktop_and_out_again(site, cluster, newcomer, chief, browser, tmp_path):
-    site.images_for("desktop")
+    with turn("site program"):
+        site.images_for("desktop")
     nora, theirs = Visitor(browser, tmp_path), Visitor(browser, tmp_path)
     nora.come_by_the_hospital(newcomer)
     nora.ask_to_join()

@@ -4,6 +4,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -154,7 +155,9 @@ def test_a_member_of_another_vo_gets_nothing_of_this_one(admin, cluster, ada):
         assert post(theirs, f"/apps/{VO}/batch", csrf=csrf(theirs), run="x", do="start").status_code == 404
         assert post(theirs, "/logout", csrf=csrf(hers)).status_code == 403, "another session's form"
         members = theirs.get(f"{URL}/members", timeout=30).text
-        assert f'<a href="/members/training.primage.eu/{identity}">' in members, "who administers a VO sees its members"
+        assert f'<a href="/members/training.primage.eu/{quote(identity)}">{identity}</a>' in members, (
+            "who administers a VO sees its members"
+        )
         assert ada not in members
         assert "You may not see who is in this VO" in hers.get(f"{URL}/members", timeout=30).text
         ended = post(theirs, "/logout", csrf=csrf(theirs))

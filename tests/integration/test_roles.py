@@ -119,7 +119,7 @@ def create_cluster(machines, tmp_path):
         "kubernetes_version": "v1.36.3",
         "pod_subnet": "10.244.0.0/16",
         "tools_on_machine": True,
-        "network_image": "not-reached",
+        "network_image": f"not-reached@sha256:{64 * '1'}",
     }
     inventory["all"]["vars"] |= {**settings, "kubeconfig_file": str(tmp_path / "kubeconfig")}
     (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from both_engines import TALLY, Primage
 from pulumi_tools import environment, tools
+from turns import turn
 
 from primage.local.site import LocalSite
 from primage.paths import home_dir
@@ -57,5 +58,6 @@ def with_site(
     home = tmp_path_factory.mktemp("home")
     shutil.copytree(home_dir() / "state", home / "state")
     primage = Primage({**pulumi_environment(), "PRIMAGE_HOME": str(home)})
-    primage("move", "local", "--to", "pulumi")
+    with turn("site program"):
+        primage("move", "local", "--to", "pulumi")
     return primage
