@@ -22,7 +22,7 @@ from primage.components.xds_certificates import CONTOUR, ENVOY, XdsCertificates
 from primage.contract import names
 from primage.contract.gateway import GATEWAY, PROXY_PORT, ContourConfig
 from primage.contract.networks import NetworkConfig
-from primage.contract.pod_security import container_security
+from primage.contract.pod_security import container_security, system_pod_security
 from primage.contract.quantities import parse_quantity
 from primage.contract.tenant_objects.network import TO_NAMES
 from primage.contract.tenant_objects.objects import RBAC
@@ -164,13 +164,7 @@ def _pod(uid: int, whose: str, fields: dict[str, Any], volumes: Sequence[dict[st
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": uid,
-            "runAsGroup": uid,
-            "fsGroup": uid,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": system_pod_security(uid),
         **fields,
         "volumes": [{"name": "certificates", "secret": {"secretName": CONTOUR, "items": items, "defaultMode": 0o440}}, *volumes],
     }

@@ -6,22 +6,16 @@ from typing import Any
 
 from primage.contract import names
 from primage.contract.login import LoginConfig
-from primage.contract.networks import ANYWHERE, NetworkConfig, own_network
-from primage.contract.tenant_objects.network import TO_NAMES, to_api
+from primage.contract.networks import ANYWHERE, NetworkConfig
+from primage.contract.tenant_objects.network import to_api, to_hosts
 
 
 def to_portal(login: LoginConfig) -> list[dict[str, Any]]:
     """To the site's portal, where it is opened, and to its pod, which that leads to; nowhere where there is none."""
     if login.portal is None:
         return []
-    own = own_network(login.portal.host)
-    blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ([own] if own else ANYWHERE)]
     pods = {"podSelector": {"matchLabels": {names.LABEL_APP: names.PORTAL}}}
-    return [
-        {"to": blocks, "ports": [{"protocol": "TCP", "port": login.portal.port}]},
-        {"to": [pods], "ports": [{"protocol": "TCP", "port": names.PORTAL_PORT}]},
-        *([TO_NAMES] if own is None else []),
-    ]
+    return [*to_hosts([login.portal]), {"to": [pods], "ports": [{"protocol": "TCP", "port": names.PORTAL_PORT}]}]
 
 
 def to_api_servers(network: NetworkConfig) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from primage.contract.login import (
     LoginConfig,
 )
 from primage.contract.networks import NetworkConfig
-from primage.contract.pod_security import container_security
-from primage.contract.tenant_objects.network import to_issuers
+from primage.contract.pod_security import container_security, system_pod_security
+from primage.contract.tenant_objects.network import to_hosts
 from primage.projects.connection import Connection
 
 UID = 10003
@@ -106,7 +106,7 @@ class FederatedLogin(pulumi.ComponentResource):
         apps = {"key": names.LABEL_APP, "operator": "In", "values": [names.AUTHORIZER, names.PORTAL, KEYCLOAK]}
         whom = [*no_pods(self._pods), {"podSelector": {"matchExpressions": [apps]}}]
         itself = {"to": [{"podSelector": {"matchLabels": self._labels}}], "ports": [port]}
-        egress = [*to_issuers(self._own.institutions), *to_portal(self._login), itself]
+        egress = [*to_hosts(self._own.institutions), *to_portal(self._login), itself]
         return ways(self._declare, KEYCLOAK, self._labels, port, self._own.node_port, whom=whom, egress=egress)
 
 
@@ -154,13 +154,7 @@ def _pod(login: LoginConfig, own: KeycloakConfig) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 60,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "fsGroup": UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": system_pod_security(UID),
         # A sidecar: it is there before Keycloak, and until after it (https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/).
         "initContainers": [_database(own)],
         "containers": [_keycloak(login, own)],

@@ -24,7 +24,7 @@ from primage.contract.guacamole import (
     GuacamoleConfig,
 )
 from primage.contract.login import LoginConfig
-from primage.contract.pod_security import container_security
+from primage.contract.pod_security import container_security, system_pod_security
 from primage.contract.tenant_objects.network import TO_NAMES, to_login
 
 UID = 10007
@@ -89,13 +89,7 @@ class Guacamole(pulumi.ComponentResource):
         pod = {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": UID,
-                "runAsGroup": UID,
-                "fsGroup": UID,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": system_pod_security(UID),
             "containers": [container],
             "volumes": [*volumes, {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}],
         }

@@ -20,7 +20,7 @@ from primage.contract import names
 from primage.contract.login import AUTHORITY_KEY, CLIENT_SECRET_KEY, KEYCLOAK, PORTAL_SECRET, LoginConfig, PortalConfig
 from primage.contract.names import PORTAL, PORTAL_PORT
 from primage.contract.networks import NetworkConfig
-from primage.contract.pod_security import container_security
+from primage.contract.pod_security import container_security, system_pod_security
 from primage.contract.portal import DOCUMENT, FOLDER, REPOSITORY, SITE_FILE, PortalSettings
 from primage.contract.tenant_objects.network import to_login
 from primage.projects.connection import Connection
@@ -98,13 +98,7 @@ class Portal(pulumi.ComponentResource):
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 15,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": UID,
-                "runAsGroup": UID,
-                "fsGroup": UID,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": system_pod_security(UID),
             "containers": [_container(self._own, site, [volume["name"] for volume in volumes])],
             "volumes": [*volumes, {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
         }

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from primage.contract.addresses import HTTPS_PORT
 from primage.contract.certified import Certified
 from primage.contract.gateway import GatewayConfig
 from primage.contract.guacamole import GuacamoleConfig
@@ -43,7 +44,6 @@ LOGGED_IN = "/login/done"
 LOGIN_ENDED = "/login/ended"
 """Where the identity provider tells the portal that a login has ended."""
 
-HTTPS_PORT = 443
 _HTTPS = r"https://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*"
 
 Origin = Annotated[str, like(r"https://[a-z0-9.-]+(:[0-9]{1,5})?", "https://host or https://host:port, with nothing after it")]

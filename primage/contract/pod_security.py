@@ -25,6 +25,17 @@ def pod_security(uid: Any, gid: Any) -> dict[str, Any]:
     }
 
 
+def system_pod_security(uid: int) -> dict[str, Any]:
+    """The `securityContext` of a pod of the site's own, with a user and a group that nobody else has."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": uid,
+        "runAsGroup": uid,
+        "fsGroup": uid,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
 def container_security() -> dict[str, Any]:
     """A container's `securityContext`."""
     return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}

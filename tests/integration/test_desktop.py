@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from canvas import COLOURS
 from hpc_machine import until
 from machine import output_on
 from people import PASSWORD, administrator, person
@@ -29,13 +30,6 @@ SMALL = {"desktop.memory": "512Mi", "desktop.reserved_cpu": "20m"}
 WITH_TOKEN = {**SMALL, "desktop.login": False}
 LEFT_IN_HOME = (".config", ".local", "Desktop")
 WINDOW = {"width": 1000, "height": 700}
-COLOURS = """
-canvas => {
-  const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
-  return new Set(pixels).size;
-}
-"""
-"""How many colours a canvas shows: one that is blank has one."""
 
 
 EVIL = "https://evil.primage.localhost:30445"

@@ -5,6 +5,7 @@ import secrets
 
 import people
 import pytest
+from canvas import COLOURS
 from hpc_machine import until
 from people import administrator, gone, person, ready
 from portal_visits import URL, log_in
@@ -20,13 +21,6 @@ NOW_S, STARTS_MS = 60, 120_000
 SIZE = {"width": 1100, "height": 760}
 SCRIPT = "echo scan 17 is read; trap exit TERM; sleep 600 & wait"
 CELL = "print(6 * 7)"
-COLOURS = """
-canvas => {
-  const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
-  return new Set(pixels).size;
-}
-"""
-"""How many colours a canvas shows: one that is blank has one."""
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import people
 import pytest
 import requests
 from people import AUTHORITY, ISSUER, PASSWORD, administrator, log_in, person
+from portal_visits import URL
 from waiting import until
 
 from primage.clients.cluster import Cluster, Refused
@@ -21,7 +22,6 @@ from primage.contract import names
 from primage.errors import ExitCode
 
 VO = "vo.primage.eu"
-PORTAL = "https://10.89.77.11:30444"
 SOON_S = 60
 START_S = 180
 """Keycloak takes half a minute to start where nothing else runs."""
@@ -164,13 +164,13 @@ def test_a_keycloak_that_is_killed_costs_nobody_their_access_and_logins_on_their
     with logging_in(elsewhere, tmp_path) as (running, shown), requests.Session() as visitor:
         address = until("it shows where to log in", lambda: re.search(r"https://\S+/auth\?\S+", shown()), SOON_S)[0]
         visitor.verify, visitor.trust_env = AUTHORITY, False
-        begun = visitor.get(f"{PORTAL}/login", timeout=SOON_S, allow_redirects=False).headers["Location"]
+        begun = visitor.get(f"{URL}/login", timeout=SOON_S, allow_redirects=False).headers["Location"]
         with killed_keycloak():
             hers.list("v1", "Pod", space)
             with pytest.raises(Refused):
                 hers.list("v1", "Pod", names.SYSTEM_NAMESPACE)
             state = parse_qs(urlsplit(begun).query)["state"][0]
-            come_back = visitor.get(f"{PORTAL}/login/done", params={"code": "x", "state": state, "iss": ISSUER}, timeout=SOON_S)
+            come_back = visitor.get(f"{URL}/login/done", params={"code": "x", "state": state, "iss": ISSUER}, timeout=SOON_S)
             assert come_back.status_code == 503
             assert "try again in a minute" in come_back.text
             run = [sys.executable, "-m", "primage", "login", "local"]

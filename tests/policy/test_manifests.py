@@ -5,6 +5,7 @@ import json
 from functools import cache
 
 import pytest
+from guacamole_settings import GUACAMOLE
 
 from authorizer.domain.objects import address_of
 from primage.contract.custom_resources import made_of
@@ -25,15 +26,6 @@ def all_stacks():
     return names
 
 
-GUACAMOLE = {
-    "url": "https://desktops.example.org",
-    "image": f"registry.example.org/guacamole@sha256:{'ab' * 32}",
-    "guacd_image": f"registry.example.org/guacd@sha256:{'cd' * 32}",
-    "database": {"host": "db.example.org", "secret": "guacamole-database", "network": "10.20.0.5/32"},
-    "way_in": {"namespace": "ingress", "labels": {"app": "proxy"}},
-    "machines": ["10.30.0.0/24"],
-}
-"""The same of a site: no site of the repository can pull its images."""
 PROGRAMS = {
     **{name: {} for name in all_stacks()},
     "htc/vo.primage.eu.local--scaling": SCALING,

@@ -1,6 +1,7 @@
 """Guacamole as a site declares it, compared with what its manual asks for: its images are not to be had here."""
 
 import pytest
+from guacamole_settings import DIGEST, GUACAMOLE
 from pydantic import ValidationError
 
 from primage.contract import realm
@@ -11,15 +12,6 @@ from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
 from primage.projects.project import parse_stack_name
 
-DIGEST = "sha256:" + "ab" * 32
-GUACAMOLE = {
-    "url": "https://desktops.example.org",
-    "image": f"registry.example.org/guacamole/guacamole@{DIGEST}",
-    "guacd_image": f"registry.example.org/guacamole/guacd@{DIGEST}",
-    "database": {"host": "db.example.org", "secret": "guacamole-database", "network": "10.20.0.5/32"},
-    "way_in": {"namespace": "ingress", "labels": {"app": "proxy"}},
-    "machines": ["10.30.0.0/24"],
-}
 LOGIN = LoginConfig(issuer="https://login.example.org/realms/primage", guacamole=GuacamoleConfig(**GUACAMOLE))
 
 

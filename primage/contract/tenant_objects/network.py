@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from primage.contract import names, networks
 from primage.contract.gateway import GATEWAY, PROXY_PORT, GatewayConfig
-from primage.contract.login import KEYCLOAK, KEYCLOAK_PORT, Issued, LoginConfig
+from primage.contract.login import KEYCLOAK, KEYCLOAK_PORT, LoginConfig
 from primage.contract.networks import ANYWHERE, NetworkConfig, own_network
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects.objects import Object, inside
@@ -80,14 +81,26 @@ def _gateway_pods(gateway: GatewayConfig) -> tuple[dict[str, str], str]:
     return {names.LABEL_APP: GATEWAY}, names.SYSTEM_NAMESPACE
 
 
-def to_issuers(issuers: Sequence[Issued], by_name: Sequence[str] = ANYWHERE) -> list[Object]:
-    """To where these issuers are; where one goes by a name, to these networks at its port, and to the cluster's DNS."""
+class Opened(Protocol):
+    """What settings say the URL of."""
+
+    @property
+    def host(self) -> str:
+        """Its host, without the port."""
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+
+
+def to_hosts(opened: Sequence[Opened], by_name: Sequence[str] = ANYWHERE) -> list[Object]:
+    """To where these are; where one goes by a name, to these networks at its port, and to the cluster's DNS."""
     found: list[Object] = []
-    for issuer in issuers:
-        own = own_network(issuer.host)
+    for one in opened:
+        own = own_network(one.host)
         blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ([own] if own else by_name)]
-        found.append({"to": blocks, "ports": [{"protocol": "TCP", "port": issuer.port}]})
-    if any(own_network(issuer.host) is None for issuer in issuers):
+        found.append({"to": blocks, "ports": [{"protocol": "TCP", "port": one.port}]})
+    if any(own_network(one.host) is None for one in opened):
         found.append(TO_NAMES)
     return found
 
@@ -101,7 +114,7 @@ def to_login(login: LoginConfig, namespace: str = "", by_name: Sequence[str] = A
         namespace: where those pods are; empty for the policy's own.
         by_name: networks that an issuer with a name is looked for in.
     """
-    egress = to_issuers([login], by_name)
+    egress = to_hosts([login], by_name)
     if login.keycloak:
         there = _pods({names.LABEL_APP: KEYCLOAK}, namespace)
         egress.append({"to": [there], "ports": [{"protocol": "TCP", "port": KEYCLOAK_PORT}]})
