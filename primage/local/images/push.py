@@ -109,8 +109,10 @@ def push_own(image: str, name: str, registry: SiteRegistry, log: Path) -> str:
 
 
 def _push(image: str, repository: str, tag: str, registry: SiteRegistry, environment: Mapping[str, str], log: Path) -> Manifest:
+    # Not compressed: the registry is on this machine, and packing and unpacking take far longer than the way.
+    push = ["buildah", "push", "--quiet", "--disable-compression", *registry.options]
     run_logged(
-        ["buildah", "push", "--quiet", *registry.options, image, f"docker://{registry.address}/{repository}:{tag}"],
+        [*push, image, f"docker://{registry.address}/{repository}:{tag}"],
         env={**environment, **registry.environment},
         log=log,
         timeout_s=TIMEOUT_S,
