@@ -20,8 +20,6 @@ from primage.local.images.catalogue import MACHINE
 from primage.process import capture
 from primage.projects.project import parse_stack_name
 
-pytestmark = pytest.mark.alone
-
 ROOT = Path(__file__).resolve().parents[2]
 NODES = ("front", "worker-1")
 SITE_MACHINES = (*NODES, "hpc")
@@ -137,10 +135,12 @@ def leftovers() -> set[Path]:
     return {path for path in found if path.name.removeprefix("libpod-") not in there}
 
 
+@pytest.mark.quiet
 def test_ten_machines_come_and_go_beside_the_site_and_touch_nothing_of_it(site, cluster):
     ten_machines_come_and_go(cluster)
 
 
+@pytest.mark.quiet
 def test_machines_do_not_see_each_others_cgroups(site):
     seen = {machine: on(machine, "find /sys/fs/cgroup/systemd -maxdepth 3 -type d | sort") for machine in NODES}
     pods = {machine: {line for line in said.splitlines() if "-pod" in line} for machine, said in seen.items()}
@@ -149,6 +149,7 @@ def test_machines_do_not_see_each_others_cgroups(site):
     assert "libpod" not in seen["front"] + seen["worker-1"], "the host's own hierarchy"
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -166,6 +167,7 @@ def test_a_machine_that_cannot_have_its_own_cgroups_does_not_start(site, options
     assert words in done.stderr
 
 
+@pytest.mark.alone
 def test_a_host_that_cannot_isolate_machines_is_refused_before_anything_is_made(site):
     """Root without the right to mount, as in an ordinary container."""
     logs = Path("/var/lib/primage/log")
@@ -204,6 +206,7 @@ def first_process(machine: str) -> str:
     return podman("inspect", "--format", "{{.State.Pid}}", f"primage-local-{machine}").strip()
 
 
+@pytest.mark.alone
 def test_a_machine_that_lost_its_cgroups_or_a_mount_is_brought_back_and_no_other_is_touched(site, cluster):
     if not Path("/sys/fs/cgroup/systemd").is_dir():
         pytest.skip("with cgroups of version 2 the kernel takes no folder away that is in use")
