@@ -133,6 +133,7 @@ def leave(
 
 
 def _decide(site: str, vo: str, identity: str, verdict: Verdict, roles: list[str] | None, reason: str, *, json: bool) -> None:
+    from primage.contract.memberships import Verdict
     from primage.operations import memberships
     from primage.operations.site import site_handle
 
@@ -140,7 +141,7 @@ def _decide(site: str, vo: str, identity: str, verdict: Verdict, roles: list[str
     handle.place(vo)
     me = memberships.who_is(handle.cluster)
     given = tuple(roles or ())
-    if verdict.value == "approve" and not given and (asked := memberships.request_by(handle.cluster, vo, identity)):
+    if verdict is Verdict.APPROVE and not given and (asked := memberships.request_by(handle.cluster, vo, identity)):
         given = asked.roles
     done = memberships.decide(handle.cluster, vo, identity, verdict, by=me, roles=given, reason=reason)
     _tell(done, vo, json=json)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -27,9 +28,6 @@ GROUP, VERSION = "primage.eu", "v1"
 API_VERSION = f"{GROUP}/{VERSION}"
 ORGANISATION, MEMBER = "VirtualOrganisation", "Member"
 ORGANISATIONS, MEMBERS = "virtualorganisations", "members"
-READY, WAITING, REFUSED, PAUSED = "Ready", "Waiting", "Refused", "Paused"
-"""What `status.phase` says: all is there; something is on its way; a person has to look at `status.problem`; a person has asked
-for it to be left alone (`names.ANNOTATION_PAUSED`)."""
 AUDITED = "audited"
 """The field of a Member's status that says which of its roles the audit log has a line of."""
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -43,6 +41,19 @@ _STATUS = {
     AUDITED: "Roles that the audit log says they were given; with a question mark, perhaps.",
 }
 _KEPT = ("type", "description", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern")
+
+
+class Phase(StrEnum):
+    """What `status.phase` says of a VO or a member."""
+
+    READY = "Ready"
+    """All is there."""
+    WAITING = "Waiting"
+    """Something is on its way."""
+    REFUSED = "Refused"
+    """A person has to look at `status.problem`."""
+    PAUSED = "Paused"
+    """A person has asked for it to be left alone (`names.ANNOTATION_PAUSED`)."""
 
 
 def definitions() -> list[Object]:
@@ -87,6 +98,14 @@ def organisation_of(obj: Object) -> VirtualOrganisationSpec:
 def member_of(obj: Object) -> MemberSpec:
     """What an object says of a member; raises as `organisation_of` does."""
     return _spec(obj, MemberSpec, "identity")
+
+
+def phase_of(obj: Mapping[str, Any]) -> Phase:
+    """How a VO or a member is; waiting, as long as nothing is said that is known here."""
+    try:
+        return Phase(str((obj.get("status") or {}).get("phase")))
+    except ValueError:
+        return Phase.WAITING
 
 
 def digest_of(obj: Object) -> str:

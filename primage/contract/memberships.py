@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from primage.contract.custom_resources import REFUSED, WAITING, definition, object_of, read
+from primage.contract.custom_resources import definition, object_of, read
 from primage.contract.names import MEMBERSHIP_NAME, namespace_for
 from primage.contract.roles import Role
 from primage.contract.spelling import Identity
@@ -23,9 +23,6 @@ from primage.contract.tenant_objects.objects import Object
 
 REQUEST, REQUESTS = "MembershipRequest", "membershiprequests"
 DECISION, DECISIONS = "MembershipDecision", "membershipdecisions"
-ASKED, APPROVED, DONE = "Asked", "Approved", "Done"
-"""What `status.state` says, beside Waiting and Refused: an administrator has to decide; one has approved; it has been done."""
-ENDED = frozenset({APPROVED, DONE, REFUSED})
 LONGEST_MESSAGE, LONGEST_REASON = 500, 200
 KEPT, REFUSAL_KEPT = timedelta(hours=1), timedelta(days=7)
 """How long one stays there once it has ended: whoever wrote it is to see what became of it."""
@@ -72,6 +69,26 @@ class Verdict(StrEnum):
     def gives(self) -> bool:
         """Whether it names roles."""
         return self in (Verdict.APPROVE, Verdict.CHANGE)
+
+
+class State(StrEnum):
+    """What `status.state` says of a request or a decision."""
+
+    WAITING = "Waiting"
+    """Nobody has looked at it yet, or what it needs is away."""
+    ASKED = "Asked"
+    """Of a request: an administrator has to decide."""
+    APPROVED = "Approved"
+    """Of a request: an administrator has approved."""
+    REFUSED = "Refused"
+    """By an administrator, or because it cannot be."""
+    DONE = "Done"
+    """It has been carried out."""
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing more becomes of it."""
+        return self in (State.APPROVED, State.REFUSED, State.DONE)
 
 
 class _Written(BaseModel):
@@ -167,16 +184,20 @@ def decision_of(obj: Object) -> MembershipDecisionSpec:
     return found
 
 
-def state_of(obj: Mapping[str, Any]) -> str:
-    """How far a request or a decision is."""
-    return str((obj.get("status") or {}).get("state") or WAITING)
+def state_of(obj: Mapping[str, Any]) -> State:
+    """How far a request or a decision is; waiting, as long as nothing is said that is known here."""
+    try:
+        return State(str((obj.get("status") or {}).get("state")))
+    except ValueError:
+        return State.WAITING
 
 
 def is_old(obj: Mapping[str, Any], now: datetime) -> bool:
     """Whether one has ended so long ago that nobody looks for it any more."""
-    if state_of(obj) not in ENDED:
+    state = state_of(obj)
+    if not state.is_end:
         return False
-    kept = REFUSAL_KEPT if (obj.get("kind"), state_of(obj)) == (REQUEST, REFUSED) else KEPT
+    kept = REFUSAL_KEPT if obj.get("kind") == REQUEST and state is State.REFUSED else KEPT
     try:
         return now - datetime.fromisoformat(str(obj["status"]["when"])) > kept
     except (KeyError, ValueError, TypeError):

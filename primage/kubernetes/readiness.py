@@ -13,8 +13,7 @@ from enum import Enum
 from typing import Any
 
 from primage.clients.cluster import Object, is_leaving
-from primage.contract.custom_resources import READY as TENANT_READY
-from primage.contract.custom_resources import REFUSED
+from primage.contract.custom_resources import Phase, phase_of
 from primage.contract.images import ON_DEMAND, OWN
 from primage.contract.names import LABEL_COMPONENT, LABEL_QUEUE, LABEL_STACK, stack_of_label
 from primage.contract.quantities import InvalidQuantityError, parse_quantity
@@ -212,11 +211,12 @@ def _definition(obj: Object) -> Verdict:
 def _tenant(obj: Object) -> Verdict:
     status = obj.get("status") or {}
     problem = str(status.get("problem") or "the authorizer has not said yet that all of it is there")
-    if status.get("phase") == REFUSED:
+    phase = phase_of(obj)
+    if phase is Phase.REFUSED:
         return Verdict(
             State.FAILED, problem, "put that right: it is tried again every few seconds; then run the same command again"
         )
-    return READY if status.get("phase") == TENANT_READY else waiting(problem)
+    return READY if phase is Phase.READY else waiting(problem)
 
 
 def _load_balancer(obj: Object) -> Verdict:

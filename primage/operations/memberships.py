@@ -14,13 +14,13 @@ from pydantic import BaseModel, ValidationError
 
 from primage.clients.cluster import Cluster, Object, Ref
 from primage.contract import custom_resources as custom
-from primage.contract.custom_resources import API_VERSION, REFUSED, WAITING
+from primage.contract.custom_resources import API_VERSION, Phase, phase_of
 from primage.contract.memberships import (
     DECISION,
-    ENDED,
     REQUEST,
     MembershipDecisionSpec,
     MembershipRequestSpec,
+    State,
     Verdict,
     Wish,
     decision,
@@ -53,7 +53,7 @@ class Standing:
     asks: str
     roles: tuple[str, ...]
     says: str
-    state: str
+    state: State
     by: str
     reason: str
     problem: str
@@ -61,7 +61,7 @@ class Standing:
     @property
     def is_open(self) -> bool:
         """Whether it waits for somebody, or for something."""
-        return self.state not in ENDED
+        return not self.state.is_end
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -74,7 +74,7 @@ class Person:
 
     identity: str
     roles: tuple[str, ...]
-    phase: str
+    phase: Phase
     problem: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def decide(
     ref = _ref(DECISION, vo, identity)
     before = cluster.get(ref)
     if before is not None:
-        if state_of(before) not in ENDED:
+        if not state_of(before).is_end:
             raise PrimageError(
                 f"{standing_of(before).by} has decided about {identity} a moment ago", todo="look at what becomes of that first"
             )
@@ -194,7 +194,7 @@ def person_of(obj: Object) -> Person:
     return Person(
         identity=str(spec.get("identity", "")),
         roles=tuple(str(role) for role in spec.get("roles") or ()),
-        phase=str(status.get("phase", "")) or WAITING,
+        phase=phase_of(obj),
         problem=str(status.get("problem", "")),
     )
 
@@ -238,7 +238,7 @@ def _carried_out(look: Callable[[], Standing | None]) -> Standing:
         found = look()
         if found is None:
             raise PrimageError("it was taken back before it was carried out", todo="look who else decides")
-        if found.state == REFUSED:
+        if found.state is State.REFUSED:
             raise PrimageError(found.problem or "it was refused", code=ExitCode.INVALID)
         if not found.is_open or time.monotonic() > end:
             return found

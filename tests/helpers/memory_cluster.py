@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from primage.clients.cluster import Object, Ref, Refused
-from primage.contract.custom_resources import API_VERSION, READY, digest_of
+from primage.contract.custom_resources import API_VERSION, Phase, digest_of
 
 _READY: dict[str, dict[str, Any]] = {
     "CustomResourceDefinition": {"conditions": [{"type": kind, "status": "True"} for kind in ("Established", "NamesAccepted")]},
@@ -151,7 +151,7 @@ class MemoryCluster:
             body["data"] = {key: base64.b64encode(text.encode()).decode() for key, text in obj["stringData"].items()}
         status = {"status": _READY[obj["kind"]]} if obj["kind"] in _READY else {}
         if obj["apiVersion"] == API_VERSION:
-            status = {"status": {"phase": READY, "applied": digest_of(obj)}}
+            status = {"status": {"phase": Phase.READY.value, "applied": digest_of(obj)}}
         return {**live, **body, **status, "metadata": metadata}
 
 

@@ -198,7 +198,7 @@ def test_who_is_left_alone_is_and_is_put_back_afterwards(cluster, member):
     ref = ready(cluster, asked)
     policy = Ref("networking.k8s.io/v1", "NetworkPolicy", "default-deny", ref.name)
     ask(cluster, {**asked, "metadata": {**asked["metadata"], "annotations": {names.ANNOTATION_PAUSED: "true"}}})
-    until("it says so", lambda: status(cluster, ref)["phase"] == custom.PAUSED)
+    until("it says so", lambda: status(cluster, ref)["phase"] == custom.Phase.PAUSED)
     cluster.delete(policy)
     other = MemberSpec(identity="beside@example.org", uid=49999)
     ready(cluster, custom.member(VO.name, other))
@@ -373,7 +373,7 @@ ADA = MemberSpec(identity="ada@example.org", uid=40001)
 def test_what_cannot_be_is_refused_and_told(cluster, obj, says):
     ref = ask(cluster, obj)
     until("it is refused", lambda: says in status(cluster, ref).get("problem", ""), BACK_S)
-    assert status(cluster, ref)["phase"] == custom.REFUSED
+    assert status(cluster, ref)["phase"] == custom.Phase.REFUSED
     cluster.delete(ref)
     until("it is gone", lambda: cluster.get(ref) is None, BACK_S)
     until("the VO has all it had", lambda: missing(cluster, Tenant(VO)) == [])
@@ -404,7 +404,7 @@ def test_somebody_elses_folder_is_given_to_nobody(cluster, process, member):
     ref = ask(cluster, custom.member(VO.name, member))
     until("it is told", lambda: f"belongs to user 50001 and not to {member.uid}" in status(cluster, ref).get("problem", ""), BACK_S)
     theirs.rmdir()
-    until("it goes on by itself", lambda: status(cluster, ref).get("phase") == custom.READY, 30)
+    until("it goes on by itself", lambda: status(cluster, ref).get("phase") == custom.Phase.READY, 30)
 
 
 def test_killed_anywhere_it_goes_on(cluster, process):
@@ -452,7 +452,7 @@ def test_without_a_line_nobody_is_given_anything(cluster, process, member):
     assert bound(cluster, ref.name, member) == bound(cluster, SPACE, member) == set()
     folder.unlink()
     folder.with_name("aside").rename(folder)
-    until("it goes on by itself", lambda: status(cluster, ref).get("phase") == custom.READY, 30)
+    until("it goes on by itself", lambda: status(cluster, ref).get("phase") == custom.Phase.READY, 30)
     assert rights(process, member) == [("given", "researcher")]
 
 

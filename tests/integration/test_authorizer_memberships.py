@@ -25,7 +25,7 @@ from primage.clients.cluster import Cluster, Ref, Refused
 from primage.contract import custom_resources as custom
 from primage.contract import memberships as contract
 from primage.contract import names
-from primage.contract.memberships import APPROVED, ASKED, DONE, Verdict
+from primage.contract.memberships import State, Verdict
 from primage.contract.roles import Role
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects.rights import bindings
@@ -210,18 +210,18 @@ def state(cluster, kind, identity):
 
 def asked(kubeconfig, cluster, identity=ADA):
     memberships.ask_to_join(as_person(kubeconfig, identity), VO.name, identity, ("guest",), "<b>hello</b>")
-    until("it has been seen", lambda: state(cluster, contract.REQUEST, identity) == ASKED, BACK_S)
+    until("it has been seen", lambda: state(cluster, contract.REQUEST, identity) == State.ASKED, BACK_S)
 
 
 def test_who_asks_is_approved_with_other_roles_changed_and_removed(kubeconfig, cluster, provider, lines):
     asked(kubeconfig, cluster)
     ada, boss = as_person(kubeconfig, ADA), as_person(kubeconfig, BOSS)
     (request,) = memberships.people_of(boss, VO.name).requests
-    assert (request.identity, request.says, request.state) == (ADA, "<b>hello</b>", ASKED)
+    assert (request.identity, request.says, request.state) == (ADA, "<b>hello</b>", State.ASKED)
     done = memberships.decide(boss, VO.name, ADA, Verdict.APPROVE, by=BOSS, roles=("researcher",), reason="welcome")
-    assert done.state == DONE
+    assert done.state == State.DONE
     told = memberships.own_request(ada, VO.name, ADA)
-    assert (told.state, told.by, told.reason) == (APPROVED, BOSS, "welcome")
+    assert (told.state, told.by, told.reason) == (State.APPROVED, BOSS, "welcome")
     memberships.decide(boss, VO.name, ADA, Verdict.CHANGE, by=BOSS, roles=("guest", "developer"))
     memberships.decide(boss, VO.name, ADA, Verdict.REMOVE, by=BOSS, reason="done")
     assert provider.placed == [
@@ -245,16 +245,16 @@ def test_who_is_no_member_has_nothing_to_leave_and_the_provider_is_not_asked(kub
 def test_a_decision_that_changes_nothing_is_in_no_log(kubeconfig, cluster, provider, lines):
     boss = as_person(kubeconfig, BOSS)
     done = memberships.decide(boss, VO.name, BOB, Verdict.CHANGE, by=BOSS, roles=("researcher",))
-    assert (done.state, "so already" in done.problem) == (DONE, True)
+    assert (done.state, "so already" in done.problem) == (State.DONE, True)
     asked(kubeconfig, cluster, BOB)
     memberships.decide(boss, VO.name, BOB, Verdict.APPROVE, by=BOSS, roles=("researcher",))
-    assert state(cluster, contract.REQUEST, BOB) == APPROVED
+    assert state(cluster, contract.REQUEST, BOB) == State.APPROVED
     assert (provider.placed, lines.written) == ([], [])
 
 
 def test_one_leaves_by_oneself_and_the_last_administrator_does_not(kubeconfig, cluster, members, provider, lines):
-    assert memberships.leave(as_person(kubeconfig, BOB), VO.name, BOB).state == DONE
-    assert memberships.leave(as_person(kubeconfig, SECOND), VO.name, SECOND).state == DONE
+    assert memberships.leave(as_person(kubeconfig, BOB), VO.name, BOB).state == State.DONE
+    assert memberships.leave(as_person(kubeconfig, SECOND), VO.name, SECOND).state == State.DONE
     with pytest.raises(PrimageError, match="the only one who looks after"):
         memberships.leave(as_person(kubeconfig, BOSS), VO.name, BOSS)
     assert provider.placed == [(BOB, set(), False), (SECOND, set(), False)]
@@ -286,14 +286,14 @@ def test_a_provider_that_is_away_is_waited_for(kubeconfig, cluster, members, pro
     assert memberships.leave(as_person(kubeconfig, BOB), VO.name, BOB).is_open
     until("it says why", lambda: "cannot be asked" in str(cluster.get(_ref(contract.REQUEST, BOB)).get("status")), BACK_S)
     provider.away = False
-    until("it is carried out", lambda: state(cluster, contract.REQUEST, BOB) == DONE, BACK_S)
+    until("it is carried out", lambda: state(cluster, contract.REQUEST, BOB) == State.DONE, BACK_S)
 
 
 def test_a_refusal_is_told_and_the_request_may_be_made_once_more(kubeconfig, cluster, provider):
     asked(kubeconfig, cluster)
     memberships.decide(as_person(kubeconfig, BOSS), VO.name, ADA, Verdict.REFUSE, by=BOSS, reason="not here")
     told = memberships.own_request(as_person(kubeconfig, ADA), VO.name, ADA)
-    assert (told.state, told.reason) == (custom.REFUSED, "not here")
+    assert (told.state, told.reason) == (State.REFUSED, "not here")
     with pytest.raises(PrimageError, match="unasked"):
         memberships.decide(as_person(kubeconfig, BOSS), VO.name, ADA, Verdict.APPROVE, by=BOSS, roles=("guest",))
     asked(kubeconfig, cluster)
@@ -305,7 +305,7 @@ def test_who_is_a_member_already_or_by_the_sites_file_is_told(kubeconfig, cluste
     cluster.apply(custom.member(VO.name, MemberSpec(identity=ADA, uid=50_001)), manager=OPERATOR)
     try:
         memberships.ask_to_join(as_person(kubeconfig, ADA), VO.name, ADA, ("guest",), "")
-        until("it is refused", lambda: state(cluster, contract.REQUEST, ADA) == custom.REFUSED, BACK_S)
+        until("it is refused", lambda: state(cluster, contract.REQUEST, ADA) == State.REFUSED, BACK_S)
         found = memberships.own_request(as_person(kubeconfig, ADA), VO.name, ADA)
         assert "by the word of the site's operators" in found.problem
     finally:
@@ -332,7 +332,7 @@ def test_nobody_reads_changes_or_deletes_what_is_somebody_elses(kubeconfig, clus
         assert refused.value.status in (403, 422)
         assert "hello" not in refused.value.message
     assert memberships.own_request(as_person(kubeconfig, ADA), VO.name, ADA).says == "<b>hello</b>"
-    assert state(cluster, contract.REQUEST, ADA) == ASKED, "reading has not deleted it"
+    assert state(cluster, contract.REQUEST, ADA) == State.ASKED, "reading has not deleted it"
 
 
 @pytest.mark.parametrize(

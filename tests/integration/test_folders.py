@@ -11,7 +11,7 @@ import yaml
 from hpc_machine import until
 
 from primage.clients.cluster import Ref
-from primage.contract.custom_resources import API_VERSION, MEMBER, READY
+from primage.contract.custom_resources import API_VERSION, MEMBER, Phase
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
 from primage.errors import PrimageError
@@ -75,7 +75,7 @@ def test_who_is_added_to_the_file_works_after_up_and_data_outlives_them(reposito
         engine.up(SITE, wanted)
     assert seen("home/vo.primage.eu/private/newcomer@primage.eu")[:2] == (40001, 40001), "nobody's folder is given away"
     theirs.rmdir()
-    until("it is tried again", lambda: member(cluster)["status"]["phase"] == READY)
+    until("it is tried again", lambda: member(cluster)["status"]["phase"] == Phase.READY)
 
     engine.up(SITE, wanted)
     assert {path: seen(path) for path in MINE} == MINE

@@ -107,7 +107,7 @@ def test_somebody_of_the_hospital_asks_is_approved_works_leaves_and_is_logged_ou
     hers.get_by_role("button", name="Ask to join").click()
     hers.get_by_text("You have asked to join as researcher").wait_for()
 
-    until("the request has been seen", lambda: state(cluster, identity) == contract.ASKED, NOW_S)
+    until("the request has been seen", lambda: state(cluster, identity) == contract.State.ASKED, NOW_S)
     log_in(theirs, boss)
     theirs.get_by_role("link", name="Members").click()
     theirs.get_by_role("link", name=identity).click()
@@ -202,12 +202,12 @@ def test_what_somebody_else_writes_decides_nothing(stranger, boss, admin, cluste
     assert (found.identity, found.says) == (stranger, HTML), "one's own can be read"
     with pytest.raises(Refused):
         hers.get(Ref.of(asked))
-    until("it has been seen", lambda: state(cluster, stranger) == contract.ASKED, NOW_S)
+    until("it has been seen", lambda: state(cluster, stranger) == contract.State.ASKED, NOW_S)
 
     # What admission would not have let through is looked at once more: this operator's kubeconfig may write anything.
     forged = _decision(stranger, by=stranger)
     cluster.create(forged, manager="test")
-    until("it is refused", lambda: contract.state_of(cluster.get(Ref.of(forged)) or {}) == "Refused", NOW_S)
+    until("it is refused", lambda: contract.state_of(cluster.get(Ref.of(forged)) or {}) is contract.State.REFUSED, NOW_S)
     assert "not theirs to decide" in cluster.get(Ref.of(forged))["status"]["problem"]
     assert not member(cluster, stranger)["spec"]
     (user,) = admin.get_users({"username": stranger, "exact": True})
@@ -232,7 +232,7 @@ def test_the_same_in_a_terminal(stranger, boss, cluster, tmp_path):
     assert json.loads(mine("join", "local", VO, "--role", "guest", "--message", "hello", "--json").stdout)["asks"] == "join"
     assert mine("join", "local", VO, "--role", "root").returncode == 3
     assert "cannot list" in mine("members", "list", "local", VO).stderr
-    until("it has been seen", lambda: state(cluster, stranger) == contract.ASKED, NOW_S)
+    until("it has been seen", lambda: state(cluster, stranger) == contract.State.ASKED, NOW_S)
     listed = json.loads(theirs("members", "list", "local", VO, "--json").stdout)[VO]
     assert [one["says"] for one in listed["requests"] if one["identity"] == stranger] == ["hello"]
     assert stranger in theirs("members", "list", "local", VO).stdout

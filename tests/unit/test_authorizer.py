@@ -15,7 +15,7 @@ from authorizer.keeper import Keeper
 from authorizer.live import LiveObjects
 from authorizer.tenants import Tenants
 from primage.contract import custom_resources as custom
-from primage.contract.custom_resources import READY, WAITING
+from primage.contract.custom_resources import Phase
 from primage.contract.networks import NetworkConfig
 from primage.contract.offer import SiteOffer
 from primage.contract.tenant import Tenant
@@ -148,7 +148,7 @@ def test_a_repair_that_fails_is_told_and_so_is_its_end(kind):
         await tenants.repair(ADA.namespace)
         return server.said
 
-    told = [("ada@example.org", WAITING, "the API server is away"), ("ada@example.org", READY, None)]
+    told = [("ada@example.org", Phase.WAITING, "the API server is away"), ("ada@example.org", Phase.READY, None)]
     assert asyncio.run(run()) == told
 
 

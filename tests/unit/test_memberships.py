@@ -15,11 +15,9 @@ from primage.contract import custom_resources as custom
 from primage.contract import memberships as contract
 from primage.contract import names
 from primage.contract.memberships import (
-    APPROVED,
-    ASKED,
-    DONE,
     MembershipDecisionSpec,
     MembershipRequestSpec,
+    State,
     Verdict,
     Wish,
     object_name,
@@ -96,11 +94,11 @@ def test_one_that_has_ended_goes_after_a_while_and_a_refusal_stays_for_longer():
     def ended(kind, state, ago):
         return {"kind": kind, "status": {"state": state, "when": f"{now - ago:%Y-%m-%dT%H:%M:%SZ}"}}
 
-    assert not contract.is_old(ended(contract.REQUEST, ASKED, timedelta(days=99)), now)
-    assert contract.is_old(ended(contract.REQUEST, APPROVED, timedelta(hours=2)), now)
-    assert not contract.is_old(ended(contract.REQUEST, custom.REFUSED, timedelta(hours=2)), now)
-    assert contract.is_old(ended(contract.DECISION, custom.REFUSED, timedelta(hours=2)), now)
-    assert contract.is_old({"kind": contract.REQUEST, "status": {"state": DONE, "when": "never"}}, now)
+    assert not contract.is_old(ended(contract.REQUEST, State.ASKED, timedelta(days=99)), now)
+    assert contract.is_old(ended(contract.REQUEST, State.APPROVED, timedelta(hours=2)), now)
+    assert not contract.is_old(ended(contract.REQUEST, State.REFUSED, timedelta(hours=2)), now)
+    assert contract.is_old(ended(contract.DECISION, State.REFUSED, timedelta(hours=2)), now)
+    assert contract.is_old({"kind": contract.REQUEST, "status": {"state": State.DONE, "when": "never"}}, now)
 
 
 # -- what becomes of them --------------------------------------------------------------------------------------------
@@ -233,7 +231,7 @@ def test_one_asks_sees_how_it_stands_takes_it_back_and_asks_again_once_it_has_en
         memberships.ask_to_join(cluster, VO, ADA, ("guest",), "hello")
     memberships.withdraw(cluster, VO, ADA)
     spec = MembershipRequestSpec(identity=ADA, wish=Wish.JOIN, roles=(Role.GUEST,))
-    state(cluster, contract.request(VO, spec), state=custom.REFUSED, decidedBy=BOSS, reason="no")
+    state(cluster, contract.request(VO, spec), state=State.REFUSED, decidedBy=BOSS, reason="no")
     assert memberships.own_request(cluster, VO, ADA).reason == "no"
     memberships.ask_to_join(cluster, VO, ADA, ("developer",), "please")
     assert memberships.request_by(cluster, VO, ADA).roles == ("developer",)
@@ -263,8 +261,8 @@ def test_a_decision_waits_for_what_becomes_of_it_and_takes_the_place_of_an_old_o
     assert found.is_open
     with pytest.raises(PrimageError, match=f"{BOSS} has decided"):
         memberships.decide(cluster, VO, ADA, Verdict.REMOVE, by="other@example.org")
-    state(cluster, contract.decision(VO, decides(Verdict.REMOVE)), state=DONE)
+    state(cluster, contract.decision(VO, decides(Verdict.REMOVE)), state=State.DONE)
     assert memberships.decide(cluster, VO, ADA, Verdict.CHANGE, by=BOSS, roles=("guest",)).asks == "change"
-    state(cluster, contract.decision(VO, decides(Verdict.REMOVE)), state=custom.REFUSED, problem="the only one")
+    state(cluster, contract.decision(VO, decides(Verdict.REMOVE)), state=State.REFUSED, problem="the only one")
     with pytest.raises(PrimageError, match="the only one"):
         memberships._carried_out(lambda: memberships.standing_of(cluster.get(memberships._ref(contract.DECISION, VO, ADA))))

@@ -14,7 +14,7 @@ from portal.domain.once import Once
 from primage.contract import custom_resources as custom
 from primage.contract import memberships as contract
 from primage.contract.login import PORTAL_CLIENT
-from primage.contract.memberships import APPROVED, ASKED, MembershipRequestSpec, Wish
+from primage.contract.memberships import MembershipRequestSpec, State, Wish
 from primage.contract.roles import Role
 from primage.contract.vo import MemberSpec
 from primage.operations import memberships
@@ -47,7 +47,7 @@ def post(site, path, **given):
     return site.browser.post(path, data={"csrf": site.csrf(), **given}, follow_redirects=False)
 
 
-def asked(site, identity=EVE, state=ASKED, message=HTML, **status):
+def asked(site, identity=EVE, state=State.ASKED, message=HTML, **status):
     spec = MembershipRequestSpec(identity=identity, wish=Wish.JOIN, roles=(Role.RESEARCHER,), message=message)
     ref = site.clusters.memory.put(contract.request(VO, spec))
     site.clusters.memory.objects[ref]["status"] = {"state": state, **status}
@@ -92,11 +92,11 @@ def test_a_request_in_somebody_elses_name_cannot_be_made_by_any_field(stranger):
 
 
 def test_a_refusal_is_told_with_its_reason_and_an_approval_renews_the_login(stranger):
-    asked(stranger, ADA, custom.REFUSED, decidedBy=EVE, reason="<b>not here</b>")
+    asked(stranger, ADA, State.REFUSED, decidedBy=EVE, reason="<b>not here</b>")
     page = stranger.browser.get("/join").text
     assert "refused by eve@example.org: &lt;b&gt;not here&lt;/b&gt;" in page
     assert "Ask to join</h2>" in page
-    asked(stranger, ADA, APPROVED, decidedBy=EVE)
+    asked(stranger, ADA, State.APPROVED, decidedBy=EVE)
     stranger.issuer.answers["/realms/primage/token"] = [(200, stranger.tokens(groups=[f"/{VO}/researcher"]))]
     assert "You are a member of vo.primage.eu" in stranger.browser.get("/join").text
 

@@ -21,10 +21,8 @@ from primage.contract.custom_resources import (
     MEMBERS,
     ORGANISATION,
     ORGANISATIONS,
-    PAUSED,
-    READY,
-    REFUSED,
     VERSION,
+    Phase,
     digest_of,
     member_of,
     organisation_of,
@@ -72,7 +70,7 @@ def registry_of(tenants: Tenants, keeper: Keeper, server: str) -> kopf.OperatorR
             tenant = tenant_of(obj, tenants)
             if annotations.get(names.ANNOTATION_PAUSED) == "true":
                 tenants.pause(tenant)
-                patch.status.update({"phase": PAUSED, "problem": None})
+                patch.status.update({"phase": Phase.PAUSED.value, "problem": None})
                 return
             made = await tenants.settle(tenant)
             if tenant.member is None:
@@ -84,7 +82,7 @@ def registry_of(tenants: Tenants, keeper: Keeper, server: str) -> kopf.OperatorR
         if (body.get("status") or {}).get("applied") != applied:
             log.info("%s %s: ready in namespace %s", obj["kind"], tenant.identity, tenant.namespace)
         where = {"namespace": tenant.namespace, "made": made}
-        patch.status.update({"phase": READY, "applied": applied, "problem": None, **where})
+        patch.status.update({"phase": Phase.READY.value, "applied": applied, "problem": None, **where})
 
     async def take_away(body: Any, patch: Any, retry: int, **_: Any) -> None:
         obj: Object = dict(body)
@@ -152,8 +150,9 @@ def _told(obj: Object, patch: Any, retry: int) -> Iterator[None]:
         yield
     except (RefusedError, WaitingError) as error:
         phase, problem = phase_of(error), str(error)[:LONGEST_PROBLEM]
-        delay = REFUSED_S if phase == REFUSED else min(REFUSED_S, WAIT_S * 2 ** min(retry, MOST_DOUBLED))
+        delay = REFUSED_S if phase is Phase.REFUSED else min(REFUSED_S, WAIT_S * 2 ** min(retry, MOST_DOUBLED))
         if (obj.get("status") or {}).get("problem") != problem:
-            log.log(logging.ERROR if phase == REFUSED else logging.INFO, "%s %s: %s", obj["kind"], obj["metadata"]["name"], problem)
-        patch.status.update({"phase": phase, "problem": problem})
+            level = logging.ERROR if phase is Phase.REFUSED else logging.INFO
+            log.log(level, "%s %s: %s", obj["kind"], obj["metadata"]["name"], problem)
+        patch.status.update({"phase": phase.value, "problem": problem})
         raise kopf.TemporaryError(problem, delay=delay) from error

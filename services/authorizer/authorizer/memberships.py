@@ -15,15 +15,11 @@ from authorizer.domain.objects import DECISION, MEMBER, REQUEST, Address, Kind, 
 from authorizer.domain.people import Account
 from authorizer.tenants import Tenants
 from primage.contract import audit, names
-from primage.contract.custom_resources import REFUSED, WAITING
 from primage.contract.login import LoginConfig
 from primage.contract.memberships import (
-    APPROVED,
-    ASKED,
-    DONE,
-    ENDED,
     STATUS,
     MembershipDecisionSpec,
+    State,
     Verdict,
     Wish,
     decision_of,
@@ -97,7 +93,7 @@ class Memberships:
         obj = await self._kube.get(address)
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             return
-        if state_of(obj) in ENDED:
+        if state_of(obj).is_end:
             if is_old(obj, audit.now()):
                 await self._kube.delete(address)
             return
@@ -105,13 +101,13 @@ class Memberships:
             await (self._request(obj) if address.kind is REQUEST else self._decision(obj))
         except RefusedError as error:
             log.info("%s is refused: %s", address, error)
-            await self._say(obj, REFUSED, problem=str(error))
+            await self._say(obj, State.REFUSED, problem=str(error))
         except WaitingError as error:
-            await self._say(obj, WAITING, problem=str(error))
+            await self._say(obj, State.WAITING, problem=str(error))
             self._again(address)
 
     async def _request(self, obj: Object) -> None:
-        if state_of(obj) == ASKED:
+        if state_of(obj) is State.ASKED:
             return
         try:
             spec = request_of(obj)
@@ -122,7 +118,7 @@ class Memberships:
         if spec.wish is Wish.JOIN:
             if live is not None and live["spec"].get("roles"):
                 raise RefusedError(f"{spec.identity} is a member of {vo.name} already")
-            await self._say(obj, ASKED)
+            await self._say(obj, State.ASKED)
             return
         if live is None:  # the identity provider is asked for members alone: anybody may write this
             raise RefusedError(f"{spec.identity} is not a member of {vo.name}")
@@ -131,7 +127,7 @@ class Memberships:
             change = leaving(vo.name, spec.identity, await self._accounts(provider, vo))
             await self._lines.write([line(vo.name, spec.identity, spec.identity, LEFT)])
             await self._carry_out(provider, vo, spec.identity, change)
-        await self._say(obj, DONE)
+        await self._say(obj, State.DONE)
 
     async def _decision(self, obj: Object) -> None:
         try:
@@ -154,11 +150,11 @@ class Memberships:
             if request and spec.verdict in (Verdict.APPROVE, Verdict.REFUSE):
                 await self._answer(request, spec, str(obj["metadata"]["uid"]))
         log.info("%s has decided about %s in %s: %s", spec.decided_by, spec.identity, vo.name, spec.verdict.value)
-        await self._say(obj, DONE, problem=ALREADY if already else "")
+        await self._say(obj, State.DONE, problem=ALREADY if already else "")
 
     async def _answer(self, request: Object, spec: MembershipDecisionSpec, decision: str) -> None:
         """Tell whoever has asked."""
-        state = APPROVED if spec.verdict is Verdict.APPROVE else REFUSED
+        state = State.APPROVED if spec.verdict is Verdict.APPROVE else State.REFUSED
         await self._say(request, state, decidedBy=spec.decided_by, reason=spec.reason, decision=decision)
 
     async def _carry_out(self, provider: Keycloak, vo: VirtualOrganisationSpec, identity: str, change: Change) -> None:
@@ -197,10 +193,10 @@ class Memberships:
             self._asked = login, Keycloak(login, self._folder)
         return self._asked[1]
 
-    async def _say(self, obj: Object, state: str, *, problem: str = "", **more: str) -> None:
+    async def _say(self, obj: Object, state: State, *, problem: str = "", **more: str) -> None:
         """Write how far one is; a field that is not given goes."""
-        when = f"{audit.now():%Y-%m-%dT%H:%M:%SZ}" if state in ENDED else ""
-        given = {"state": state, "when": when, "problem": problem[:LONGEST_PROBLEM], **more}
+        when = f"{audit.now():%Y-%m-%dT%H:%M:%SZ}" if state.is_end else ""
+        given = {"state": state.value, "when": when, "problem": problem[:LONGEST_PROBLEM], **more}
         status = {field: given.get(field) or None for field in STATUS}
         if (obj.get("status") or {}) != {key: value for key, value in status.items() if value is not None}:
             await self._kube.report(obj, status)
@@ -215,4 +211,4 @@ def _asked(request: Object | None, decision: Object) -> Asked | None:
     except ValueError:
         return None
     ended_by = (request.get("status") or {}).get("decision")
-    return Asked(spec, state_of(request) == ASKED or ended_by == decision["metadata"]["uid"])
+    return Asked(spec, state_of(request) is State.ASKED or ended_by == decision["metadata"]["uid"])

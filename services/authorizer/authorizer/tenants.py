@@ -30,7 +30,7 @@ from authorizer.domain.ownership import MADE_HERE, has, require_own
 from authorizer.live import LiveObjects
 from authorizer.rights_log import RightsLog
 from primage.contract import names
-from primage.contract.custom_resources import READY
+from primage.contract.custom_resources import Phase
 from primage.contract.offer import SiteOffer
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects import everything
@@ -190,7 +190,7 @@ class Tenants:
                 raise
             if namespace in self._ailing:
                 self._ailing.discard(namespace)
-                await self._kube.say(tenant, READY, None)
+                await self._kube.say(tenant, Phase.READY, None)
 
     async def _make(self, tenant: Tenant) -> Object:
         """Make it so; returns the namespace. What cannot be made keeps nothing back but rights, which come last."""

@@ -15,7 +15,7 @@ from lightkube.types import CascadeType, PatchType
 from authorizer.domain.errors import RefusedError, WaitingError
 from authorizer.domain.objects import BINDING, KINDS, MEMBER, ORGANISATION, OTHERS, Address, Kind, address_of
 from primage.contract import names
-from primage.contract.custom_resources import AUDITED
+from primage.contract.custom_resources import AUDITED, Phase
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects.objects import Object
 
@@ -93,7 +93,7 @@ class Kube:
         with suppress(_MissingError):
             await self._asked(self._client.patch(resource, address.name, body, patch_type=PatchType.MERGE, **_where(address)))
 
-    async def say(self, tenant: Tenant, phase: str, problem: str | None) -> None:
+    async def say(self, tenant: Tenant, phase: Phase, problem: str | None) -> None:
         """Write to a tenant's custom resource how it is; quiet where there is none any more.
 
         Args:
@@ -101,7 +101,7 @@ class Kube:
         """
         name, vo = tenant.namespace, names.namespace_for(tenant.vo.name)
         address = Address(MEMBER, vo, name) if tenant.member else Address(ORGANISATION, "", name)
-        await self._say(address, {"phase": phase, "problem": problem and problem[:LONGEST_PROBLEM]})
+        await self._say(address, {"phase": phase.value, "problem": problem and problem[:LONGEST_PROBLEM]})
 
     async def note(self, member: Address, audited: str) -> None:
         """Write to a Member which roles the audit log has lines of; quiet as well."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from primage.contract.custom_resources import REFUSED, WAITING
+from primage.contract.custom_resources import Phase
 
 
 class RefusedError(Exception):
@@ -13,6 +13,6 @@ class WaitingError(Exception):
     """Something is on its way, or cannot be reached now."""
 
 
-def phase_of(error: RefusedError | WaitingError) -> str:
+def phase_of(error: RefusedError | WaitingError) -> Phase:
     """What `status.phase` says of a tenant that this keeps from being ready."""
-    return REFUSED if isinstance(error, RefusedError) else WAITING
+    return Phase.REFUSED if isinstance(error, RefusedError) else Phase.WAITING

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from portal.domain.errors import RefusedError
 from portal.domain.person import KNOWN_ROLES
 from portal.pages.shared import OwnForm, Visit, Visiting, renew, require_member, roles_in, to
-from primage.contract.memberships import APPROVED, LONGEST_MESSAGE
+from primage.contract.memberships import LONGEST_MESSAGE, State, Wish
 from primage.contract.names import namespace_for
 from primage.errors import ExitCode, PrimageError
 from primage.operations import memberships
@@ -23,7 +23,7 @@ router = APIRouter()
 def standing(who: Visiting) -> Response:
     """What somebody has asked for, and a form to ask with."""
     found = _requests(who)
-    approved = any(request.asks == "join" and request.state == APPROVED for _, request in found)
+    approved = any(request.asks == Wish.JOIN.value and request.state is State.APPROVED for _, request in found)
     if approved and not who.session.person.memberships:
         renew(who)
     return _page(who, found)
@@ -83,7 +83,7 @@ def _page(who: Visit, found: list[tuple[str, Standing]], status: int = 200, **gi
     values = {"problem": "", "vo": "", "chosen": (), "message": "", **given}
     asked = {vo for vo, request in found if request.is_open}
     free = [vo for vo in who.portal.settings.vos if vo not in asked] if not who.session.person.memberships else []
-    return who.page("join", status, requests=found, free=free, known=KNOWN_ROLES, longest=LONGEST_MESSAGE, **values)
+    return who.page("join", status, requests=found, free=free, known=KNOWN_ROLES, longest=LONGEST_MESSAGE, State=State, **values)
 
 
 def _require_served(who: Visit, vo: str) -> None:

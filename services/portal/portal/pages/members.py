@@ -11,7 +11,7 @@ from portal.domain.errors import RefusedError
 from portal.domain.person import KNOWN_ROLES
 from portal.pages.shared import OwnForm, Visit, Visiting, renew, require_member, roles_in, to
 from primage.clients.cluster import Refused
-from primage.contract.memberships import LONGEST_REASON, Verdict
+from primage.contract.memberships import LONGEST_REASON, State, Verdict
 from primage.errors import ExitCode, PrimageError
 from primage.operations import memberships
 from primage.operations.memberships import People
@@ -30,7 +30,7 @@ def every_one(who: Visiting) -> Response:
             lists.append((one.vo, memberships.people_of(who.cluster, one.vo)))
         except Refused:
             lists.append((one.vo, None))
-    return who.page("members", lists=lists)
+    return who.page("members", lists=lists, State=State)
 
 
 @router.get(ONE)
