@@ -6,6 +6,7 @@ import asyncio
 import logging
 from pathlib import Path
 
+from authorizer.clients.current_provider import CurrentProvider
 from authorizer.clients.folders import Folders
 from authorizer.clients.keycloak import Keycloak
 from authorizer.clients.kube import LONGEST_PROBLEM, Kube
@@ -15,7 +16,6 @@ from authorizer.domain.objects import DECISION, MEMBER, REQUEST, Address, Kind, 
 from authorizer.domain.people import Account
 from authorizer.tenants import Tenants
 from primage.contract import audit, names
-from primage.contract.login import LoginConfig
 from primage.contract.memberships import (
     STATUS,
     MembershipDecisionSpec,
@@ -49,8 +49,7 @@ class Memberships:
         self._kube = kube
         self._tenants = tenants
         self._lines = log_of_rights
-        self._folder = folder
-        self._asked: tuple[LoginConfig, Keycloak] | None = None
+        self._current = CurrentProvider(folder)
         # Decisions are few, and whoever asks must not have them wait: requests are anybody's.
         self._queues: dict[Kind, asyncio.Queue[Address]] = {REQUEST: asyncio.Queue(), DECISION: asyncio.Queue()}
         self._queued: set[Address] = set()
@@ -185,13 +184,10 @@ class Memberships:
         return tenant.vo
 
     def _provider(self) -> Keycloak:
-        """The one that the site's offer names by now."""
-        login = self._tenants.offer.login
-        if login is None:
+        provider = self._current.of(self._tenants.offer.login)
+        if provider is None:
             raise WaitingError("nobody logs in on this site")
-        if self._asked is None or self._asked[0] != login:
-            self._asked = login, Keycloak(login, self._folder)
-        return self._asked[1]
+        return provider
 
     async def _say(self, obj: Object, state: State, *, problem: str = "", **more: str) -> None:
         """Write how far one is; a field that is not given goes."""

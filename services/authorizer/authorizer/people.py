@@ -6,6 +6,7 @@ import asyncio
 import logging
 from pathlib import Path
 
+from authorizer.clients.current_provider import CurrentProvider
 from authorizer.clients.keycloak import Keycloak
 from authorizer.clients.kube import Kube
 from authorizer.domain.errors import RefusedError, WaitingError
@@ -14,7 +15,6 @@ from authorizer.domain.people import Difference, compare
 from authorizer.tenants import Tenants
 from primage.contract import names
 from primage.contract.custom_resources import organisation_of
-from primage.contract.login import LoginConfig
 from primage.contract.tenant_objects.objects import Object
 
 COMPARISON = "the regular comparison"
@@ -34,9 +34,8 @@ class People:
     def __init__(self, kube: Kube, tenants: Tenants, folder: Path, compare_s: float = COMPARE_S) -> None:
         self._kube = kube
         self._tenants = tenants
-        self._folder = folder
+        self._current = CurrentProvider(folder)
         self._compare_s = compare_s
-        self._asked: tuple[LoginConfig, Keycloak] | None = None
         self._seen_at = COMPARISON
         self._said: set[str] = set()
         self._in_line: tuple[Keycloak, set[str], set[str]] | None = None
@@ -64,13 +63,7 @@ class People:
         return {tenant.namespace for tenant in self._tenants}
 
     def _provider(self) -> Keycloak | None:
-        """The one that the site's offer names by now."""
-        login = self._tenants.offer.login
-        if login is None:
-            self._asked = None
-        elif self._asked is None or self._asked[0] != login:
-            self._asked = login, Keycloak(login, self._folder)
-        return self._asked[1] if self._asked else None
+        return self._current.of(self._tenants.offer.login)
 
     async def _compare(self, provider: Keycloak) -> list[str]:
         """Bring Members in line with the provider; returns what is wrong, of which nothing keeps anything else waiting."""
