@@ -10,7 +10,8 @@ from primage.cli.output import Json, console, line, print_json
 
 if TYPE_CHECKING:
     from primage.contract.memberships import Verdict
-    from primage.operations.memberships import People, Standing
+    from primage.operations.memberships import Standing
+    from primage.operations.people import People
 
 app = typer.Typer(no_args_is_help=True, help="Who is in a virtual organisation (VO), for those who administer it.")
 Site = Annotated[str, typer.Argument(metavar="SITE", help="A site, such as local.")]
@@ -30,7 +31,7 @@ def list_all(
 
     Example: `primage members list local`
     """
-    from primage.operations.memberships import people_of
+    from primage.operations.people import people_of
     from primage.operations.site import site_handle
 
     handle = site_handle(site)

@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from primage.clients.cluster import Cluster, Object, Ref
-from primage.contract import custom_resources as custom
-from primage.contract.custom_resources import API_VERSION, Phase, phase_of
+from primage.contract.custom_resources import API_VERSION
 from primage.contract.memberships import (
     DECISION,
     REQUEST,
@@ -33,8 +32,6 @@ from primage.contract.roles import Role
 from primage.errors import ExitCode, PrimageError
 
 MANAGER = "primage"
-SHOWN = 200
-"""Objects of a kind in one answer; whoever has an account may make one."""
 PATIENCE_S, PAUSE_S = 15.0, 0.25
 """For what has been asked for or decided to be carried out, and between two looks."""
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -66,34 +63,6 @@ class Standing:
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Person:
-    """A member of a VO."""
-
-    identity: str
-    roles: tuple[str, ...]
-    phase: Phase
-    problem: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class People:
-    """Of a VO.
-
-    Attributes:
-        more: kinds of which there are more than are shown.
-    """
-
-    members: tuple[Person, ...]
-    requests: tuple[Standing, ...]
-    decisions: tuple[Standing, ...]
-    more: tuple[str, ...]
 
 
 def who_is(cluster: Cluster) -> str:
@@ -162,45 +131,13 @@ def decide(
     return _carried_out(lambda: _standing(cluster.get(ref)))
 
 
-def people_of(cluster: Cluster, vo: str) -> People:
-    """Who is in a VO, who asks to be, and what was decided lately; as who administers it."""
-    space = namespace_for(vo)
-    members, more_members = cluster.first(API_VERSION, custom.MEMBER, space, SHOWN)
-    requests, more_requests = cluster.first(API_VERSION, REQUEST, space, SHOWN)
-    decisions, _ = cluster.first(API_VERSION, DECISION, space, SHOWN)
-    more = [what for what, is_more in (("members", more_members), ("requests", more_requests)) if is_more]
-    return People(
-        tuple(sorted(map(person_of, members), key=lambda one: one.identity)),
-        tuple(sorted(map(standing_of, requests), key=lambda one: one.identity)),
-        tuple(sorted(map(standing_of, decisions), key=lambda one: one.identity)),
-        tuple(more),
-    )
-
-
 def request_by(cluster: Cluster, vo: str, identity: str) -> Standing | None:
     """Somebody's request, as who administers the VO sees it."""
     return _standing(cluster.get(_ref(REQUEST, vo, identity)))
 
 
-def member_called(cluster: Cluster, vo: str, identity: str) -> Person | None:
-    """A member of a VO, as who administers it sees them."""
-    found = cluster.get(Ref(API_VERSION, custom.MEMBER, namespace_for(identity), namespace_for(vo)))
-    return person_of(found) if found else None
-
-
-def person_of(obj: Object) -> Person:
-    """Of an object, whatever is in it."""
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    return Person(
-        identity=str(spec.get("identity", "")),
-        roles=tuple(str(role) for role in spec.get("roles") or ()),
-        phase=phase_of(obj),
-        problem=str(status.get("problem", "")),
-    )
-
-
 def standing_of(obj: Object) -> Standing:
-    """The same of a request or a decision."""
+    """What a request or a decision says, whatever is in it."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     return Standing(
         identity=str(spec.get("identity", "")),

@@ -33,6 +33,7 @@ from primage.contract.vo import MemberSpec, QuotaConfig, VirtualOrganisationSpec
 from primage.errors import PrimageError
 from primage.local.toolchain.build import KUBERNETES_TOOLS
 from primage.operations import memberships
+from primage.operations.people import people_of
 
 pytestmark = pytest.mark.apart
 OPERATOR = "operator"
@@ -216,7 +217,7 @@ def asked(kubeconfig, cluster, identity=ADA):
 def test_who_asks_is_approved_with_other_roles_changed_and_removed(kubeconfig, cluster, provider, lines):
     asked(kubeconfig, cluster)
     ada, boss = as_person(kubeconfig, ADA), as_person(kubeconfig, BOSS)
-    (request,) = memberships.people_of(boss, VO.name).requests
+    (request,) = people_of(boss, VO.name).requests
     assert (request.identity, request.says, request.state) == (ADA, "<b>hello</b>", State.ASKED)
     done = memberships.decide(boss, VO.name, ADA, Verdict.APPROVE, by=BOSS, roles=("researcher",), reason="welcome")
     assert done.state == State.DONE

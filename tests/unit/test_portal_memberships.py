@@ -18,6 +18,7 @@ from primage.contract.memberships import MembershipRequestSpec, State, Wish
 from primage.contract.roles import Role
 from primage.contract.vo import MemberSpec
 from primage.operations import memberships
+from primage.operations.people import people_of
 
 EVE = "eve@example.org"
 HTML = "<script>alert(1)</script>\n<img src=x onerror=alert(2)>"
@@ -128,7 +129,7 @@ def test_an_administrator_sees_requests_as_text_and_decides(boss, monkeypatch):
         post(boss, f"/members/{VO}/{EVE}", do="approve", **{"role.guest": "on", "reason": "hello"}).headers["location"]
         == "/members"
     )
-    (found,) = memberships.people_of(boss.clusters.memory, VO).decisions
+    (found,) = people_of(boss.clusters.memory, VO).decisions
     assert (found.identity, found.asks, found.roles, found.by, found.says) == (EVE, "approve", ("guest",), ADA, "hello")
     # A decision is made once: the next one waits for it.
     again = post(boss, f"/members/{VO}/{EVE}", do="refuse", reason="no")
@@ -167,7 +168,7 @@ def test_members_are_changed_and_removed_on_a_page_of_their_own(boss, monkeypatc
     assert 'value="approve"' not in page
     assert boss.browser.get(f"/members/{VO}/nobody@example.org").status_code == 404
     assert post(boss, f"/members/{VO}/{EVE}", do="remove", **{"role.guest": "on"}).status_code == 303
-    (found,) = memberships.people_of(boss.clusters.memory, VO).decisions
+    (found,) = people_of(boss.clusters.memory, VO).decisions
     assert (found.asks, found.roles) == ("remove", ())
 
 

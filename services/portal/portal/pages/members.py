@@ -14,7 +14,7 @@ from primage.clients.cluster import Refused
 from primage.contract.memberships import LONGEST_REASON, State, Verdict
 from primage.errors import ExitCode, PrimageError
 from primage.operations import memberships
-from primage.operations.memberships import People
+from primage.operations.people import People, member_called, people_of
 
 router = APIRouter()
 Whom = Annotated[str, Path(max_length=200, pattern=r"^[a-z0-9][a-z0-9._+@-]*$")]
@@ -27,7 +27,7 @@ def every_one(who: Visiting) -> Response:
     lists: list[tuple[str, People | None]] = []
     for one in who.session.person.memberships:
         try:
-            lists.append((one.vo, memberships.people_of(who.cluster, one.vo)))
+            lists.append((one.vo, people_of(who.cluster, one.vo)))
         except Refused:
             lists.append((one.vo, None))
     return who.page("members", lists=lists, State=State)
@@ -63,7 +63,7 @@ def _page(
     who: Visit, vo: str, identity: str, status: int = 200, *, problem: str = "", chosen: tuple[str, ...] = (), reason: str = ""
 ) -> Response:
     require_member(who, vo)
-    member = memberships.member_called(who.cluster, vo, identity)
+    member = member_called(who.cluster, vo, identity)
     request = memberships.request_by(who.cluster, vo, identity)
     asks = request if request and request.is_open and request.asks == "join" else None
     if member is None and asks is None:
