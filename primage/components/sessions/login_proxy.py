@@ -1,4 +1,4 @@
-"""The login before a session: in its pod, a proxy that lets in whom the identity provider names, and a memory for it.
+"""The login before a session: in its pod, a proxy that lets in whom the identity provider names.
 
 https://oauth2-proxy.github.io/oauth2-proxy/configuration/overview
 """
@@ -8,23 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from primage.components.sessions import login_memory
 from primage.components.sessions.session_token import CERTIFICATE, KEY
+from primage.components.sessions.sidecar import sidecar
 from primage.contract import names
 from primage.contract.addresses import LOGIN_PAGES
 from primage.contract.gateway import COOKIE_SECRET, GATEWAY, LISTENER, LOGIN_CONTAINER, PROXY_PORT
 from primage.contract.login import GROUPS_CLAIM, IDENTITY_CLAIM, SESSIONS_CLIENT
 from primage.contract.outputs import GatewayOutputs
-from primage.contract.pod_security import container_security
 from primage.contract.realm import SESSION_S, SESSIONS_TOKEN_S
 
 REFRESH_S = SESSIONS_TOKEN_S - 15
 """A login is looked at again after so long, before its token ends."""
 START_S = 60
-MEMORY_IMAGE = "primage/queue:1"
-KEYS, KNOWN, ISSUER, MEMORY = "/run/login/keys", "/run/login/known", "/run/login/issuer", "/run/login/memory"
-SOCKET = f"{MEMORY}/redis.sock"
+KEYS, KNOWN, ISSUER = "/run/login/keys", "/run/login/known", "/run/login/issuer"
 VISITORS, AUTHORITY = "visitors", "ca.crt"  # keys of the config map
-_ROOM = {"ephemeral-storage": "16Mi"}
 
 
 @dataclass(frozen=True)
@@ -66,45 +64,30 @@ class LoginProxy:
         return f"{LOGIN_PAGES}/{self.instance}"
 
     def containers(self) -> list[dict[str, Any]]:
-        """Native sidecars: they are there before the session's server, and the Job is complete without them.
+        """The proxy, and what it remembers with.
 
         What the proxy knows of a login is in Redis, because it asks for another token once there, however many requests come at a
         time: the identity provider ends a login whose refresh token it is shown twice. So no browser has any token either.
         """
-        return [self._memory(), self._proxy()]
-
-    def _memory(self) -> dict[str, Any]:
-        options = {"port": "0", "unixsocket": SOCKET, "save": "", "maxmemory": "8mb", "maxmemory-policy": "allkeys-lru"}
-        return {
-            "name": "logins",
-            "image": self.memory_image,
-            "imagePullPolicy": "IfNotPresent",
-            "restartPolicy": "Always",
-            "command": ["redis-server", *(part for key, value in options.items() for part in (f"--{key}", value))],
-            "resources": _resources(("5m", "8Mi"), ("50m", "24Mi")),
-            "securityContext": container_security(),
-            "volumeMounts": [{"name": "logins", "mountPath": MEMORY}],
-        }
+        return [login_memory.container(self.memory_image), self._proxy()]
 
     def _proxy(self) -> dict[str, Any]:
         asked = {"httpGet": {"path": "/ping", "port": PROXY_PORT, "scheme": "HTTPS"}, "timeoutSeconds": 5}
         mounts = {"login-keys": KEYS, "login-known": KNOWN, "login-issuer": ISSUER}
-        return {
-            "name": LOGIN_CONTAINER,
-            "image": self.gateway.proxy_image,
-            "imagePullPolicy": "IfNotPresent",
-            "restartPolicy": "Always",
-            "args": [f"--{name}={value}" for name, value in self._options().items()]
-            + [f"--allowed-group={group}" for group in self.groups],
-            "ports": [{"name": "login", "containerPort": PROXY_PORT}],
-            "startupProbe": {**asked, "periodSeconds": 1, "failureThreshold": START_S},
-            "resources": _resources(("10m", "32Mi"), ("200m", "96Mi")),
-            "securityContext": container_security(),
-            "volumeMounts": [
+        options = [f"--{name}={value}" for name, value in self._options().items()]
+        return sidecar(
+            LOGIN_CONTAINER,
+            self.gateway.proxy_image,
+            ("10m", "32Mi"),
+            ("200m", "96Mi"),
+            args=[*options, *(f"--allowed-group={group}" for group in self.groups)],
+            ports=[{"name": "login", "containerPort": PROXY_PORT}],
+            startupProbe={**asked, "periodSeconds": 1, "failureThreshold": START_S},
+            volumeMounts=[
                 *({"name": name, "mountPath": path, "readOnly": True} for name, path in mounts.items()),
-                {"name": "logins", "mountPath": MEMORY},
+                login_memory.mount(),
             ],
-        }
+        )
 
     def _options(self) -> dict[str, str]:
         return {
@@ -166,7 +149,7 @@ class LoginProxy:
             "cookie-csrf-per-request-limit": "5",
             "cookie-csrf-expire": "5m",
             "session-store-type": "redis",
-            "redis-connection-url": f"unix://{SOCKET}",
+            "redis-connection-url": f"unix://{login_memory.SOCKET}",
         }
 
     def volumes(self, secret: str) -> list[dict[str, Any]]:
@@ -182,7 +165,7 @@ class LoginProxy:
             {"name": "login-keys", "secret": {"secretName": secret, "items": keys, "defaultMode": 0o440}},
             {"name": "login-known", "configMap": {"name": self.service, "items": known}},
             {"name": "login-issuer", "configMap": {"name": names.CONFIG_MAP, "items": issuer, "optional": True}},
-            {"name": "logins", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            login_memory.volume(),
         ]
 
     def known(self, authority: Any) -> dict[str, Any]:
@@ -214,11 +197,3 @@ class LoginProxy:
                 "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": self.service}],
             },
         }
-
-
-def _resources(kept: tuple[str, str], most: tuple[str, str]) -> dict[str, Any]:
-    """Processor and memory that are kept for it, and the most it may have of them."""
-    return {
-        "requests": {"cpu": kept[0], "memory": kept[1], **_ROOM},
-        "limits": {"cpu": most[0], "memory": most[1], **_ROOM},
-    }

@@ -12,7 +12,8 @@ from primage.components.gateway import Gateway
 from primage.components.jobs.batch_job import NODE_DRAINED, pod_spec
 from primage.components.jobs.batch_settings import BatchJobSettings
 from primage.components.kubernetes_object import KubernetesObject
-from primage.components.sessions.login_proxy import MEMORY_IMAGE, LoginProxy
+from primage.components.sessions import login_memory
+from primage.components.sessions.login_proxy import LoginProxy
 from primage.components.sessions.session_settings import SessionSettings
 from primage.components.sessions.session_token import SessionToken
 from primage.contract import names
@@ -128,7 +129,7 @@ def _login_proxy(
     return LoginProxy(
         gateway=site.gateway,
         issuer=site.login,
-        memory_image=site.images.resolve(MEMORY_IMAGE),
+        memory_image=site.images.resolve(login_memory.IMAGE),
         namespace=namespace,
         instance=app.instance(settings.name),
         port=serving.port,
