@@ -9,11 +9,11 @@ memory what every tenant has of some kinds, whether a route needs it or not: eac
 from __future__ import annotations
 
 from infra.admission import FROM_TENANT, On, Policy, Rule
-from primage.contract import names
+from primage.contract import gateway_api, names
 from primage.contract.gateway import GATEWAY, LISTENER
+from primage.contract.gateway_api import ROUTE, UPSTREAM_TLS
 
-API = "gateway.networking.k8s.io"
-ROUTE, UPSTREAM_TLS = "httproutes", "backendtlspolicies"
+API = gateway_api.GROUP
 OTHER_APIS = ("gateway.networking.x-k8s.io", "projectcontour.io")
 FILTERS = ("RequestRedirect", "URLRewrite")
 """Of a route: those with which a page says no more than it could say itself."""
@@ -39,7 +39,7 @@ def route_policies(domain: str) -> tuple[Policy, ...]:
 
 def _ways_in(domain: str) -> Policy:
     """Kinds that would open a way in: of all there are, the two that sessions need."""
-    known = [ROUTE, UPSTREAM_TLS] if domain else []
+    known = [kind.resources for kind in gateway_api.OF_MEMBERS] if domain else []
     return Policy(
         "ways-in",
         (On("networking.k8s.io", ("ingresses",)), On(API, ("*",)), *(On(api, ("*",)) for api in OTHER_APIS)),
@@ -48,7 +48,7 @@ def _ways_in(domain: str) -> Policy:
                 f"request.resource.group == '{API}' && request.resource.resource in {known!r}",
                 "hosts are the site's to give, and this kind could take another's. "
                 + (
-                    f"Make an HTTPRoute for <namespace>.{domain} in its place"
+                    f"Make an {ROUTE.kind} for <namespace>.{domain} in its place"
                     if domain
                     else "Nothing opens in a browser at this site; use `primage open`"
                 ),
@@ -62,7 +62,7 @@ def _routes(domain: str) -> Policy:
     gateway = (
         f"p.name == '{GATEWAY}' && p.?namespace.orValue('') == '{names.SYSTEM_NAMESPACE}'"
         f" && p.?sectionName.orValue('{LISTENER}') == '{LISTENER}' && !has(p.port)"
-        f" && p.?kind.orValue('Gateway') == 'Gateway' && p.?group.orValue('{API}') == '{API}'"
+        f" && p.?kind.orValue('{gateway_api.GATEWAY.kind}') == '{gateway_api.GATEWAY.kind}' && p.?group.orValue('{API}') == '{API}'"
     )
     service = (
         "b.?kind.orValue('Service') == 'Service' && b.?group.orValue('') == ''"
@@ -72,7 +72,7 @@ def _routes(domain: str) -> Policy:
     plain = "value.matches('^[ -~]{1,128}$')"
     return Policy(
         "routes",
-        (On(API, (ROUTE,)),),
+        (On(API, (ROUTE.resources,)),),
         (
             Rule(
                 "object.spec.?hostnames.orValue([]) == [variables.host]",
@@ -136,7 +136,7 @@ def _routes(domain: str) -> Policy:
 
 UPSTREAMS = Policy(
     "upstreams",
-    (On(API, (UPSTREAM_TLS,)),),
+    (On(API, (UPSTREAM_TLS.resources,)),),
     (
         Rule(
             "object.spec.targetRefs.size() == 1 && object.spec.targetRefs.all(t, t.kind == 'Service' && t.group == '')",
@@ -168,7 +168,7 @@ def _bytes(where: str, size: str) -> str:
 
 HELD = Policy(
     "held-by-the-gateway",
-    (On("", ("secrets", "configmaps", "services")), On(API, (ROUTE, UPSTREAM_TLS))),
+    (On("", ("secrets", "configmaps", "services")), On(API, (ROUTE.resources, UPSTREAM_TLS.resources))),
     (
         Rule(
             f"variables.whole.metadata.?labels.orValue({{}}).size() <= {MOST_LABELS}"

@@ -19,7 +19,7 @@ from infra.components.system_object import single_pod, system_object
 from infra.components.token_pod import TOKEN_FOLDER, token_volume
 from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.components.xds_certificates import CONTOUR, ENVOY, XdsCertificates
-from primage.contract import names
+from primage.contract import gateway_api, names
 from primage.contract.gateway import GATEWAY, PROXY_PORT, ContourConfig
 from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security, system_pod_security
@@ -43,7 +43,6 @@ LOGGED = (
 )
 """Of a request: no path, which has codes of people's logins in it, and no headers."""
 READ = ["get", "list", "watch"]
-API = "gateway.networking.k8s.io"
 
 
 class Contour(pulumi.ComponentResource):
@@ -138,14 +137,10 @@ def _rules() -> list[dict[str, Any]]:
     return [
         {"apiGroups": [""], "resources": ["configmaps", "namespaces", "secrets", "services"], "verbs": READ},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READ},
+        {"apiGroups": [gateway_api.GROUP], "resources": [kind.resources for kind in gateway_api.READ], "verbs": READ},
         {
-            "apiGroups": [API],
-            "resources": ["backendtlspolicies", "gatewayclasses", "gateways", "httproutes", "referencegrants"],
-            "verbs": READ,
-        },
-        {
-            "apiGroups": [API],
-            "resources": [f"{kind}/status" for kind in ("backendtlspolicies", "gatewayclasses", "gateways", "httproutes")],
+            "apiGroups": [gateway_api.GROUP],
+            "resources": [f"{kind.resources}/status" for kind in gateway_api.SERVED],
             "verbs": ["update"],
         },
         {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": READ},

@@ -5,7 +5,6 @@ https://gateway-api.sigs.k8s.io
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pulumi
@@ -13,18 +12,15 @@ import pulumi
 from infra.components.contour import CONTROLLER, Contour
 from infra.components.https_server import certificates
 from infra.components.system_object import system_object
-from primage.components.kubernetes_object import declare
-from primage.contract import names
+from primage.components.kubernetes_object import KubernetesObject, declare
+from primage.contract import gateway_api, names
 from primage.contract.addresses import HTTPS_PORT
 from primage.contract.gateway import GATEWAY, LISTENER, ContourConfig, GatewayConfig
 from primage.contract.networks import NetworkConfig
 from primage.contract.tenant_objects.objects import RBAC
 from primage.projects.connection import Connection
 
-API = "gateway.networking.k8s.io"
 CLASS = "primage"
-ROUTES = ("httproutes", "backendtlspolicies")
-"""What of the Gateway API members make; admission says which of them (infra/admission_of_routes.py)."""
 LOOK = ("get", "list", "watch")
 CHANGE = ("create", "delete", "deletecollection", "patch", "update")
 
@@ -53,10 +49,12 @@ class Gateway(pulumi.ComponentResource):
             declare(f"{name}-{obj['metadata']['name']}", obj, here)
         needed: list[pulumi.Resource] = [*certificates(name, config, f"*.{config.domain}", given, here)]
         if isinstance(config.controller, ContourConfig):
-            kind = {"apiVersion": f"{API}/v1", "kind": "GatewayClass", "metadata": {"name": CLASS}}
-            needed.append(declare(f"{name}-class", {**kind, "spec": {"controllerName": CONTROLLER}}, here))
+            kind = gateway_api.GATEWAY_CLASS
+            metadata, spec = {"name": CLASS}, {"controllerName": CONTROLLER}
+            needed.append(KubernetesObject(kind.api_version, kind.kind, f"{name}-class", metadata=metadata, spec=spec, opts=here))
         after = pulumi.ResourceOptions(parent=self, depends_on=needed)
-        made = partial(system_object, name, own, after)(f"{API}/v1", "Gateway", GATEWAY, spec=_gateway(config))
+        kind = gateway_api.GATEWAY
+        made = system_object(name, own, after, kind.api_version, kind.kind, GATEWAY, spec=_gateway(config))
         if isinstance(config.controller, ContourConfig):
             after = pulumi.ResourceOptions(parent=self, depends_on=[made])
             Contour("contour", config.controller, network, given, opts=after)
@@ -64,13 +62,17 @@ class Gateway(pulumi.ComponentResource):
 
 
 def rights() -> list[dict[str, Any]]:
-    """What members may do with routes, as part of the roles that they have (primage/contract/roles.py)."""
+    """What members may do with routes, as part of the roles that they have (primage/contract/roles.py).
+
+    Admission says which routes (infra/admission_of_routes.py).
+    """
+    routes = [kind.resources for kind in gateway_api.OF_MEMBERS]
     return [
         {
             "apiVersion": f"{RBAC}/v1",
             "kind": "ClusterRole",
             "metadata": {"name": f"primage-routes-{role}", "labels": {f"rbac.authorization.k8s.io/aggregate-to-{role}": "true"}},
-            "rules": [{"apiGroups": [API], "resources": list(ROUTES), "verbs": list(verbs)}],
+            "rules": [{"apiGroups": [gateway_api.GROUP], "resources": routes, "verbs": list(verbs)}],
         }
         for role, verbs in (("edit", CHANGE), ("view", LOOK))
     ]
@@ -79,6 +81,7 @@ def rights() -> list[dict[str, Any]]:
 def _gateway(config: GatewayConfig) -> dict[str, Any]:
     contour = isinstance(config.controller, ContourConfig)
     tenants = {"matchExpressions": [{"key": names.LABEL_VO, "operator": "Exists"}]}
+    routes = {"group": gateway_api.GROUP, "kind": gateway_api.ROUTE.kind}
     listener = {
         "name": LISTENER,
         "hostname": f"*.{config.domain}",
@@ -86,7 +89,7 @@ def _gateway(config: GatewayConfig) -> dict[str, Any]:
         "port": HTTPS_PORT if contour else config.port,
         "protocol": "HTTPS",
         "tls": {"mode": "Terminate", "certificateRefs": [{"group": "", "kind": "Secret", "name": config.certificate_secret}]},
-        "allowedRoutes": {"namespaces": {"from": "Selector", "selector": tenants}, "kinds": [{"group": API, "kind": "HTTPRoute"}]},
+        "allowedRoutes": {"namespaces": {"from": "Selector", "selector": tenants}, "kinds": [routes]},
     }
     class_name = CLASS if isinstance(config.controller, ContourConfig) else config.controller.class_name
     return {"gatewayClassName": class_name, "listeners": [listener]}

@@ -13,9 +13,7 @@ from primage.components.app import AppStack
 from primage.components.kubernetes_object import KubernetesObject
 from primage.components.sessions.login_proxy import LoginProxy
 from primage.contract.gateway import PROXY_PORT
-
-TLS_POLICY = "gateway.networking.k8s.io/v1alpha3"
-"""The version that Contour has: https://gateway-api.sigs.k8s.io/api-types/backendtlspolicy"""
+from primage.contract.gateway_api import ROUTE, UPSTREAM_TLS
 
 
 class Gateway(pulumi.ComponentResource):
@@ -54,8 +52,8 @@ class Gateway(pulumi.ComponentResource):
         known = self._declare("v1", "ConfigMap", proxy.service, data=proxy.known(authority))
         port = {"name": "login", "port": PROXY_PORT, "targetPort": PROXY_PORT}
         self._declare("v1", "Service", proxy.service, spec={"selector": self._labels, "ports": [port]})
-        self._declare("gateway.networking.k8s.io/v1", "HTTPRoute", self._name, spec=proxy.route())
-        self._declare(TLS_POLICY, "BackendTLSPolicy", proxy.service, spec=proxy.trust())
+        self._declare(ROUTE.api_version, ROUTE.kind, self._name, spec=proxy.route())
+        self._declare(UPSTREAM_TLS.api_version, UPSTREAM_TLS.kind, proxy.service, spec=proxy.trust())
         return known.name.apply(bool)
 
     def _declare(self, api_version: str, kind: str, name: str, **fields: object) -> KubernetesObject:

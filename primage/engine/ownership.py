@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from primage.clients.cluster import Object, Ref
+from primage.contract import gateway_api
 from primage.contract.names import CREDENTIALS_MANAGER, LABEL_APP, LABEL_SITE, LABEL_STACK, stack_label
 from primage.projects.project import Project, StackName
 
@@ -17,8 +18,7 @@ APP_KINDS = frozenset(
         ("apps/v1", "Deployment"),
         ("apps/v1", "StatefulSet"),
         ("batch/v1", "Job"),
-        ("gateway.networking.k8s.io/v1", "HTTPRoute"),
-        ("gateway.networking.k8s.io/v1alpha3", "BackendTLSPolicy"),
+        *((kind.api_version, kind.kind) for kind in gateway_api.OF_MEMBERS),
         ("networking.k8s.io/v1", "NetworkPolicy"),
         ("rbac.authorization.k8s.io/v1", "Role"),
         ("rbac.authorization.k8s.io/v1", "RoleBinding"),
@@ -36,8 +36,7 @@ SITE_KINDS = frozenset(
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
         ("apps/v1", "Deployment"),
         ("apps/v1", "StatefulSet"),
-        ("gateway.networking.k8s.io/v1", "Gateway"),
-        ("gateway.networking.k8s.io/v1", "GatewayClass"),
+        *((kind.api_version, kind.kind) for kind in (gateway_api.GATEWAY, gateway_api.GATEWAY_CLASS)),
         ("networking.k8s.io/v1", "NetworkPolicy"),
         ("primage.eu/v1", "Member"),
         ("primage.eu/v1", "VirtualOrganisation"),

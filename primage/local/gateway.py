@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from primage.contract import gateway_api
 from primage.contract.gateway import ContourConfig, GatewayConfig
 from primage.local.images.catalogue import ENVOY_REQUIREMENTS, Image, contour_images, proxy_image
 from primage.local.images.wheels import unpack_wheels
@@ -25,7 +26,7 @@ from primage.paths import local_site_dir
 from primage.process import run_logged
 
 KINDS = {
-    GATEWAY_KINDS: ("backendtlspolicies", "gatewayclasses", "gateways", "httproutes", "referencegrants"),
+    GATEWAY_KINDS: tuple(kind.resources for kind in gateway_api.READ),
     CONTOUR_KINDS: ("httpproxies", "tlscertificatedelegations"),
 }
 """What Contour reads whatever it is told, by the document that defines it; of other kinds nobody has use, so nobody gets any."""

@@ -19,7 +19,7 @@ from infra.admission_of_routes import LARGEST, LARGEST_AUTHORITY
 from infra.components.contour import XDS_PORT
 from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.clients.port_forward import PortForward
-from primage.contract import names
+from primage.contract import gateway_api, names
 from primage.contract.gateway import GATEWAY, PROXY_PORT
 from primage.local.site import LocalSite
 
@@ -49,8 +49,8 @@ SERVICE = {
     "spec": {"selector": LABELS, "ports": [{"port": 80, "targetPort": PROXY_PORT}]},
 }
 ROUTE = {
-    "apiVersion": "gateway.networking.k8s.io/v1",
-    "kind": "HTTPRoute",
+    "apiVersion": gateway_api.ROUTE.api_version,
+    "kind": gateway_api.ROUTE.kind,
     "metadata": META,
     "spec": {
         "hostnames": [HOST],
@@ -67,8 +67,8 @@ INGRESS = {
     "spec": {"defaultBackend": {"service": {"name": NAME, "port": {"number": 80}}}},
 }
 TLS_POLICY = {
-    "apiVersion": "gateway.networking.k8s.io/v1alpha3",
-    "kind": "BackendTLSPolicy",
+    "apiVersion": gateway_api.UPSTREAM_TLS.api_version,
+    "kind": gateway_api.UPSTREAM_TLS.kind,
     "metadata": META,
     "spec": {
         "targetRefs": [{"group": "", "kind": "Service", "name": NAME}],
@@ -76,11 +76,11 @@ TLS_POLICY = {
     },
 }
 GRANT = {
-    "apiVersion": "gateway.networking.k8s.io/v1beta1",
-    "kind": "ReferenceGrant",
+    "apiVersion": gateway_api.GRANT.api_version,
+    "kind": gateway_api.GRANT.kind,
     "metadata": META,
     "spec": {
-        "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": OTHER_SPACE}],
+        "from": [{"group": gateway_api.GROUP, "kind": gateway_api.ROUTE.kind, "namespace": OTHER_SPACE}],
         "to": [{"group": "", "kind": "Service"}],
     },
 }
@@ -323,7 +323,7 @@ def test_what_takes_more_is_refused_and_told_why(tenant: Tenant, cell: str):
 def test_a_member_has_no_right_to_other_kinds_of_route(tenant: Tenant):
     for obj in (
         GRANT,
-        {**ROUTE, "kind": "Gateway", "spec": {}},
+        {**ROUTE, "kind": gateway_api.GATEWAY.kind, "spec": {}},
         {**ROUTE, "apiVersion": "projectcontour.io/v1", "kind": "HTTPProxy"},
     ):
         with pytest.raises(Refused) as refused:
@@ -342,10 +342,10 @@ def test_envoy_has_no_token_and_contour_changes_nothing_but_status(site: LocalSi
         done = kubectl("auth", "can-i", verb, kind, "-n", SPACE, *more, whoever, kubeconfig=kubeconfig)
         return done.stdout.strip() == "yes"
 
-    assert may("update", "httproutes.gateway.networking.k8s.io", "--subresource=status")
+    assert may("update", gateway_api.ROUTE.counted, "--subresource=status")
     for verb, kind in (
         ("create", "pods"),
-        ("update", "httproutes.gateway.networking.k8s.io"),
+        ("update", gateway_api.ROUTE.counted),
         ("patch", "secrets"),
         ("get", "nodes"),
     ):

@@ -15,6 +15,7 @@ from people import administrator
 
 from primage.clients.cluster import Ref
 from primage.contract import memberships, names
+from primage.contract.gateway_api import ROUTE
 from primage.contract.memberships import object_name
 from primage.contract.pod_security import container_security, pod_security
 from primage.contract.roles import Role
@@ -83,7 +84,7 @@ def binding(kind, role, user):
 
 CORE, RBAC, NET = "/api/v1", "/apis/rbac.authorization.k8s.io/v1", "/apis/networking.k8s.io/v1"
 OURS, BATCH = "/apis/primage.eu/v1", "/apis/batch/v1"
-ROUTES = "/apis/gateway.networking.k8s.io/v1"
+ROUTES = f"/apis/{ROUTE.api_version}"
 HERE = f"{CORE}/namespaces/{{own}}"
 THERE = f"{CORE}/namespaces/{SHARED}"
 ROLE = made("rbac.authorization.k8s.io/v1", "Role", rules=[])

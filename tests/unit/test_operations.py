@@ -11,6 +11,7 @@ from memory_cluster import MemoryCluster
 from primage.clients.cluster import Ref
 from primage.components.certificates import new_authority
 from primage.contract.custom_resources import made_of
+from primage.contract.gateway_api import ROUTE
 from primage.contract.names import ANNOTATION_OPENS
 from primage.engine.api import Options
 from primage.engine.embedded.clusters import Clusters
@@ -364,9 +365,7 @@ def test_a_session_says_which_page_opens(cluster, engine, stack, settings, page)
 
 def test_a_session_with_a_login_opens_where_the_sites_settings_say(cluster, engine):
     engine.up(NOTEBOOK, Options())
-    cluster.objects[Ref("gateway.networking.k8s.io/v1", "HTTPRoute", "notebook-trial", SPACE)]["spec"]["hostnames"] = [
-        "evil.example"
-    ]
+    cluster.objects[Ref(ROUTE.api_version, ROUTE.kind, "notebook-trial", SPACE)]["spec"]["hostnames"] = ["evil.example"]
     session = session_of(NOTEBOOK, engine, Options())
     assert session.address == f"https://{SPACE}.primage.localhost:30445/notebook-trial/lab/tree/HOME/private"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from primage.contract import gateway_api
 from primage.contract.quantities import parse_quantity
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects.objects import Object, inside
@@ -20,8 +21,7 @@ OTHER_KINDS = (
     "daemonsets.apps",
     "horizontalpodautoscalers.autoscaling",
     "ingresses.networking.k8s.io",
-    "httproutes.gateway.networking.k8s.io",
-    "backendtlspolicies.gateway.networking.k8s.io",
+    *(kind.counted for kind in gateway_api.OF_MEMBERS),
     "networkpolicies.networking.k8s.io",
     "poddisruptionbudgets.policy",
     "leases.coordination.k8s.io",
