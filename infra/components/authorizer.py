@@ -7,10 +7,10 @@ from typing import Any
 
 import pulumi
 
+from infra.components.cluster_role import cluster_role, cluster_role_binding
 from infra.components.egress import to_api_servers
 from infra.components.system_object import single_pod, system_object
 from infra.components.token_pod import RUN, token_container, token_pod
-from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.contract import custom_resources, memberships, names, offer
 from primage.contract.hpc import backend_object
 from primage.contract.login import (
@@ -29,6 +29,7 @@ from primage.contract.tenant_objects.network import to_login
 from primage.contract.tenant_objects.objects import RBAC
 
 NAME = names.AUTHORIZER
+ROLE = f"primage-{NAME}"
 UID = 10002
 SOCKET, LOGIN = f"{RUN}/folders", "/run/login"
 START_S = 120
@@ -52,19 +53,11 @@ class Authorizer(pulumi.ComponentResource):
         self._labels = {names.LABEL_APP: NAME}
         self._here = pulumi.ResourceOptions(parent=self)
         self._declare = partial(system_object, name, self._labels, self._here)
-        centres = [centre.name for centre in found.hpc.backends]
         needed = [
             self._declare("v1", "ConfigMap", offer.CONFIG_MAP, data={offer.KEY: found.model_dump_json(indent=1)}),
             self._declare("v1", "ServiceAccount", NAME, automountServiceAccountToken=False),
-            self._cluster("ClusterRole", names.CONNECTOR_ROLE, rules=_connector_rules(centres)),
-            self._cluster("ClusterRole", names.MEMBERS_ROLE, rules=_members_rules()),
-            self._cluster("ClusterRole", f"primage-{NAME}", rules=_rules(login=found.login is not None)),
-            self._cluster(
-                "ClusterRoleBinding",
-                f"primage-{NAME}",
-                roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": f"primage-{NAME}"},
-                subjects=[{"kind": "ServiceAccount", "name": NAME, "namespace": names.SYSTEM_NAMESPACE}],
-            ),
+            *(cluster_role(f"{name}-clusterrole-{role}", role, rules, self._here) for role, rules in _roles(found).items()),
+            cluster_role_binding(f"{name}-clusterrolebinding-{ROLE}", ROLE, NAME, self._here),
             self._declare("networking.k8s.io/v1", "NetworkPolicy", NAME, spec=to_api_servers(found.network)),
         ]
         if found.login:
@@ -76,9 +69,14 @@ class Authorizer(pulumi.ComponentResource):
         single_pod(self._name, self._labels, after, NAME, metadata, _pod(image, found))
         self.register_outputs({})
 
-    def _cluster(self, kind: str, name: str, **fields: Any) -> KubernetesObject:
-        obj = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": {"name": name}, **fields}
-        return declare(f"{self._name}-{kind.lower()}-{name}", obj, self._here)
+
+def _roles(found: SiteOffer) -> dict[str, list[dict[str, Any]]]:
+    """Its own ClusterRole, and those that it binds in tenants' namespaces, by name."""
+    return {
+        names.CONNECTOR_ROLE: _connector_rules([centre.name for centre in found.hpc.backends]),
+        names.MEMBERS_ROLE: _members_rules(),
+        ROLE: _rules(login=found.login is not None),
+    }
 
 
 def _rules(*, login: bool) -> list[dict[str, Any]]:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pulumi
 
+from infra.components.cluster_role import cluster_role, cluster_role_binding
 from infra.components.egress import to_api_servers
 from infra.components.https_server import no_pods, ways
 from infra.components.system_object import single_pod, system_object
 from infra.components.token_pod import TOKEN_FOLDER, token_volume
-from primage.components.kubernetes_object import KubernetesObject, declare
 from primage.components.xds_certificates import CONTOUR, ENVOY, XdsCertificates
 from primage.contract import gateway_api, names
 from primage.contract.gateway import GATEWAY, PROXY_PORT, ContourConfig
@@ -25,8 +25,8 @@ from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security, system_pod_security
 from primage.contract.quantities import parse_quantity
 from primage.contract.tenant_objects.network import TO_NAMES
-from primage.contract.tenant_objects.objects import RBAC
 
+ROLE = f"primage-{CONTOUR}"
 CONTROLLER = "projectcontour.io/gateway-controller"
 ENVOY_UID, CONTOUR_UID = 10005, 10006
 HTTPS, XDS_PORT, METRICS_PORT, STATS_PORT = 8443, 8001, 8000, 8002
@@ -80,12 +80,8 @@ class Contour(pulumi.ComponentResource):
             secret,
             declared("v1", "ServiceAccount", CONTOUR, automountServiceAccountToken=False),
             declared("v1", "ConfigMap", CONTOUR, data={"contour.json": _settings()}),
-            self._cluster("ClusterRole", rules=_rules()),
-            self._cluster(
-                "ClusterRoleBinding",
-                roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": f"primage-{CONTOUR}"},
-                subjects=[{"kind": "ServiceAccount", "name": CONTOUR, "namespace": names.SYSTEM_NAMESPACE}],
-            ),
+            cluster_role(f"{self._name}-clusterrole", ROLE, _rules(), self._here),
+            cluster_role_binding(f"{self._name}-clusterrolebinding", ROLE, CONTOUR, self._here),
             *ways(declared, CONTOUR, labels, port, None, whom=whom, egress=egress),
         ]
         after = pulumi.ResourceOptions(parent=self, depends_on=needed)
@@ -115,10 +111,6 @@ class Contour(pulumi.ComponentResource):
             "template": {"metadata": {"labels": labels, "annotations": self._read}, "spec": _envoy_pod(self._config)},
         }
         system_object(self._name, labels, after, "apps/v1", "Deployment", GATEWAY, spec=spec)
-
-    def _cluster(self, kind: str, **fields: Any) -> KubernetesObject:
-        obj = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": {"name": f"primage-{CONTOUR}"}, **fields}
-        return declare(f"{self._name}-{kind.lower()}", obj, self._here)
 
 
 def _settings() -> str:

@@ -9,15 +9,15 @@ from typing import Any
 
 import pulumi
 
+from infra.components.cluster_role import cluster_role
 from infra.components.contour import CONTROLLER, Contour
 from infra.components.https_server import certificates
 from infra.components.system_object import system_object
-from primage.components.kubernetes_object import KubernetesObject, declare
+from primage.components.kubernetes_object import KubernetesObject
 from primage.contract import gateway_api, names
 from primage.contract.addresses import HTTPS_PORT
 from primage.contract.gateway import GATEWAY, LISTENER, ContourConfig, GatewayConfig
 from primage.contract.networks import NetworkConfig
-from primage.contract.tenant_objects.objects import RBAC
 from primage.projects.connection import Connection
 
 CLASS = "primage"
@@ -45,8 +45,9 @@ class Gateway(pulumi.ComponentResource):
         here = pulumi.ResourceOptions(parent=self)
         own = {names.LABEL_APP: GATEWAY}
         given = {**cluster.as_inputs(), "namespace": names.SYSTEM_NAMESPACE, "labels": {**labels, **own}}
-        for obj in rights():
-            declare(f"{name}-{obj['metadata']['name']}", obj, here)
+        for role, rules in rights().items():
+            part_of = {f"rbac.authorization.k8s.io/aggregate-to-{role}": "true"}
+            cluster_role(f"{name}-primage-routes-{role}", f"primage-routes-{role}", rules, here, part_of)
         needed: list[pulumi.Resource] = [*certificates(name, config, f"*.{config.domain}", given, here)]
         if isinstance(config.controller, ContourConfig):
             kind = gateway_api.GATEWAY_CLASS
@@ -61,21 +62,16 @@ class Gateway(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def rights() -> list[dict[str, Any]]:
-    """What members may do with routes, as part of the roles that they have (primage/contract/roles.py).
+def rights() -> dict[str, list[dict[str, Any]]]:
+    """What members may do with routes, by the role that this is part of (primage/contract/roles.py).
 
     Admission says which routes (infra/admission_of_routes.py).
     """
     routes = [kind.resources for kind in gateway_api.OF_MEMBERS]
-    return [
-        {
-            "apiVersion": f"{RBAC}/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": f"primage-routes-{role}", "labels": {f"rbac.authorization.k8s.io/aggregate-to-{role}": "true"}},
-            "rules": [{"apiGroups": [gateway_api.GROUP], "resources": routes, "verbs": list(verbs)}],
-        }
+    return {
+        role: [{"apiGroups": [gateway_api.GROUP], "resources": routes, "verbs": list(verbs)}]
         for role, verbs in (("edit", CHANGE), ("view", LOOK))
-    ]
+    }
 
 
 def _gateway(config: GatewayConfig) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pulumi
 
 from infra.components.admission import declare_policy
+from infra.components.cluster_role import cluster_role
 from infra.memberships import POLICIES, rules
 from primage.components.kubernetes_object import declare
 from primage.contract import memberships
-from primage.contract.tenant_objects.objects import RBAC
 
 
 class Memberships(pulumi.ComponentResource):
@@ -22,7 +22,5 @@ class Memberships(pulumi.ComponentResource):
         for policy in POLICIES:
             declare_policy(name, policy, here)
         for role, found in rules().items():
-            metadata = {"name": role}
-            obj = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": found}
-            declare(f"{name}-clusterrole-{role}", obj, here)
+            cluster_role(f"{name}-clusterrole-{role}", role, found, here)
         self.register_outputs({})
