@@ -8,10 +8,10 @@ from typing import Any
 import pulumi
 
 from infra.components.cluster_role import cluster_role, cluster_role_binding
-from infra.components.egress import to_api_servers
 from infra.components.system_object import single_pod, system_object
 from infra.components.token_pod import RUN, token_container, token_pod
 from primage.contract import custom_resources, memberships, names, offer
+from primage.contract.egress import for_tokens, to_login
 from primage.contract.hpc import backend_object
 from primage.contract.login import (
     AUTHORITY_KEY,
@@ -25,7 +25,6 @@ from primage.contract.offer import SiteOffer
 from primage.contract.pod_security import container_security
 from primage.contract.probes import ALIVE
 from primage.contract.roles import Access
-from primage.contract.tenant_objects.network import to_login
 from primage.contract.tenant_objects.objects import RBAC
 
 NAME = names.AUTHORIZER
@@ -58,7 +57,7 @@ class Authorizer(pulumi.ComponentResource):
             self._declare("v1", "ServiceAccount", NAME, automountServiceAccountToken=False),
             *(cluster_role(f"{name}-clusterrole-{role}", role, rules, self._here) for role, rules in _roles(found).items()),
             cluster_role_binding(f"{name}-clusterrolebinding-{ROLE}", ROLE, NAME, self._here),
-            self._declare("networking.k8s.io/v1", "NetworkPolicy", NAME, spec=to_api_servers(found.network)),
+            self._declare("networking.k8s.io/v1", "NetworkPolicy", NAME, spec=for_tokens(found.network)),
         ]
         if found.login:
             spec = {"podSelector": {"matchLabels": self._labels}, "policyTypes": ["Egress"], "egress": to_login(found.login)}

@@ -13,7 +13,6 @@ from typing import Any
 import pulumi
 
 from infra.components.cluster_role import cluster_role, cluster_role_binding
-from infra.components.egress import to_api_servers
 from infra.components.envoy import envoy
 from infra.components.https_server import ways
 from infra.components.system_object import single_pod, system_object
@@ -21,6 +20,7 @@ from infra.components.token_pod import TOKEN_FOLDER, token_volume
 from infra.components.xds_pod import CERTIFICATES, XDS_PORT, xds_container, xds_pod
 from primage.components.xds_certificates import CONTOUR, XdsCertificates
 from primage.contract import gateway_api, names
+from primage.contract.egress import pods_with, to_api_servers
 from primage.contract.gateway import GATEWAY, ContourConfig
 from primage.contract.networks import NetworkConfig
 
@@ -69,8 +69,7 @@ class Contour(pulumi.ComponentResource):
     def _contour(self, secret: pulumi.Resource) -> pulumi.Resource:
         labels = {names.LABEL_APP: CONTOUR}
         declared = partial(system_object, self._name, labels, self._here)
-        egress = to_api_servers(self._network)["egress"]
-        whom = [{"podSelector": {"matchLabels": {names.LABEL_APP: GATEWAY}}}]
+        whom, egress = [pods_with({names.LABEL_APP: GATEWAY})], [to_api_servers(self._network)]
         port = {"port": XDS_PORT, "protocol": "TCP"}
         needed = [
             secret,

@@ -15,10 +15,10 @@ from infra.components.system_object import system_object
 from infra.components.xds_pod import CERTIFICATES, XDS_PORT, xds_container, xds_pod
 from primage.components.xds_certificates import CONTOUR, ENVOY
 from primage.contract import names
+from primage.contract.egress import TO_NAMES, to_pods
 from primage.contract.gateway import GATEWAY, PROXY_PORT, ContourConfig
 from primage.contract.networks import NetworkConfig
 from primage.contract.quantities import parse_quantity
-from primage.contract.tenant_objects.network import TO_NAMES
 
 UID = 10005
 LABELS = {names.LABEL_APP: GATEWAY}
@@ -49,7 +49,7 @@ def envoy(
     tenants = {"namespaceSelector": {"matchExpressions": [{"key": names.LABEL_VO, "operator": "Exists"}]}}
     egress = [
         {"to": [tenants], "ports": [{"port": PROXY_PORT, "protocol": "TCP"}]},
-        {"to": [{"podSelector": {"matchLabels": {names.LABEL_APP: CONTOUR}}}], "ports": [{"port": XDS_PORT, "protocol": "TCP"}]},
+        to_pods({names.LABEL_APP: CONTOUR}, XDS_PORT),
         TO_NAMES,
     ]
     port = {"port": HTTPS, "protocol": "TCP"}

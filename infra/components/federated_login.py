@@ -11,11 +11,11 @@ from typing import Any
 
 import pulumi
 
-from infra.components.egress import to_portal
 from infra.components.https_server import certificates, no_pods, ways
 from infra.components.system_object import system_object
 from primage.components.login_secrets import ADMIN_PASSWORD, DATABASE_PASSWORD, LoginSecrets
 from primage.contract import names, realm
+from primage.contract.egress import to_hosts, to_pods, to_portal
 from primage.contract.login import (
     AUTHORIZER_CLIENT,
     CLIENT_SECRET,
@@ -28,7 +28,6 @@ from primage.contract.login import (
 )
 from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security, system_pod_security
-from primage.contract.tenant_objects.network import to_hosts
 from primage.projects.connection import Connection
 
 UID = 10003
@@ -105,7 +104,7 @@ class FederatedLogin(pulumi.ComponentResource):
         port = {"port": KEYCLOAK_PORT, "protocol": "TCP"}
         apps = {"key": names.LABEL_APP, "operator": "In", "values": [names.AUTHORIZER, names.PORTAL, KEYCLOAK]}
         whom = [*no_pods(self._pods), {"podSelector": {"matchExpressions": [apps]}}]
-        itself = {"to": [{"podSelector": {"matchLabels": self._labels}}], "ports": [port]}
+        itself = to_pods(self._labels, KEYCLOAK_PORT)
         egress = [*to_hosts(self._own.institutions), *to_portal(self._login), itself]
         return ways(self._declare, KEYCLOAK, self._labels, port, self._own.node_port, whom=whom, egress=egress)
 

@@ -13,6 +13,7 @@ import pulumi
 
 from infra.components.system_object import single_pod, system_object
 from primage.contract import names
+from primage.contract.egress import TO_NAMES, pods_with, to_login, to_networks, to_pods
 from primage.contract.guacamole import (
     AUTHORITY_KEY,
     DATABASE_FOLDER,
@@ -25,7 +26,6 @@ from primage.contract.guacamole import (
 )
 from primage.contract.login import LoginConfig
 from primage.contract.pod_security import container_security, system_pod_security
-from primage.contract.tenant_objects.network import TO_NAMES, to_login
 
 UID = 10007
 START_S = 180
@@ -44,13 +44,10 @@ class Guacamole(pulumi.ComponentResource):
         super().__init__("primage:site:Guacamole", name, {}, opts)
         assert login.guacamole
         self._name, self._login, self._own = name, login, login.guacamole
-        proxy = self._ways(GUACD, GUACD_PORT, [{"podSelector": {"matchLabels": _labels(GUACAMOLE)}}], self._machines())
+        proxy = self._ways(GUACD, GUACD_PORT, [pods_with(_labels(GUACAMOLE))], self._machines())
         self._pod(GUACD, _guacd(self._own), [], proxy)
-        whom = {
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self._own.way_in.namespace}},
-            "podSelector": {"matchLabels": self._own.way_in.labels},
-        }
-        web = self._ways(GUACAMOLE, PORT, [whom], self._servers())
+        whom = [pods_with(self._own.way_in.labels, self._own.way_in.namespace)]
+        web = self._ways(GUACAMOLE, PORT, whom, self._servers())
         authority = {"secretName": self._own.database.secret, "items": [{"key": AUTHORITY_KEY, "path": AUTHORITY_KEY}]}
         self._pod(GUACAMOLE, _web(login, self._own), [{"name": "database", "secret": {**authority, "defaultMode": 0o440}}], web)
         self.register_outputs({})
@@ -72,15 +69,14 @@ class Guacamole(pulumi.ComponentResource):
 
     def _machines(self) -> list[dict[str, Any]]:
         """To the machines that people see; they may go by a name."""
-        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in self._own.machines]
-        return [{"to": blocks, "ports": [{"protocol": "TCP", "port": port} for port in self._own.ports]}, TO_NAMES]
+        return [to_networks(self._own.machines, self._own.ports), TO_NAMES]
 
     def _servers(self) -> list[dict[str, Any]]:
         """To guacd, to the database, and to the identity provider for its keys."""
         own = self._own.database
         return [
-            {"to": [{"podSelector": {"matchLabels": _labels(GUACD)}}], "ports": [{"protocol": "TCP", "port": GUACD_PORT}]},
-            {"to": [{"ipBlock": {"cidr": own.network}}], "ports": [{"protocol": "TCP", "port": own.port}]},
+            to_pods(_labels(GUACD), GUACD_PORT),
+            to_networks([own.network], [own.port]),
             *to_login(self._login),
             TO_NAMES,
         ]

@@ -8,17 +8,16 @@ from typing import Any
 
 import pulumi
 
-from infra.components.egress import to_api_servers
 from infra.components.system_object import single_pod, system_object
 from infra.components.token_pod import RUN, token_container, token_pod
 from primage.contract import names
 from primage.contract.accounts import VO_UID
+from primage.contract.egress import TO_NAMES, to_api_servers, to_networks
 from primage.contract.hpc import describe
 from primage.contract.hpc_centres import HpcBackendConfig
 from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security
 from primage.contract.probes import ALIVE
-from primage.contract.tenant_objects.network import TO_NAMES
 from primage.contract.vo import VirtualOrganisationSpec
 from primage.contract.volumes import Volume
 
@@ -69,18 +68,11 @@ class HpcConnector(pulumi.ComponentResource):
 
 def _network_policy(labels: dict[str, str], centres: Sequence[HpcBackendConfig], network: NetworkConfig) -> dict[str, Any]:
     """The ways to the centres and to the API servers, to DNS where a centre is given by name, and none to the connector."""
-    egress = [*to_api_servers(network)["egress"], *map(_to_centre, centres)]
+    # Of a centre its login node and its REST daemon, and nothing else there.
+    egress = [to_api_servers(network), *(to_networks(centre.reached, sorted(centre.ports)) for centre in centres)]
     if any(centre.by_name for centre in centres):
         egress.append(TO_NAMES)
     return {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress", "Egress"], "egress": egress}
-
-
-def _to_centre(centre: HpcBackendConfig) -> dict[str, Any]:
-    """The way to one centre: its login node and its REST daemon, and nothing else there."""
-    return {
-        "to": [{"ipBlock": {"cidr": network}} for network in centre.reached],
-        "ports": [{"protocol": "TCP", "port": port} for port in sorted(centre.ports)],
-    }
 
 
 def _connector(vo: str, centres: Sequence[HpcBackendConfig], image: str) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from primage.components.kubernetes_object import KubernetesObject
 from primage.components.login_secrets import ServerCertificate
 from primage.contract.gateway import GatewayConfig
 from primage.contract.login import KeycloakConfig, PortalConfig
-from primage.contract.networks import ANYWHERE
-from primage.contract.tenant_objects.network import outside
+from primage.contract.networks import ANYWHERE, outside
 
 Settings = KeycloakConfig | PortalConfig | GatewayConfig
 

@@ -12,17 +12,16 @@ from typing import Any
 
 import pulumi
 
-from infra.components.egress import to_api_servers
 from infra.components.https_server import certificates, no_pods, ways
 from infra.components.system_object import single_pod, system_object
 from primage.components.login_secrets import LoginSecrets
 from primage.contract import names
+from primage.contract.egress import pods_with, to_api_servers, to_login
 from primage.contract.login import AUTHORITY_KEY, CLIENT_SECRET_KEY, KEYCLOAK, PORTAL_SECRET, LoginConfig, PortalConfig
 from primage.contract.names import PORTAL, PORTAL_PORT
 from primage.contract.networks import NetworkConfig
 from primage.contract.pod_security import container_security, system_pod_security
 from primage.contract.portal import DOCUMENT, FOLDER, REPOSITORY, SITE_FILE, PortalSettings
-from primage.contract.tenant_objects.network import to_login
 from primage.projects.connection import Connection
 
 UID = 10004
@@ -86,8 +85,8 @@ class Portal(pulumi.ComponentResource):
         the identity provider.
         """
         port = {"port": PORTAL_PORT, "protocol": "TCP"}
-        egress = [*to_api_servers(self._network)["egress"], *to_login(self._login)]
-        keycloak = [{"podSelector": {"matchLabels": {names.LABEL_APP: KEYCLOAK}}}] if self._login.keycloak else []
+        egress = [to_api_servers(self._network), *to_login(self._login)]
+        keycloak = [pods_with({names.LABEL_APP: KEYCLOAK})] if self._login.keycloak else []
         whom = [*no_pods(self._network.pods), *keycloak]
         return ways(self._declare, PORTAL, self._labels, port, self._own.node_port, whom=whom, egress=egress)
 

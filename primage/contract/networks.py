@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -31,6 +32,12 @@ def inside(inner: str, outer: str) -> bool:
     """Whether one network lies in another."""
     one, other = ipaddress.ip_network(inner), ipaddress.ip_network(outer)
     return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]  # both are of one version
+
+
+def outside(cidr: str, others: Sequence[str]) -> dict[str, Any]:
+    """A network, as policies name it, without those of others that lie in it, such as the site's own machines."""
+    among = [own for own in others if inside(own, cidr)]
+    return {"ipBlock": {"cidr": cidr, **({"except": among} if among else {})}}
 
 
 class NetworkConfig(Settings):

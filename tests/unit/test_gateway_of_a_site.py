@@ -13,11 +13,11 @@ from infra.config import SiteConfig
 from primage.components import certificates
 from primage.components.certificates import RENEWED_DAYS, new_authority
 from primage.components.xds_certificates import XdsCertificatesProvider
+from primage.contract.egress import TO_NAMES, to_login
 from primage.contract.gateway import GatewayConfig
 from primage.contract.roles import Access
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects.limits import quota
-from primage.contract.tenant_objects.network import TO_NAMES, to_login
 from primage.contract.vo import QuotaConfig, VirtualOrganisationSpec
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
