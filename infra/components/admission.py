@@ -7,8 +7,10 @@ from typing import Any
 
 import pulumi
 
-from infra.admission import Policy, Rule, policies
-from infra.admission_of_routes import route_policies
+from infra.admission import objects
+from infra.admission.pods import pod_policies
+from infra.admission.policy import Policy, Rule
+from infra.admission.routes import route_policies
 from primage.components.kubernetes_object import KubernetesObject
 from primage.contract import names
 from primage.contract.gateway import GatewayConfig
@@ -32,7 +34,8 @@ class Admission(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("primage:site:Admission", name, {}, opts)
-        for policy in (*policies(priorities), *route_policies(gateway.domain if gateway else "")):
+        of_routes = route_policies(gateway.domain if gateway else "")
+        for policy in (*pod_policies(priorities), *objects.POLICIES, *of_routes):
             declare_policy(name, policy, pulumi.ResourceOptions(parent=self))
         self.register_outputs({})
 

@@ -102,7 +102,7 @@ def _rules(*, login: bool) -> list[dict[str, Any]]:
             "verbs": ["patch"],
         },
         *(of_memberships if login else []),
-        # Whoever may update a namespace is an operator to admission (infra/admission.py).
+        # Whoever may update a namespace is an operator to admission (infra/admission/who_asks.py).
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": [*KEPT, "get", "update"]},
         {
             "apiGroups": [""],

@@ -31,7 +31,7 @@ METRICS_PORT = 8000
 """Where it says whether it is alive."""
 SETTINGS = "/settings"
 NO_CLASS = "primage-nobody"
-"""The class whose Ingresses and HTTPProxies Contour serves. Admission lets no tenant have either (infra/admission_of_routes.py)."""
+"""The class whose Ingresses and HTTPProxies Contour serves. Admission lets no tenant have either (infra/admission/routes.py)."""
 UNUSED = ("extensionservices", "grpcroutes", "tcproutes", "tlsroutes")
 LOGGED = (
     *("@timestamp", "authority", "method", "response_code", "response_flags"),

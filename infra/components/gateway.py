@@ -65,7 +65,7 @@ class Gateway(pulumi.ComponentResource):
 def rights() -> dict[str, list[dict[str, Any]]]:
     """What members may do with routes, by the role that this is part of (primage/contract/roles.py).
 
-    Admission says which routes (infra/admission_of_routes.py).
+    Admission says which routes (infra/admission/routes.py).
     """
     routes = [kind.resources for kind in gateway_api.OF_MEMBERS]
     return {

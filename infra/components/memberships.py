@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pulumi
 
+from infra.admission.memberships import POLICIES
 from infra.components.admission import declare_policy
 from infra.components.cluster_role import cluster_role
-from infra.memberships import POLICIES, rules
 from primage.components.kubernetes_object import declare
-from primage.contract import memberships
+from primage.contract import memberships, names
+from primage.contract.custom_resources import GROUP, MEMBERS
+from primage.contract.memberships import DECISIONS, REQUESTS
 
 
 class Memberships(pulumi.ComponentResource):
@@ -24,3 +28,13 @@ class Memberships(pulumi.ComponentResource):
         for role, found in rules().items():
             cluster_role(f"{name}-clusterrole-{role}", role, found, here)
         self.register_outputs({})
+
+
+def rules() -> dict[str, list[dict[str, Any]]]:
+    """Of the ClusterRoles that the authorizer binds in each VO's namespace, by name."""
+    # Who may delete their own may read it (Cluster.deletable). Nobody may patch one: what a patch makes of somebody else's is
+    # validated, and quoted in the answer, before admission is asked.
+    ask = {"apiGroups": [GROUP], "resources": [REQUESTS], "verbs": ["create", "delete"]}
+    look = {"apiGroups": [GROUP], "resources": [MEMBERS, REQUESTS, DECISIONS], "verbs": ["get", "list", "watch"]}
+    decide = {"apiGroups": [GROUP], "resources": [DECISIONS], "verbs": ["create", "delete"]}
+    return {names.JOIN_ROLE: [ask], names.MEMBERSHIP_ROLE: [look, decide]}

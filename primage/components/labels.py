@@ -10,7 +10,7 @@ from primage.contract import names
 def label_everything(*, stack: str, site: str, vo: str = "", user: str = "") -> None:
     """Label every Kubernetes object the program declares from here on; call it before the first one.
 
-    Without a VO it is the site's own: such objects are kept from tenants' hands (infra/admission.py).
+    Without a VO it is the site's own: such objects are kept from tenants' hands (infra/admission/objects.py).
 
     Args:
         stack: its full name (`batch/vo.primage.eu.local--trial`); tells its objects from any other stack's.

@@ -2,8 +2,8 @@
 own namespace, on sites where people log in.
 
 A `MembershipRequest` is written by whom it is about, a `MembershipDecision` by who administers the VO. Both are named after whom
-they are about, so there is one of each for a person. Admission (infra/memberships.py) sees to it that nobody writes one in somebody
-else's name; the authorizer carries them out, and says in their status what became of them.
+they are about, so there is one of each for a person. Admission (infra/admission/memberships.py) sees to it that nobody writes one
+in somebody else's name; the authorizer carries them out, and says in their status what became of them.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Access(StrEnum):
     """What a person may do in a namespace; the value is the name of the ClusterRole that says it."""
 
     RUN = "edit"
-    """Run things and see all of them: Kubernetes' own role, within what admission allows (infra/admission.py)."""
+    """Run things and see all of them: Kubernetes' own role, within what admission allows (infra/admission)."""
     LOOK = "view"
     """See what there is and what became of it, but no secrets."""
 

@@ -19,8 +19,9 @@ from authorizer.domain.errors import WaitingError
 from authorizer.domain.objects import DECISION, REQUEST
 from authorizer.domain.people import Account
 from authorizer.memberships import Memberships
+from infra.admission.memberships import POLICIES
 from infra.components.admission import full_name, policy_spec
-from infra.memberships import POLICIES, rules
+from infra.components.memberships import rules
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.contract import custom_resources as custom
 from primage.contract import memberships as contract

@@ -15,7 +15,7 @@ import pytest
 from hostile import OTHER_SPACE, SPACE, Tenant, create, kubectl, member
 from hpc_machine import until
 
-from infra.admission_of_routes import LARGEST, LARGEST_AUTHORITY
+from infra.admission.routes import LARGEST, LARGEST_AUTHORITY
 from infra.components.xds_pod import XDS_PORT
 from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.clients.port_forward import PortForward

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from cryptography import x509
 
-from infra.admission_of_routes import REPLACING, route_policies
+from infra.admission.routes import REPLACING, route_policies
 from infra.components.gateway import _gateway, rights
 from infra.config import SiteConfig
 from primage.components import certificates

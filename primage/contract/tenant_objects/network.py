@@ -14,7 +14,7 @@ from primage.contract.tenant_objects.objects import Object, inside
 def network_policies(tenant: Tenant, network: NetworkConfig, login: LoginConfig | None) -> list[Object]:
     """What its pods may reach, and who may reach them: nothing, and then what is named here.
 
-    Those of apps only open ways inside the namespace (infra/admission.py sees to that).
+    Those of apps only open ways inside the namespace (infra/admission/objects.py sees to that).
     """
     own: list[Object] = [{"podSelector": {}}]
     # Queues and the like are reached by those their own policy names, not by everybody in the namespace.

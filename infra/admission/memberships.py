@@ -1,16 +1,16 @@
-"""Who may write a request or a decision about memberships (primage.contract.memberships): rights, and rules of admission.
+"""Who may write a request or a decision about memberships (primage.contract.memberships).
 
-Everybody whom the API server knows may write to these kinds in each VO's namespace, as far as rights go; what keeps them to
-themselves is admission alone: it knows who asks, and rights do not. `tests/integration/test_roles_table.py` asks as each role.
+Everybody whom the API server knows may write to these kinds in each VO's namespace, as far as rights go
+(infra/components/memberships.py). What keeps them to themselves is admission alone: it knows who asks, and rights do not.
+`tests/integration/test_roles_table.py` asks as each role.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from infra.admission import FROM_TENANT, On, Policy, Rule
+from infra.admission.policy import On, Policy, Rule
+from infra.admission.who_asks import FROM_TENANT
 from primage.contract import names
-from primage.contract.custom_resources import GROUP, MEMBERS
+from primage.contract.custom_resources import GROUP
 from primage.contract.memberships import DECISIONS, REQUESTS
 
 _SPELLED = "variables.spec.identity" + "".join(f".replace('{letter}', '{by}')" for letter, by in names.MEMBERSHIP_NAME.items())
@@ -70,13 +70,3 @@ DECISIONS_POLICY = Policy(
 )
 
 POLICIES = (REQUESTS_POLICY, DECISIONS_POLICY)
-
-
-def rules() -> dict[str, list[dict[str, Any]]]:
-    """Of the ClusterRoles that the authorizer binds in each VO's namespace, by name."""
-    # Who may delete their own may read it (Cluster.deletable). Nobody may patch one: what a patch makes of somebody else's is
-    # validated, and quoted in the answer, before admission is asked.
-    ask = {"apiGroups": [GROUP], "resources": [REQUESTS], "verbs": ["create", "delete"]}
-    look = {"apiGroups": [GROUP], "resources": [MEMBERS, REQUESTS, DECISIONS], "verbs": ["get", "list", "watch"]}
-    decide = {"apiGroups": [GROUP], "resources": [DECISIONS], "verbs": ["create", "delete"]}
-    return {names.JOIN_ROLE: [ask], names.MEMBERSHIP_ROLE: [look, decide]}

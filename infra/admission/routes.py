@@ -1,4 +1,4 @@
-"""How a tenant's namespace may be reached from outside, as data: rules like those of infra/admission.py.
+"""How a tenant's namespace may be reached from outside, as data.
 
 A tenant's host is its namespace below the site's domain, and every page on it is the tenant's own. What else could take a host, or
 speak in the name of another's, is refused. Contour tells Envoy of all tenants' routes in one document, so that a route which Envoy
@@ -8,7 +8,8 @@ memory what every tenant has of some kinds, whether a route needs it or not: eac
 
 from __future__ import annotations
 
-from infra.admission import FROM_TENANT, On, Policy, Rule
+from infra.admission.policy import On, Policy, Rule
+from infra.admission.who_asks import FROM_TENANT
 from primage.contract import gateway_api, names
 from primage.contract.gateway import GATEWAY, LISTENER
 from primage.contract.gateway_api import ROUTE, UPSTREAM_TLS
