@@ -15,8 +15,8 @@ from infra.components.https_server import certificates
 from infra.components.system_object import system_object
 from primage.components.kubernetes_object import KubernetesObject
 from primage.contract import gateway_api, names
-from primage.contract.addresses import HTTPS_PORT
 from primage.contract.gateway import GATEWAY, LISTENER, ContourConfig, GatewayConfig
+from primage.contract.https import HTTPS_PORT
 from primage.contract.networks import NetworkConfig
 from primage.projects.connection import Connection
 

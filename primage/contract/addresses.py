@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-HTTPS_PORT = 443
+from primage.contract.https import HTTPS_PORT
 
 
 def base_path(instance: str) -> str:

@@ -22,7 +22,7 @@ TO_NAMES: Entry = {
 """To the cluster's DNS servers, as kubeadm and most others label them, for what goes by a name."""
 
 
-class Opened(Protocol):
+class Reached(Protocol):
     """What settings say the URL of."""
 
     @property
@@ -64,13 +64,13 @@ def for_tokens(network: NetworkConfig) -> Entry:
     return {"podSelector": whose, "policyTypes": ["Egress"], "egress": [to_api_servers(network)]}
 
 
-def to_hosts(opened: Sequence[Opened], by_name: Sequence[str] = ANYWHERE) -> list[Entry]:
+def to_hosts(servers: Sequence[Reached], by_name: Sequence[str] = ANYWHERE) -> list[Entry]:
     """To where these are; where one goes by a name, to these networks at its port, and to the cluster's DNS."""
     found = []
-    for one in opened:
+    for one in servers:
         own = own_network(one.host)
         found.append(to_networks([own] if own else by_name, [one.port]))
-    if any(own_network(one.host) is None for one in opened):
+    if any(own_network(one.host) is None for one in servers):
         found.append(TO_NAMES)
     return found
 

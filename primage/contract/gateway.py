@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from primage.contract.addresses import HTTPS_PORT, Addresses
+from primage.contract.addresses import Addresses
 from primage.contract.certified import Certified
+from primage.contract.https import HTTPS_PORT
 from primage.contract.outputs import Settings, SomeQuantity
 from primage.contract.spelling import DnsLabel, VoName, like
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from primage.contract.https import Opened, Origin
 from primage.contract.images import REGISTRY
 from primage.contract.networks import Cidr
 from primage.contract.outputs import Settings, SomeQuantity
@@ -25,7 +26,6 @@ CLIENT = "primage-guacamole"
 PASSWORD_KEY, AUTHORITY_KEY = "password", "ca.crt"  # keys of the database's Secret
 DATABASE_FOLDER = "/run/database"
 """Where its container finds what vouches for the database."""
-_ORIGIN = r"https://[a-z0-9.-]+(:[0-9]{1,5})?"
 
 PinnedImage = Annotated[
     str, like(rf"(?=[^@]+/){REGISTRY}@sha256:[0-9a-f]{{64}}", "an image by digest: registry.example.org/guacamole/guacd@sha256:…")
@@ -56,12 +56,10 @@ class WayInConfig(Settings):
     )
 
 
-class GuacamoleConfig(Settings):
+class GuacamoleConfig(Settings, Opened):
     """Guacamole, by images that the site names: this project has none of it."""
 
-    url: Annotated[str, like(_ORIGIN, "https://host or https://host:port, with nothing after it")] = Field(
-        description="Where people open it; the identity provider sends them back there only."
-    )
+    url: Origin = Field(description="Where people open it; the identity provider sends them back there only.")
     image: PinnedImage = Field(description="Image of its web application, 1.6 or later, by digest: …/guacamole/guacamole@sha256:….")
     guacd_image: PinnedImage = Field(description="Image of its proxy, of the same version, by digest: …/guacamole/guacd@sha256:….")
     database: DatabaseConfig = Field(description="Where it keeps machines and who may use them.")
@@ -71,11 +69,6 @@ class GuacamoleConfig(Settings):
         default=(22, 3389, 5900), min_length=1, description="Ports of those machines that it may speak to: SSH, RDP, VNC."
     )
     memory: SomeQuantity = Field(default="1Gi", description="The most memory that its web application may take.")
-
-    @property
-    def host(self) -> str:
-        """The host that people open, without its port."""
-        return self.url.removeprefix("https://").partition(":")[0]
 
     @property
     def redirect(self) -> str:

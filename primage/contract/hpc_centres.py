@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from primage.contract import hpc
+from primage.contract.https import place_of
 from primage.contract.networks import Cidr, own_network
 from primage.contract.outputs import Settings
 from primage.contract.spelling import Account, Datalake, DnsLabel, Host, Partition, Scratch, Slurmrestd
@@ -70,8 +71,8 @@ class HpcBackendConfig(Settings):
 
     def _addresses(self) -> list[str | None]:
         """The network of each of its hosts alone; None for a host that is given by name."""
-        hosts = [self.endpoint, *([self.slurmrestd.removeprefix("https://")] if self.slurmrestd else [])]
-        return [own_network(host.partition(":")[0]) for host in hosts]
+        hosts = [self.endpoint.partition(":")[0], *([place_of(self.slurmrestd).host] if self.slurmrestd else [])]
+        return [own_network(host) for host in hosts]
 
     @property
     def by_name(self) -> bool:
@@ -86,7 +87,7 @@ class HpcBackendConfig(Settings):
     @property
     def ports(self) -> set[int]:
         """Of its SSH server, and of its REST daemon where it has one."""
-        rest = {int(self.slurmrestd.removeprefix("https://").partition(":")[2] or 443)} if self.slurmrestd else set()
+        rest = {place_of(self.slurmrestd).port} if self.slurmrestd else set()
         return {int(self.endpoint.partition(":")[2] or 22), *rest}
 
     def data(self, vo: str) -> dict[str, str]:

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from primage.contract.addresses import HTTPS_PORT
 from primage.contract.certified import Certified
 from primage.contract.gateway import GatewayConfig
 from primage.contract.guacamole import GuacamoleConfig
+from primage.contract.https import HttpsUrl, Opened, Origin, RealmUrl, place_of
 from primage.contract.networks import Cidr
 from primage.contract.outputs import Quantity, Settings, SomeQuantity
 from primage.contract.spelling import AbsolutePath, DnsLabel, like
@@ -44,12 +44,6 @@ LOGGED_IN = "/login/done"
 LOGIN_ENDED = "/login/ended"
 """Where the identity provider tells the portal that a login has ended."""
 
-_HTTPS = r"https://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*"
-
-Origin = Annotated[str, like(r"https://[a-z0-9.-]+(:[0-9]{1,5})?", "https://host or https://host:port, with nothing after it")]
-HttpsUrl = Annotated[str, like(_HTTPS, "https://host/path, with no / at the end")]
-RealmUrl = Annotated[str, like(rf"{_HTTPS}/realms/[A-Za-z0-9._-]+", "https://host/realms/name, with no / at the end")]
-
 
 class Issued(Settings):
     """A setting that names an issuer."""
@@ -59,12 +53,12 @@ class Issued(Settings):
     @property
     def host(self) -> str:
         """The host of the issuer, without its port."""
-        return self._place.partition(":")[0]
+        return place_of(self.issuer).host
 
     @property
     def port(self) -> int:
         """Its port."""
-        return int(self._place.partition(":")[2] or HTTPS_PORT)
+        return place_of(self.issuer).port
 
     @property
     def realm(self) -> str:
@@ -75,10 +69,6 @@ class Issued(Settings):
     def server(self) -> str:
         """Of Keycloak: the server without the realm."""
         return self.issuer.partition("/realms/")[0]
-
-    @property
-    def _place(self) -> str:
-        return self.issuer.removeprefix("https://").partition("/")[0]
 
 
 class DatabaseFolder(Settings):
@@ -154,7 +144,7 @@ class KeycloakConfig(Certified):
         return self
 
 
-class PortalConfig(Certified):
+class PortalConfig(Certified, Opened):
     """The site's web pages for members."""
 
     url: Origin = Field(
@@ -168,16 +158,6 @@ class PortalConfig(Certified):
         description="Port on every node that leads to it; empty where something else leads to Service portal.",
     )
     memory: SomeQuantity = Field(default="640Mi", description="The most memory it may take.")
-
-    @property
-    def host(self) -> str:
-        """The host that people open, without its port."""
-        return self.url.removeprefix("https://").partition(":")[0]
-
-    @property
-    def port(self) -> int:
-        """Its port."""
-        return int(self.url.removeprefix("https://").partition(":")[2] or HTTPS_PORT)
 
     @property
     def certificate_secret(self) -> str:

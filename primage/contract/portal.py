@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from primage.contract.addresses import HTTPS_PORT, Addresses
-from primage.contract.login import LOGGED_IN, Origin, RealmUrl
+from primage.contract.addresses import Addresses
+from primage.contract.https import HTTPS_PORT, Origin, RealmUrl
+from primage.contract.login import LOGGED_IN
 from primage.contract.outputs import Settings
 from primage.contract.spelling import ApiServer, DnsLabel, VoName
 
