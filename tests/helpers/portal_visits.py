@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 import requests
-from people import AUTHORITY, PASSWORD
+from browsers import fill_in, fill_in_by_hand
+from people import AUTHORITY
 
 URL = "https://10.89.77.11:30444"
 
@@ -16,9 +17,7 @@ def log_in(page: Any, identity: str, path: str = "/") -> None:
     page.goto(f"{URL}{path}")
     if path == "/":
         page.get_by_role("link", name="Log in").click()
-    page.fill("#username", identity)
-    page.fill("#password", PASSWORD)
-    page.click("#kc-login")
+    fill_in(page, identity)
 
 
 def by_hand(identity: str, path: str = "/") -> requests.Session:
@@ -26,9 +25,7 @@ def by_hand(identity: str, path: str = "/") -> requests.Session:
     visitor = requests.Session()
     visitor.verify, visitor.trust_env = AUTHORITY, False
     page = visitor.get(f"{URL}/login?next={path}", timeout=30)
-    form = re.search(r'<form[^>]*id="kc-form-login"[^>]*action="([^"]+)"', page.text)
-    assert form, page.text[:2000]
-    done = visitor.post(form[1].replace("&amp;", "&"), data={"username": identity, "password": PASSWORD}, timeout=30)
+    done = fill_in_by_hand(visitor, page, identity)
     assert done.url == f"{URL}{path}", done.text
     return visitor
 

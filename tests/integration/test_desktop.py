@@ -6,10 +6,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from browsers import EVIL, fill_in
 from canvas import COLOURS
 from hpc_machine import until
 from machine import output_on
-from people import PASSWORD, administrator, person
+from people import administrator, person
 from turns import turn
 
 from primage.clients.cluster import Ref
@@ -30,10 +31,6 @@ SMALL = {"desktop.memory": "512Mi", "desktop.reserved_cpu": "20m"}
 WITH_TOKEN = {**SMALL, "desktop.login": False}
 LEFT_IN_HOME = (".config", ".local", "Desktop")
 WINDOW = {"width": 1000, "height": 700}
-
-
-EVIL = "https://evil.primage.localhost:30445"
-"""Another tenant: below the same domain, so that browsers send cookies along that are SameSite."""
 VIEW = """
 address => new Promise(done => {
   const socket = new WebSocket(address);
@@ -182,9 +179,7 @@ def test_after_a_login_its_owner_sees_it_and_no_page_of_another_tenant_does(dora
     context = browser.new_context(ignore_https_errors=True, viewport=WINDOW)
     page = context.new_page()
     page.goto(hers)
-    page.fill("#username", dora)
-    page.fill("#password", PASSWORD)
-    page.click("#kc-login")
+    fill_in(page, dora)
     screen = page.locator("canvas").first
     until("it is painted", lambda: screen.is_visible() and screen.evaluate(COLOURS) > 100)
     viewer = f"{hers.replace('https', 'wss')}websockify"

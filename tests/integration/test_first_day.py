@@ -1,10 +1,10 @@
 """A person's first day, in one browser: in by their institution, into a VO, a job, a notebook, a desktop, and out of all of it."""
 
-import json
 import secrets
 
 import people
 import pytest
+from browsers import come_by_the_hospital, run_cell, write_notebook
 from canvas import COLOURS
 from hpc_machine import until
 from people import administrator, gone, person, ready
@@ -20,7 +20,6 @@ VO = "vo.primage.eu"
 NOW_S, STARTS_MS = 60, 120_000
 SIZE = {"width": 1100, "height": 760}
 SCRIPT = "echo scan 17 is read; trap exit TERM; sleep 600 & wait"
-CELL = "print(6 * 7)"
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +66,7 @@ class Visitor:
         page.get_by_role("link", name="Log in").click()
         page.get_by_role("link", name="Example Hospital").wait_for()
         self.picture("first-day-log-in")
-        page.get_by_role("link", name="Example Hospital").click()
-        page.get_by_label("Username or email").fill(identity)
-        page.get_by_role("textbox", name="Password").fill(people.PASSWORD)
-        page.get_by_role("button", name="Sign In").click()
+        come_by_the_hospital(page, identity)
         page.wait_for_url(f"{URL}/**")
 
     def ask_to_join(self):
@@ -111,28 +107,6 @@ class Visitor:
         return tab
 
 
-def write_notebook(path):
-    """One that somebody has brought along."""
-    cell = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": CELL}
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    path.write_text(json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}))
-    path.chmod(0o666)
-
-
-def runs_a_cell(tab):
-    output = tab.locator(".jp-OutputArea-output").first
-    tab.locator(".jp-Notebook .jp-Cell").first.click(timeout=STARTS_MS)
-
-    def run():
-        # A key pressed while JupyterLab is still putting the page together is lost, as a person's is.
-        tab.keyboard.press("Control+Enter")
-        tab.wait_for_timeout(1000)
-        return output.is_visible()
-
-    until("the cell has run", run, 2 * NOW_S)
-    assert output.inner_text().strip() == "42"
-
-
 def asks_for_a_login(page, address):
     page.goto(address)
     return page.url.startswith(people.ISSUER)
@@ -152,10 +126,12 @@ def test_from_the_institutions_login_to_a_desktop_and_out_again(site, cluster, n
     nora.start("batch", args=SCRIPT)
     nora.page.get_by_role("log").get_by_text("scan 17 is read").wait_for(timeout=STARTS_MS)
     nora.picture("first-day-job")
-    write_notebook(people.FOLDERS / VO / "private" / newcomer / "first.ipynb")
+    brought_along = people.FOLDERS / VO / "private" / newcomer / "first.ipynb"
+    write_notebook(brought_along, "print(6 * 7)")
+    brought_along.chmod(0o666)
     nora.start("notebook", memory="1Gi")
     notebook = nora.open("/first.ipynb")
-    runs_a_cell(notebook)
+    assert run_cell(notebook, STARTS_MS, 2 * NOW_S) == "42"
     nora.picture("first-day-notebook", notebook)
     nora.start("desktop", memory="512Mi")
     desktop = nora.open()

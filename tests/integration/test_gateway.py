@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from browsers import DOMAIN, PORT
 from hostile import OTHER_SPACE, SPACE, Tenant, create, kubectl, member
 from hpc_machine import until
 
@@ -23,7 +24,6 @@ from primage.contract import gateway_api, names
 from primage.contract.gateway import GATEWAY, PROXY_PORT
 from primage.local.site import LocalSite
 
-DOMAIN, PORT = "primage.localhost", 30445
 HOST = f"{SPACE}.{DOMAIN}"
 AUTHORITY = "/var/lib/primage/local/authority/ca.crt"
 NAME = "gateway-test"

@@ -15,6 +15,7 @@ from pathlib import Path
 import people
 import pytest
 import requests
+from browsers import come_by_the_hospital
 from hpc_machine import until
 from keycloak.exceptions import KeycloakError
 from machine import output_on
@@ -332,11 +333,7 @@ def test_who_comes_by_their_institution_has_its_domain_and_nothing_until_somebod
         page = browser.new_context(ignore_https_errors=True, viewport={"width": 900, "height": 700}).new_page()
         page.goto(url)
         page.screenshot(path=tmp_path / "login.png")
-        page.get_by_role("link", name="Example Hospital").click()
-        page.get_by_label("Username or email").fill(own)
-        page.get_by_role("textbox", name="Password").fill(people.PASSWORD)
-        page.screenshot(path=tmp_path / "hospital.png")
-        page.get_by_role("button", name="Sign In").click()
+        come_by_the_hospital(page, own)
         page.get_by_text("You can close this page.").wait_for()
 
     try:

@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import people
 import pytest
 import requests
-from people import AUTHORITY, ISSUER, PASSWORD, administrator, log_in, person
+from browsers import fill_in
+from people import AUTHORITY, ISSUER, administrator, log_in, person
 from portal_visits import URL
 from waiting import until
 
@@ -80,12 +81,6 @@ def code_shown(shown):
     """The address and the code of a login by code."""
     found = until("it shows a code", lambda: re.search(r"Open (https://\S+)\nThe code is (\S+)", shown()), SOON_S)
     return found[1], found[2]
-
-
-def fill_in(page, identity):
-    page.fill("#username", identity)
-    page.fill("#password", PASSWORD)
-    page.click("#kc-login")
 
 
 def test_who_types_the_code_and_consents_is_logged_in_and_who_is_sent_the_address_is_asked(ada, environment, tmp_path, page):

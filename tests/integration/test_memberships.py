@@ -11,6 +11,7 @@ from functools import partial
 import people
 import pytest
 import requests
+from browsers import come_by_the_hospital
 from hpc_machine import until
 from people import AUTHORITY, account, administrator, gone, member, person, ready
 from portal_visits import URL, by_hand, log_in
@@ -95,10 +96,7 @@ def test_somebody_of_the_hospital_asks_is_approved_works_leaves_and_is_logged_ou
     complaints = []
     hers, theirs = visible(browser, complaints), visible(browser, complaints)
     hers.goto(f"{URL}/login?next=/join")
-    hers.get_by_role("link", name="Example Hospital").click()
-    hers.get_by_label("Username or email").fill(own)
-    hers.get_by_role("textbox", name="Password").fill(people.PASSWORD)
-    hers.get_by_role("button", name="Sign In").click()
+    come_by_the_hospital(hers, own)
     hers.get_by_role("heading", name="Join a virtual organisation").wait_for()
     hers.get_by_label("Virtual organisation").select_option(VO)
     hers.get_by_label("researcher").check()

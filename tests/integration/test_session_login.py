@@ -1,15 +1,14 @@
 """Sessions that open in a browser after a login, on the standing site: who gets in, and who is kept out."""
 
-import json
-import re
 import socket
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from browsers import DOMAIN, EVIL, PORT, fill_in, fill_in_by_hand, run_cell, write_notebook
 from hpc_machine import until
-from people import AUTHORITY, ISSUER, PASSWORD, administrator, login_url, person, token_of_client
+from people import AUTHORITY, ISSUER, administrator, login_url, person, token_of_client
 
 from primage.clients.cluster import Ref
 from primage.contract import names
@@ -20,12 +19,9 @@ from primage.operations.sessions import session_of
 from primage.projects.project import parse_stack_name
 
 VO, API = "vo.primage.eu", "https://10.89.77.11:6443"
-DOMAIN, PORT = "primage.localhost", 30445
 KUBECONFIG = "/var/lib/primage/local/kubeconfig"
 HOME = Path("/var/lib/primage/local/shared/home") / VO
 CELL = "import os; print(os.getuid() > 40000, 6 * 7)"
-EVIL = f"https://evil.{DOMAIN}:{PORT}"
-"""Another tenant: below the same domain, so that browsers send cookies along that are SameSite."""
 NOT_LATER_S = 120
 
 
@@ -87,21 +83,11 @@ def let_in(address, cookies):
     return requests.get(address, cookies=cookies, verify=AUTHORITY, timeout=30, allow_redirects=False).status_code == 200
 
 
-def log_in(page, identity):
-    page.fill("#username", identity)
-    page.fill("#password", PASSWORD)
-    page.click("#kc-login")
-
-
 def by_hand(identity, address):
     """The same without a browser: a session of requests that has gone where the login leads, and the last answer."""
     visitor = requests.Session()
     visitor.verify, visitor.trust_env = AUTHORITY, False
-    page = visitor.get(address, timeout=30)
-    form = re.search(r'<form[^>]*id="kc-form-login"[^>]*action="([^"]+)"', page.text)
-    assert form, page.text[:500]
-    given = {"username": identity, "password": PASSWORD}
-    return visitor, visitor.post(form[1].replace("&amp;", "&"), data=given, timeout=30)
+    return visitor, fill_in_by_hand(visitor, visitor.get(address, timeout=30), identity)
 
 
 @pytest.fixture(scope="module")
@@ -115,25 +101,14 @@ def owner(people, notebook):
 
 def test_the_owner_logs_in_and_runs_a_cell(people, notebook, browser, tmp_path):
     _, (ada, _), _ = people
-    cell = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": CELL}
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     saved = HOME / "private" / ada / "trial.ipynb"
-    saved.write_text(json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}))
+    write_notebook(saved, CELL)
     saved.chmod(0o666)
     context = browser.new_context(ignore_https_errors=True, viewport={"width": 1200, "height": 700})
     page = context.new_page()
     page.goto(f"{notebook}/trial.ipynb")
-    log_in(page, ada)
-    page.locator(".jp-Notebook .jp-Cell").first.click(timeout=60_000)
-    output = page.locator(".jp-OutputArea-output").first
-
-    def run():
-        page.keyboard.press("Control+Enter")
-        page.wait_for_timeout(1000)
-        return output.is_visible()
-
-    until("the cell has run", run)
-    assert output.inner_text().strip() == "True 42"
+    fill_in(page, ada)
+    assert run_cell(page) == "True 42"
     page.screenshot(path=tmp_path / "notebook.png")
     (cookie,) = [one for one in context.cookies() if one["name"] == "__Host-notebook-login"]
     assert (cookie["path"], cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == ("/", True, True, "Lax")

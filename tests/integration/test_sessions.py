@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from browsers import run_cell, write_notebook
 from files import holding
 from hpc_machine import until
 from machine import output_on
@@ -84,11 +85,8 @@ def token_of(url):
 
 def test_a_cell_runs_in_a_browser(notebook, browser, tmp_path):
     """As nobody in particular, with DATALAKE read-only, and what is saved is in HOME."""
-    cell = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": CELL}
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    document = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}
     saved = HOME / "private" / "vo.primage.eu" / "trial.ipynb"
-    saved.write_text(json.dumps(document))
+    write_notebook(saved, CELL)
     os.chown(saved, 10001, 20001)
     page = browser.new_page(viewport={"width": 1200, "height": 700})
     problems = []
@@ -97,17 +95,7 @@ def test_a_cell_runs_in_a_browser(notebook, browser, tmp_path):
     try:
         with notebook.forward() as forward:
             page.goto(notebook.url(forward.port).replace("/lab/tree/HOME/private", "/lab/tree/HOME/private/trial.ipynb"))
-            page.locator(".jp-Notebook .jp-Cell").first.click(timeout=60_000)
-            output = page.locator(".jp-OutputArea-output").first
-
-            def run():
-                page.keyboard.press("Control+Enter")
-                page.wait_for_timeout(1000)
-                return output.is_visible()
-
-            # A key pressed while JupyterLab is still putting the page together is lost, as a person's is.
-            until("the cell has run", run)
-            assert output.inner_text().strip() == "10001 False 42"
+            assert run_cell(page) == "10001 False 42"
             page.keyboard.press("Control+s")
             until("it is saved", lambda: "10001 False 42" in saved.read_text())
             page.screenshot(path=tmp_path / "notebook.png")
