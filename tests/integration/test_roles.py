@@ -178,6 +178,30 @@ def test_a_control_plane_that_was_cut_short_on_its_way_up_is_finished(machines):
     play(machines, *playbooks, ".config/molecule/destroy.yml")
 
 
+# Makes what the role makes for two ports of the loopback, and of another set of machines; then it is told what is to stay.
+RULES = """
+made() {
+    iptables -t nat -A OUTPUT -d 127.0.0.1 -p tcp --dport $3 -m comment --comment $1 -j DNAT --to-destination $2:$3
+    iptables -t nat -A POSTROUTING -s 127.0.0.0/8 -d $2 -p tcp --dport $3 -m comment --comment $1 -j MASQUERADE
+    iptables -I INPUT -i $4 -d 127.0.0.0/8 -m conntrack --ctstate NEW,INVALID,UNTRACKED -m comment --comment $1 -j DROP
+}
+made mine 10.0.0.2 8443 bridge
+made mine 10.0.0.3 8080 earlier
+made mine-too 10.0.0.2 8443 bridge
+bash roles/local_machines/files/forget_rules.sh "$@" > /dev/null
+{ iptables -t nat -S; iptables -S; } | grep -c -e '--comment mine ' || true
+{ iptables -t nat -S; iptables -S; } | grep -c -e '--comment mine-too '
+"""
+
+
+@pytest.mark.parametrize(("stays", "left"), [(["10.0.0.2:8443"], 3), ([], 0), (["10.0.0.2:844"], 1)])
+def test_rules_of_the_loopback_go_with_the_setting_and_no_others(stays, left):
+    """On a network of its own, which goes with the process. A port that begins alike is another one."""
+    command = ["unshare", "--net", "bash", "-euo", "pipefail", "-c", RULES, "-", "mine", "bridge", *stays]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == [str(left), "3"]
+
+
 # The last: others have the site's Slurm for minutes.
 def test_the_site_has_what_each_role_promises(environment):
     variables = {**ON_THE_SITE, "ansible_playbook_python": sys.executable}
