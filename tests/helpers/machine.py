@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,21 @@ class FirstProcess:
     def environment(self) -> dict[str, str]:
         """Its variables, which `podman exec` gives to commands as well."""
         return dict(line.split("=", 1) for line in Path(f"/proc/{self.pid}/environ").read_text().split("\0") if line)
+
+
+def first_process_in(container: str) -> int:
+    """The first process of a pod's container on any machine, as this host numbers it; 0 for none.
+
+    Args:
+        container: as the pod's status names it, `containerd://…`.
+    """
+    mark = f"-{container.rpartition('/')[2]}.scope"
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            numbers = next(line for line in (path / "status").read_text().splitlines() if line.startswith("NSpid:")).split()
+            if numbers[-1] == "1" and mark in (path / "cgroup").read_text():
+                return int(path.name)
+    return 0
 
 
 KNOWN: dict[str, FirstProcess] = {}
