@@ -5,11 +5,11 @@ import shutil
 import socket
 from pathlib import Path
 
+import knocks
 import pytest
 from browsers import EVIL, fill_in
 from canvas import COLOURS
 from hpc_machine import until
-from machine import output_on
 from people import administrator, person
 from turns import turn
 
@@ -152,11 +152,15 @@ def test_a_viewer_needs_the_token_and_a_page_of_the_same_host(cluster, desktop):
         assert status(knock(way.port, f"/websockify?token={token}", Host=token)) != 101
 
 
-def test_it_is_not_on_the_network(desktop):
-    address = pod_of(desktop)["status"]["podIP"]
+def test_it_is_not_on_the_network(cluster, desktop):
+    pod = pod_of(desktop)
+    address = pod["status"]["podIP"]
+    for port in (desktop.port, WEBSOCKIFY_PORT):
+        assert knocks.from_pod(cluster, pod, "127.0.0.1", port) == "open", port
     for port in (desktop.port, WEBSOCKIFY_PORT, 5900, 6000):
-        tried = f"timeout 3 bash -c '</dev/tcp/{address}/{port}' || echo closed"
-        assert "closed" in output_on("primage-local-front", "bash", "-c", tried), port
+        assert knocks.from_pod(cluster, pod, address, port) == "closed", f"{port}: no policy keeps a pod from itself"
+        assert knocks.from_machine("front", address, port) == "closed", port
+    assert knocks.from_machine("front", "10.89.77.11", 6443) == "open", "a machine finds what is open"
 
 
 @pytest.fixture(scope="module")

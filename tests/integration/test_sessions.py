@@ -9,11 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import knocks
 import pytest
 from browsers import run_cell, write_notebook
 from files import holding
 from hpc_machine import until
-from machine import output_on
 
 from primage.clients.cluster import Ref
 from primage.engine.api import Options
@@ -135,9 +135,12 @@ def test_much_passes_through_whole(notebook):
 def test_it_is_not_on_the_network(cluster, notebook, web):
     """Also where nothing enforces network policies: the servers listen on their pods' loopback alone."""
     for session in (notebook, web):
-        address = pods_of(cluster, session.job)[-1]["status"]["podIP"]
-        knock = f"timeout 3 bash -c '</dev/tcp/{address}/{session.port}' || echo closed"
-        assert "closed" in output_on("primage-local-front", "bash", "-c", knock)
+        pod = pods_of(cluster, session.job)[-1]
+        address = pod["status"]["podIP"]
+        assert knocks.from_pod(cluster, pod, "127.0.0.1", session.port) == "open"
+        assert knocks.from_pod(cluster, pod, address, session.port) == "closed", "no policy keeps a pod from itself"
+        assert knocks.from_machine("front", address, session.port) == "closed"
+    assert knocks.from_machine("front", "10.89.77.11", 6443) == "open", "a machine finds what is open"
 
 
 def test_no_state_holds_a_token(notebook):
