@@ -28,6 +28,56 @@ LARGEST, LARGEST_AUTHORITY, LONGEST_NOTES = 64 * 1024, 8 * 1024, 16 * 1024
 annotations of what has no data."""
 MOST_LABELS, MOST_OWNERS, MOST_MANAGERS, MOST_PORTS = 64, 8, 16, 16
 
+_SERVICE = (
+    "b.?kind.orValue('Service') == 'Service' && b.?group.orValue('') == ''"
+    " && b.?namespace.orValue(request.namespace) == request.namespace"
+)
+_EXACT = "?type.orValue('Exact') != 'RegularExpression'"
+_PLAIN = "value.matches('^[ -~]{1,128}$')"
+
+_WHAT = (
+    Rule(
+        f"variables.backends.all(b, {_SERVICE})",
+        "a route leads to Services of its own namespace. Leave namespace, kind and group out of backendRefs",
+    ),
+    Rule(
+        f"variables.filters.all(f, f.type in {list(FILTERS)!r})",
+        f"a route answers with what its own pods answer. Of filters use {' and '.join(FILTERS)} alone",
+    ),
+)
+"""Where to, and what it does on the way."""
+_SPELLING = (
+    Rule(
+        f"variables.matches.all(m, m.?path.{_EXACT} && m.?headers.orValue([]).all(h, h.{_EXACT})"
+        f" && m.?queryParams.orValue([]).all(q, q.{_EXACT}))",
+        "patterns of all tenants are compiled by one program. Match by PathPrefix or Exact",
+    ),
+    Rule(
+        " && ".join(
+            f"variables.matches.all(m, m.?{part}.orValue([]).size() <= {MOST_FIELDS} && m.?{part}.orValue([]).all(v, v.{_PLAIN}))"
+            for part in ("headers", "queryParams")
+        ),
+        f"the gateway is everybody's. Match by {MOST_FIELDS} headers and {MOST_FIELDS} queryParams at most, of 128 plain "
+        "letters each",
+    ),
+    Rule(
+        " && ".join(
+            f"variables.filters.all(f, f.?{what}.?path.?{how}.orValue('/').matches('{REPLACING}'))"
+            for what in ("requestRedirect", "urlRewrite")
+            for how in ("replaceFullPath", "replacePrefixMatch")
+        ),
+        "one path that the gateway does not take would keep all routes from changing. Begin replaceFullPath and "
+        "replacePrefixMatch with /, and use letters, digits and . _ ~ - / alone",
+    ),
+)
+"""How what is compared and replaced is spelled: programs of the site's compile it."""
+_HOW_MUCH = Rule(
+    f"variables.rules.size() <= {MOST_RULES} && variables.rules.all(r, r.?matches.orValue([]).size() <= {MOST_MATCHES}"
+    f" && r.?backendRefs.orValue([]).size() <= {MOST_BACKENDS})",
+    f"the gateway is everybody's. Give a route {MOST_RULES} rules at most, with {MOST_MATCHES} matches and "
+    f"{MOST_BACKENDS} backendRefs each",
+)
+
 
 def route_policies(domain: str) -> tuple[Policy, ...]:
     """Those of a site.
@@ -60,69 +110,10 @@ def _ways_in(domain: str) -> Policy:
 
 
 def _routes(domain: str) -> Policy:
-    gateway = (
-        f"p.name == '{GATEWAY}' && p.?namespace.orValue('') == '{names.SYSTEM_NAMESPACE}'"
-        f" && p.?sectionName.orValue('{LISTENER}') == '{LISTENER}' && !has(p.port)"
-        f" && p.?kind.orValue('{gateway_api.GATEWAY.kind}') == '{gateway_api.GATEWAY.kind}' && p.?group.orValue('{API}') == '{API}'"
-    )
-    service = (
-        "b.?kind.orValue('Service') == 'Service' && b.?group.orValue('') == ''"
-        " && b.?namespace.orValue(request.namespace) == request.namespace"
-    )
-    regular = "?type.orValue('Exact') != 'RegularExpression'"
-    plain = "value.matches('^[ -~]{1,128}$')"
     return Policy(
         "routes",
         (On(API, (ROUTE.resources,)),),
-        (
-            Rule(
-                "object.spec.?hostnames.orValue([]) == [variables.host]",
-                f"a namespace has one host, its own name below {domain}. Set spec.hostnames to that host alone",
-                "'this namespace has one host. Set spec.hostnames: [' + variables.host + ']'",
-            ),
-            Rule(
-                f"object.spec.?parentRefs.orValue([]).size() == 1 && object.spec.parentRefs.all(p, {gateway})",
-                f"sessions open through the site's own gateway. Set spec.parentRefs to one: name {GATEWAY}, namespace "
-                f"{names.SYSTEM_NAMESPACE}, sectionName {LISTENER}",
-            ),
-            Rule(
-                f"variables.backends.all(b, {service})",
-                "a route leads to Services of its own namespace. Leave namespace, kind and group out of backendRefs",
-            ),
-            Rule(
-                f"variables.filters.all(f, f.type in {list(FILTERS)!r})",
-                f"a route answers with what its own pods answer. Of filters use {' and '.join(FILTERS)} alone",
-            ),
-            Rule(
-                f"variables.matches.all(m, m.?path.{regular} && m.?headers.orValue([]).all(h, h.{regular})"
-                f" && m.?queryParams.orValue([]).all(q, q.{regular}))",
-                "patterns of all tenants are compiled by one program. Match by PathPrefix or Exact",
-            ),
-            Rule(
-                " && ".join(
-                    f"variables.matches.all(m, m.?{part}.orValue([]).size() <= {MOST_FIELDS}"
-                    f" && m.?{part}.orValue([]).all(v, v.{plain}))"
-                    for part in ("headers", "queryParams")
-                ),
-                f"the gateway is everybody's. Match by {MOST_FIELDS} headers and {MOST_FIELDS} queryParams at most, of 128 plain "
-                "letters each",
-            ),
-            Rule(
-                " && ".join(
-                    f"variables.filters.all(f, f.?{what}.?path.?{how}.orValue('/').matches('{REPLACING}'))"
-                    for what in ("requestRedirect", "urlRewrite")
-                    for how in ("replaceFullPath", "replacePrefixMatch")
-                ),
-                "one path that the gateway does not take would keep all routes from changing. Begin replaceFullPath and "
-                "replacePrefixMatch with /, and use letters, digits and . _ ~ - / alone",
-            ),
-            Rule(
-                f"variables.rules.size() <= {MOST_RULES} && variables.rules.all(r, r.?matches.orValue([]).size() <= {MOST_MATCHES}"
-                f" && r.?backendRefs.orValue([]).size() <= {MOST_BACKENDS})",
-                f"the gateway is everybody's. Give a route {MOST_RULES} rules at most, with {MOST_MATCHES} matches and "
-                f"{MOST_BACKENDS} backendRefs each",
-            ),
-        ),
+        (*_where(domain), *_WHAT, *_SPELLING, _HOW_MUCH),
         FROM_TENANT,
         {
             "host": f"request.namespace + '.{domain}'",
@@ -132,6 +123,27 @@ def _routes(domain: str) -> Policy:
             "filters": "(variables.rules.map(r, r.?filters.orValue([]))"
             " + variables.backends.map(b, b.?filters.orValue([]))).flatten()",
         },
+    )
+
+
+def _where(domain: str) -> tuple[Rule, ...]:
+    """From which host, and by which gateway, a route leads."""
+    gateway = (
+        f"p.name == '{GATEWAY}' && p.?namespace.orValue('') == '{names.SYSTEM_NAMESPACE}'"
+        f" && p.?sectionName.orValue('{LISTENER}') == '{LISTENER}' && !has(p.port)"
+        f" && p.?kind.orValue('{gateway_api.GATEWAY.kind}') == '{gateway_api.GATEWAY.kind}' && p.?group.orValue('{API}') == '{API}'"
+    )
+    return (
+        Rule(
+            "object.spec.?hostnames.orValue([]) == [variables.host]",
+            f"a namespace has one host, its own name below {domain}. Set spec.hostnames to that host alone",
+            "'this namespace has one host. Set spec.hostnames: [' + variables.host + ']'",
+        ),
+        Rule(
+            f"object.spec.?parentRefs.orValue([]).size() == 1 && object.spec.parentRefs.all(p, {gateway})",
+            f"sessions open through the site's own gateway. Set spec.parentRefs to one: name {GATEWAY}, namespace "
+            f"{names.SYSTEM_NAMESPACE}, sectionName {LISTENER}",
+        ),
     )
 
 
