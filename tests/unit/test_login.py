@@ -13,6 +13,7 @@ from cryptography import x509
 from primage.clients import openid
 from primage.components.certificates import authority_in, ends_soon, new_authority
 from primage.contract import login, realm
+from primage.contract.https import place_of
 from primage.contract.login import LoginConfig
 from primage.contract.names import USER_PREFIX, cluster_user
 from primage.contract.outputs import ClusterConfig
@@ -28,6 +29,19 @@ def test_an_issuer_says_where_its_server_is():
     assert (SETTINGS.host, SETTINGS.port, SETTINGS.realm) == ("login.example.org", 8443, "primage")
     assert SETTINGS.server == "https://login.example.org:8443"
     assert LoginConfig(issuer="https://login.example.org/realms/x").port == 443
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("https://a.example.org", ("a.example.org", 443)),
+        ("https://a.example.org:8443", ("a.example.org", 8443)),
+        ("https://192.0.2.7:8443/realms/x", ("192.0.2.7", 8443)),
+        ("https://a.example.org/b:1", ("a.example.org", 443)),
+    ],
+)
+def test_an_address_leads_to_a_host_and_a_port(url, place):
+    assert place_of(url) == place
 
 
 @pytest.mark.parametrize(

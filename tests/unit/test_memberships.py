@@ -101,6 +101,12 @@ def test_one_that_has_ended_goes_after_a_while_and_a_refusal_stays_for_longer():
     assert contract.is_old({"kind": contract.REQUEST, "status": {"state": State.DONE, "when": "never"}}, now)
 
 
+@pytest.mark.parametrize("status", [None, {}, {"state": "Elsewhere", "phase": "Elsewhere"}])
+def test_what_says_nothing_that_is_known_is_waited_for(status):
+    assert contract.state_of({"status": status}) is State.WAITING
+    assert custom.phase_of({"status": status}) is custom.Phase.WAITING
+
+
 # -- what becomes of them --------------------------------------------------------------------------------------------
 
 roles = st.frozensets(st.sampled_from(Role), max_size=3)
