@@ -317,6 +317,24 @@ def explain_quota(message: str) -> Verdict:
     return waiting(f"the namespace's quota is used up: {message}")
 
 
+_PER_CONTAINER = re.compile(r"is forbidden: (?P<said>\[?(?:maximum|minimum) [^ ]+ usage per .+)", re.DOTALL)
+
+
+def explain_amounts(message: str) -> Verdict | None:
+    """What the API server's refusal of a pod says of its amounts; None where it is not about those.
+
+    Args:
+        message: of a quota, as `explain_quota` has it, or of a LimitRange, `maximum cpu usage per Container is 4, but limit is 5`.
+    """
+    if "exceeded quota" in message:
+        return explain_quota(message)
+    found = _PER_CONTAINER.search(message)
+    if found is None:
+        return None
+    detail = f"its namespace does not let one container ask for this: {found['said']}"
+    return Verdict(State.FAILED, detail, "ask for what that allows, or have the limit changed in the site's file")
+
+
 _IMAGE = {
     "ErrImagePull": "cannot be pulled",
     "ImagePullBackOff": "cannot be pulled",

@@ -15,8 +15,8 @@ from primage.kubernetes.readiness import (
     State,
     Verdict,
     ends_with_its_pods,
+    explain_amounts,
     explain_pods,
-    explain_quota,
     health,
     pods_succeeded,
     unschedulable,
@@ -213,8 +213,8 @@ def why(cluster: Cluster, ref: Ref) -> Verdict | None:
     for event in reversed(events_of(cluster, ref)):
         if event.get("reason") == "FailedCreate" and not pods:
             message = str(event.get("message", ""))
-            if "exceeded quota" in message:
-                return explain_quota(message)
+            if amounts := explain_amounts(message):
+                return amounts
             return Verdict(State.FAILED, f"its pods are refused: {message}", "correct what the message names in the app's settings")
     return _without_queue(cluster, job)
 

@@ -178,13 +178,15 @@ def test_a_quota_that_can_never_suffice_and_one_that_is_used_up_are_told(used):
         "memory": "64Mi",
         "deadline_seconds": 8,
     }
-    engine = EmbeddedEngine()
+    engine, ref = EmbeddedEngine(), Ref("batch/v1", "Job", "big-quota", "training-dot-primage-dot-eu")
+    cluster = Cluster("/var/lib/primage/local/kubeconfig")
+    engine.up(name, Options(overrides={"job": {**job, "cpu": "10m", "command": ["echo", "kept"]}}))
+    before = cluster.get(ref)["metadata"]["uid"]
     with pytest.raises(PrimageError, match=r"it asks for 5 of limits\.cpu, but its namespace's whole quota is 4"):
         engine.up(name, Options(overrides={"job": {**job, "cpu": "5"}}))
+    assert cluster.get(ref)["metadata"]["uid"] == before, "the run that stands is not lost for one that can never run"
     with pytest.raises(PrimageError, match="deadline of 8 s"):
         engine.up(name, Options(overrides={"job": job}))
-    ref = Ref("batch/v1", "Job", "big-quota", "training-dot-primage-dot-eu")
-    cluster = Cluster("/var/lib/primage/local/kubeconfig")
     assert "exceeded quota" in str(cluster.list("v1", "Event", ref.namespace))
     assert explain_object(cluster, ref).state == "failed"
     engine.destroy(name, Options())

@@ -131,6 +131,63 @@ def test_a_job_is_replaced_only_by_one_that_the_server_would_have(planner, clust
     assert asked[-1].endswith("-planned")
 
 
+POD = 'pods "j-planned" is forbidden: '
+NEVER = POD + "exceeded quota: vo, requested: limits.cpu=5, used: limits.cpu=1, limited: limits.cpu=4"
+USED_UP = POD + "exceeded quota: vo, requested: limits.cpu=4, used: limits.cpu=1, limited: limits.cpu=4"
+TOO_LARGE = POD + "maximum cpu usage per Container is 4, but limit is 5"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (NEVER, r"n/j can never run: it asks for 5 of limits\.cpu, but its namespace's whole quota is 4"),
+        (TOO_LARGE, r"n/j can never run: .*maximum cpu usage per Container is 4, but limit is 5"),
+        (USED_UP, ""),
+        (POD + "violates PodSecurity", ""),
+    ],
+)
+@pytest.mark.parametrize("how", ["made", "failed", "changed"])
+def test_a_job_whose_pods_could_never_be_made_is_refused_before_anything_is_deleted(
+    planner, cluster, monkeypatch, words, told, how
+):
+    given = job()
+    given["spec"]["template"] = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}}
+    if how != "made":
+        standing(cluster, given)
+        (live,) = cluster.objects.values()
+        live["status"] = {"conditions": [{"type": "Failed" if how == "failed" else "Complete", "status": "True"}]}
+    tried = []
+
+    def answer(obj, **options):
+        if obj["kind"] == "Pod":
+            assert options["dry_run"]
+            tried.append(obj)
+            raise Refused(403, "Forbidden", words)
+        if how == "changed" and obj["metadata"]["name"] == "j":
+            raise Refused(422, "Invalid", "field is immutable")
+        return obj
+
+    monkeypatch.setattr(cluster, "apply", answer)
+    if told:
+        with pytest.raises(PrimageError, match=told):
+            planner.take_object(declared(given))
+        assert planner.changes == {}
+    else:
+        assert planner.plan_object(declared(given)).action is (Action.CREATE if how == "made" else Action.REPLACE)
+    (pod,) = tried
+    assert (pod["metadata"]["labels"], pod["spec"]) == ({"a": "b"}, {"containers": []})
+    assert cluster.deleted == []
+
+
+def test_of_a_job_that_kubernetes_makes_no_pods_for_none_is_tried(planner, cluster, monkeypatch):
+    given = job()
+    given["spec"] |= {"managedBy": "hpc.primage.eu/connector", "template": {"spec": {"containers": []}}}
+    kinds = []
+    monkeypatch.setattr(cluster, "apply", lambda obj, **_: kinds.append(obj["kind"]) or obj)
+    assert planner.plan_object(declared(given)).action is Action.CREATE
+    assert kinds == ["Job"]
+
+
 @pytest.mark.parametrize(("status", "fine"), [(404, True), (403, False)])
 def test_what_a_new_object_needs_may_come_from_the_same_stack(planner, cluster, monkeypatch, status, fine):
     def refuse(*_, **__):

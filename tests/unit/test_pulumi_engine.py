@@ -12,7 +12,7 @@ import pytest
 import yaml
 from memory_cluster import MemoryCluster
 
-from primage.clients.cluster import Ref
+from primage.clients.cluster import Ref, Refused
 from primage.components.dynamic_providers import QUEUE_CREDENTIALS
 from primage.contract.names import stack_label
 from primage.engine.api import Action, Options
@@ -258,6 +258,21 @@ def test_why_a_job_waits_is_told_while_it_waits_and_its_time_is_kept(pulumi, stu
     assert [event.state for event in seen][:2] == ["creating", "waiting"]
     assert "a volume cannot be mounted: no such share" in seen[1].detail
     assert (tmp_path / "interrupted").exists(), "Pulumi is asked to stop, so that it notes what it was at"
+
+
+def test_a_job_whose_pods_could_never_be_made_is_refused_before_pulumi_replaces_it(pulumi, monkeypatch):
+    class Small(Cluster):
+        def apply(self, obj, *, manager, dry_run):
+            assert (obj["kind"], dry_run) == ("Pod", True)
+            asked = "requested: limits.cpu=5, used: limits.cpu=0, limited: limits.cpu=4"
+            raise Refused(403, "Forbidden", f"exceeded quota: vo, {asked}")
+
+    monkeypatch.setattr("primage.engine.pulumi_cli.engine._cluster", lambda _: Small())
+    planned = {"inputs": {**JOB, "spec": {"template": {"spec": {"containers": []}}}}}
+    calls = pulumi(NOTHING_LEFT, {"verb": ["preview"], "events": [began(op="create-replacement", new=planned)]})
+    with pytest.raises(PrimageError, match=r"n/j can never run: it asks for 5 of limits\.cpu, .* quota is 4"):
+        PulumiEngine().up(SITE, Options())
+    assert "up" not in verbs(calls())
 
 
 def test_a_failure_that_pulumis_provider_does_not_notice_ends_the_wait(pulumi, stuck, monkeypatch, tmp_path):

@@ -3,7 +3,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primage.errors import PrimageError
-from primage.kubernetes.readiness import State, explain_pods, explain_quota, health, pods_succeeded, require_known_wait, verdict
+from primage.kubernetes.readiness import (
+    READY,
+    State,
+    explain_amounts,
+    explain_pods,
+    explain_quota,
+    health,
+    pods_succeeded,
+    require_known_wait,
+    verdict,
+)
 
 
 def job(**status):
@@ -198,6 +208,14 @@ def test_what_a_quota_can_never_give_fails_at_once_with_both_numbers():
 def test_no_message_of_a_quota_breaks_the_explanation(text):
     for message in (text, f"requested: {text}, used: {text}, limited: {text}"):
         assert explain_quota(message).state in {State.WAITING, State.FAILED}
+        assert (explain_amounts(f"exceeded quota: {message}") or READY).state is not State.READY
+
+
+def test_what_a_container_may_never_ask_for_fails_and_other_refusals_are_not_about_amounts():
+    found = explain_amounts('pods "x" is forbidden: maximum memory usage per Container is 1Gi, but limit is 2Gi')
+    assert found.state is State.FAILED
+    assert "maximum memory usage per Container is 1Gi, but limit is 2Gi" in found.detail
+    assert explain_amounts('pods "x" is forbidden: violates PodSecurity "restricted:latest"') is None
 
 
 @pytest.mark.parametrize(

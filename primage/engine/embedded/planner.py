@@ -18,6 +18,7 @@ from primage.engine.embedded.removal import Remover
 from primage.engine.embedded.state import Dynamic, StackState, Status
 from primage.engine.ownership import Owner, whose
 from primage.errors import PrimageError
+from primage.kubernetes.amounts import makes_pods, require_possible
 from primage.kubernetes.readiness import State, verdict
 
 
@@ -82,7 +83,7 @@ class Planner:
         """What would happen to an object.
 
         Raises:
-            PrimageError: there is one of that name, and it is another's.
+            PrimageError: there is one of that name, and it is another's; or it is a Job whose pods could never be made.
             Refused: the API server would not have it.
         """
         cluster = self.clusters.at(declared.connection)
@@ -122,6 +123,8 @@ class Planner:
             # Its namespace or its kind may come from the same stack; what is wrong shows when it is really made.
             if refusal.status != 404:
                 raise
+            return
+        self._require_possible(declared, cluster)
 
     def _try_to_replace(self, declared: DeclaredObject, cluster: Cluster) -> None:
         """See, before a Job is deleted, that the API server would have the one in its place; asked for under another name."""
@@ -135,6 +138,11 @@ class Planner:
             # The one that goes makes room in the quota.
             if refusal.status != 404 and "exceeded quota" not in refusal.message:
                 raise Refused(refusal.status, refusal.reason, refusal.message.replace(name, meta["name"])) from refusal
+        self._require_possible(declared, cluster)
+
+    def _require_possible(self, declared: DeclaredObject, cluster: Cluster) -> None:
+        if makes_pods(declared.obj):
+            require_possible(cluster, declared.obj, manager=self.owner.manager)
 
     def _compare(self, declared: DeclaredObject, live: Object, cluster: Cluster) -> Change:
         wanted = declared.with_ignored(live)

@@ -14,7 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from primage.clients.cluster import Cluster, Ref
+from primage.clients.cluster import Cluster, Object, Ref
 from primage.engine import moved, protection
 from primage.engine.api import Event, Options, Result, silent
 from primage.engine.pulumi_cli.command import CommandFailed, NoSuchStack, Workspace, elsewhere, workspace
@@ -22,6 +22,7 @@ from primage.engine.pulumi_cli.deployment import Deployment, leaving, unnoted
 from primage.engine.pulumi_cli.leftovers import remove
 from primage.engine.pulumi_cli.watch import Watch
 from primage.errors import ExitCode, PrimageError
+from primage.kubernetes.amounts import require_possible
 from primage.projects.connection import site_connection
 from primage.projects.project import StackName, project_of
 
@@ -52,8 +53,10 @@ class PulumiEngine:
             if before is None:
                 require_site(name)
             with stack_of(here, name, exists=before is not None):
-                planned = self._follow(here, name, replace(options, listener=silent), "preview")
+                planned, jobs = self._watched(here, name, replace(options, listener=silent), "preview")
                 protection.require_allowed(planned.changes, where=str(name))
+                for job in jobs:
+                    require_possible(_cluster(name), job, manager="primage-plan")
             done = self._follow(here, name, options, "up", "--yes", "--skip-preview")
             self._clear_up(name, unnoted(before or {}), {change.urn for change in done.changes}, options)
             return replace(done, outputs=_outputs(here, name), seconds=time.monotonic() - started)
@@ -96,7 +99,11 @@ class PulumiEngine:
                 return self._follow(there, name, options, "preview")
 
     def _follow(self, here: Workspace, name: StackName, options: Options, *arguments: str) -> Result:
-        """One operation to its end.
+        """One operation to its end; raises as `_watched` does."""
+        return self._watched(here, name, options, *arguments)[0]
+
+    def _watched(self, here: Workspace, name: StackName, options: Options, *arguments: str) -> tuple[Result, list[Object]]:
+        """One operation to its end, and the Jobs with pods that it makes or replaces, as the program declares them.
 
         Raises:
             NoSuchStack: the backend has no such stack.
@@ -118,7 +125,8 @@ class PulumiEngine:
                 raise told(name, again, watch.errors) from again
         kinds = protection.protected_kinds(project_of(name), name, options.overrides)
         changes = protection.mark(watch.changes.values(), kinds)
-        return Result(str(name), tuple(changes), {}, time.monotonic() - started, watch.timings)
+        result = Result(str(name), tuple(changes), {}, time.monotonic() - started, watch.timings)
+        return result, list(watch.jobs.values())
 
 
 def _cluster(name: StackName) -> Cluster:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from primage.clients.cluster import Cluster, Ref, Refused
+from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.engine.api import MASK, Action, Change, FieldChange, Options
 from primage.engine.api import Event as Told
 from primage.errors import PrimageError
+from primage.kubernetes.amounts import makes_pods
 from primage.kubernetes.annotations import TIMEOUT, annotation
 from primage.kubernetes.readiness import State, Verdict, verdict
 from primage.kubernetes.waiting import last_event, why
@@ -64,12 +65,14 @@ class Watch:
         changes: by URN, of what is an object or a dynamic provider's.
         timings: per label, epoch seconds of `submitted` and `ready`.
         errors: what Pulumi and its providers said went wrong, each with the object's label where it is one's.
+        jobs: by URN, Jobs with pods that are made or replaced, as the program declares them.
     """
 
     def __init__(self, options: Options, connect: Callable[[], Cluster], *, really: bool) -> None:
         self.changes: dict[str, Change] = {}
         self.timings: dict[str, dict[str, float]] = {}
         self.errors: list[str] = []
+        self.jobs: dict[str, Object] = {}
         self._options = options
         self._connect = connect
         self._really = really
@@ -119,9 +122,11 @@ class Watch:
             return
         change = _change(step, label)
         self.changes[change.urn] = _heavier(self.changes.get(change.urn), change)
+        inputs = _inputs(step)
+        if step["op"] in _MADE - {"update"} and makes_pods(inputs):
+            self.jobs[step["urn"]] = inputs
         if not self._really or step["op"] not in _MADE | _REMOVED:
             return
-        inputs = _inputs(step)
         limit = float(annotation(inputs, TIMEOUT) or 0) if step["op"] in _MADE else 0.0
         self._pending[step["urn"], step["op"]] = _Pending(
             label=label,
