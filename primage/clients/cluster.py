@@ -278,19 +278,24 @@ class Cluster:
         found = [{"apiVersion": api_version, "kind": kind, **item} for item in page.get("items", [])]
         return found, bool(page.get("metadata", {}).get("continue"))
 
-    def metadata(self, api_version: str, kind: str, namespace: str, *, labels: str, most: int) -> Objects:
-        """Objects of a kind in a namespace, with nothing but their metadata: a tenth of what `list` reads.
+    def listed(self, of: Ref, *, labels: str, most: int, metadata: bool = False, newer: str = "", after: str = "") -> bytes:
+        """A list of objects as the API server writes it down, for who reads little of each.
 
-        https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
+        Args:
+            of: their kind and namespace.
+            most: so many in one answer; what it says of itself has where the next begins.
+            metadata: with nothing of each but its metadata.
+            newer: version of a list that was read before: one as new as that will do, which the server has at hand. Otherwise it
+                first makes sure that what it has is the newest, and waits a tenth of a second for that where it has just done so.
+            after: where an answer before has ended.
 
-        Raises:
-            PrimageError: there are more than `most`.
+        https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches,
+        https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list
         """
-        query = [("limit", str(most)), ("labelSelector", labels)]
-        answer = json.loads(self._raw("GET", self._path(Ref(api_version, kind, "", namespace)), query, accept=_METADATA).data)
-        if answer["metadata"].get("continue"):
-            raise PrimageError(f"there are more than {most} {kind} objects in {namespace}", todo="remove some")
-        return [{"apiVersion": api_version, "kind": kind, "metadata": item["metadata"]} for item in answer["items"] or ()]
+        query = [("limit", str(most)), ("labelSelector", labels)] + [("continue", after)] * bool(after)
+        query += [("resourceVersion", newer), ("resourceVersionMatch", "NotOlderThan")] if newer and not after else []
+        answer = self._raw("GET", self._path(of), query, accept=_METADATA if metadata else "application/json")
+        return bytes(answer.data)
 
     def watch(self, ref: Ref, *, timeout_s: int) -> Iterator[Object | None]:
         """The object each time it changes, starting with how it is now; None when it is deleted.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import itertools
+import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -80,20 +81,25 @@ class MemoryCluster:
             raise Refused(403, "Forbidden", f"{kind} may not be listed")
         several = {key: set(values.split(",")) for key, values in re.findall(r"([^\s,]+) in \(([^)]*)\)", labels)}
         labels = re.sub(r",?[^\s,]+ in \([^)]*\)", "", labels)
-        wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
+        parts = [part for part in labels.split(",") if part]
+        wanted = dict(part.split("=", 1) for part in parts if "=" in part)
+        named = {part for part in parts if "=" not in part}
         asked = dict(part.split("=", 1) for part in fields.split(",") if part)
         found = []
         for ref, obj in self.objects.items():
             here = (ref.api_version, ref.kind) == (api_version, kind) and namespace in ("", ref.namespace)
             carried = (obj["metadata"].get("labels") or {}) if here else {}
             among = all(carried.get(key) in values for key, values in several.items())
-            if here and among and wanted.items() <= carried.items() and _fits(obj, asked):
+            if here and among and named <= carried.keys() and wanted.items() <= carried.items() and _fits(obj, asked):
                 found.append(copy.deepcopy(obj))
         return found
 
-    def metadata(self, api_version: str, kind: str, namespace: str, *, labels: str, most: int) -> list[Object]:
-        found = self.list(api_version, kind, namespace, labels=labels)
-        return [{"apiVersion": api_version, "kind": kind, "metadata": obj["metadata"]} for obj in found]
+    def listed(self, of: Ref, *, labels: str, most: int, metadata: bool = False, newer: str = "", after: str = "") -> bytes:
+        found = self.list(of.api_version, of.kind, of.namespace, labels=labels)
+        items = [{"metadata": obj["metadata"]} if metadata else obj for obj in found]
+        begin = int(after or 0)
+        about = {"resourceVersion": "1", **({"continue": str(begin + most)} if len(items) > begin + most else {})}
+        return json.dumps({"metadata": about, "items": items[begin : begin + most]}).encode()
 
     def first(self, api_version: str, kind: str, namespace: str, most: int) -> tuple[list[Object], bool]:
         found = self.list(api_version, kind, namespace)

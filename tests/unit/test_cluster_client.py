@@ -113,3 +113,23 @@ def test_with_bounds_neither_a_large_answer_nor_a_long_list_is_taken(tmp_path):
             bounded.list("v1", "Pod", "space")
         assert bounded.get(Ref("v1", "Pod", "gone", "space")) is None, "an error is read as any answer"
         assert bounded.get(Ref("v1", "Pod", "small", "space")), "and goes on after that"
+
+
+def test_a_list_as_it_is_written_down_is_of_metadata_alone_and_no_older_than_the_one_before(monkeypatch):
+    client, asked = object.__new__(Cluster), []
+    client._kind = lambda *_: ("jobs", True)
+
+    def raw(_self, method, path, query, *, accept):
+        asked.append((method, path, dict(query), accept))
+        return SimpleNamespace(data=b"{}")
+
+    monkeypatch.setattr(Cluster, "_raw", raw)
+    jobs = Ref("batch/v1", "Job", "", "n")
+    assert client.listed(jobs, labels="a=b", most=9, metadata=True) == b"{}"
+    client.listed(jobs, labels="a=b", most=9, newer="7")
+    client.listed(jobs, labels="a=b", most=9, newer="7", after="next")
+    first, second, third = asked
+    assert first[:3] == ("GET", "/apis/batch/v1/namespaces/n/jobs", {"limit": "9", "labelSelector": "a=b"})
+    assert "as=PartialObjectMetadataList" in first[3]
+    assert second[2:] == ({**first[2], "resourceVersion": "7", "resourceVersionMatch": "NotOlderThan"}, "application/json")
+    assert third[2] == {**first[2], "continue": "next"}, "where a list goes on, its version is known"

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_cluster import MemoryCluster
 from portal_pages import ACCOUNT, VO, pages
 from waiting import until
 
+from portal.clients import jobs
 from portal.clients.launches import AT_ONCE, Launches
 from portal.domain.errors import RefusedError
 from portal.domain.launch import Ended, Work
-from portal.domain.runs import PAGE, progress_of, runs_of, stack_named, when
+from portal.domain.runs import PAGE, labels_in_order, progress_of, runs_of, stack_named, when
 from portal.domain.turns import Turns
 from primage.contract.names import LABEL_MANAGED_BY, LABEL_STACK, stack_label
 
@@ -88,6 +90,40 @@ def test_runs_come_newest_first_and_page_by_page(site):
     wrong = site.browser.get("/runs?page=x")
     assert (wrong.status_code, "not one of the portal&#39;s" in wrong.text) == (422, True)
     assert [run.begun for run in runs_of([job(), job("b", creationTimestamp="2020-01-01T00:00:00Z")])] == ["2020-01-01T00:00:00Z"]
+
+
+def test_a_list_of_many_jobs_is_read_answer_by_answer_and_too_many_are_refused(site, monkeypatch):
+    put(site, *(job(f"j-{n}", f"batch/{SPACE}_{VO}.local--r{n // 2}") for n in range(20)), job("other", "x", labels={}))
+    asked = []
+    listed = MemoryCluster.listed
+
+    def counted(cluster, of, **given):
+        asked.append(given)
+        return listed(cluster, of, **given)
+
+    monkeypatch.setattr(MemoryCluster, "listed", counted)
+    monkeypatch.setattr(jobs, "AT_A_TIME", 7)
+    text = site.browser.get("/runs").text
+    assert text.count('<tr><th scope="row">') == 10
+    assert [(given.get("metadata"), given.get("after"), given.get("newer")) for given in asked] == [
+        (True, "", None),
+        (True, "7", None),
+        (True, "14", None),
+        (None, None, "1"),
+    ]
+    monkeypatch.setattr(jobs, "MOST", 14)
+    assert "there are more than 14 Jobs" in site.browser.get("/runs").text
+    monkeypatch.setattr(jobs, "MOST_WHOLE", 1)
+    assert "there are more than 1 Jobs" in site.browser.get(f"/runs/{stack_label(f'batch/{SPACE}_{VO}.local--r1')}").text
+
+
+MADE = st.lists(st.tuples(st.sampled_from("abcde"), st.datetimes().map(lambda when: when.strftime("%Y-%m-%dT%H:%M:%SZ"))))
+
+
+@given(MADE)
+def test_labels_come_in_the_order_of_their_oldest_jobs(made):
+    begun = {label: min(when for other, when in made if other == label) for label, _ in made}
+    assert labels_in_order(made) == sorted(begun, key=lambda label: (begun[label], label), reverse=True)
 
 
 def pod(name="hello-mine-x"):

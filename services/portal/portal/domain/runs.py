@@ -143,14 +143,16 @@ def _parts(job: str) -> set[str]:
     return {part for part in several if 0 < len(part) <= LONGEST_RUN}
 
 
-def labels_in_order(found: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Labels of stacks, the newest first, from their Jobs' metadata alone."""
+def labels_in_order(made: Iterable[tuple[str, str]]) -> list[str]:
+    """Labels of stacks, the newest first, each as old as the oldest of its Jobs.
+
+    Args:
+        made: of each Job its stack's label, and when it was made.
+    """
     begun: dict[str, str] = {}
-    for obj in found:
-        metadata = obj["metadata"]
-        label, made = str((metadata.get("labels") or {}).get(LABEL_STACK, "")), str(metadata.get("creationTimestamp", ""))
-        if label:
-            begun[label] = min(made, begun.get(label, made))
+    for label, when_made in made:
+        if begun.get(label, when_made) >= when_made:
+            begun[label] = when_made
     return sorted(begun, key=lambda label: (begun[label], label), reverse=True)
 
 

@@ -8,24 +8,21 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
+from portal.clients.jobs import made_in, of_stacks
 from portal.domain.errors import RefusedError
 from portal.domain.launch import Work
 from portal.domain.runs import Progress, Run, labels_in_order, page_of, runs_of, stack_named, when
 from portal.pages.shared import OwnForm, Visit, Visiting, to
 from primage.clients.cluster import Cluster, Ref, Refused
-from primage.contract.names import LABEL_MANAGED_BY, LABEL_STACK
 from primage.kubernetes.waiting import pods_of, why
 
 router = APIRouter()
 Label = Annotated[str, Path(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
 JOB = ("batch/v1", "Job")
-MOST = 3000
-"""Jobs that are listed; the quota of a namespace allows fewer."""
 LINES, MOST_TEXT = 200, 64 * 1024
 """Of what a job's newest pod has written, at most so many lines and characters."""
 MOST_JOBS = 6
 """Of a run, those whose logs are shown."""
-MINE = f"{LABEL_MANAGED_BY}=primage"
 ENDED = frozenset({"done", "failed"})
 
 
@@ -34,9 +31,9 @@ def every_one(who: Visiting, page: Annotated[int, Query(ge=1, le=1000)] = 1) -> 
     """The newest first, page by page."""
     person = who.session.person
     cluster = who.cluster
-    labels, number, pages = page_of(labels_in_order(cluster.metadata(*JOB, person.namespace, labels=MINE, most=MOST)), page)
-    jobs = cluster.list(*JOB, person.namespace, labels=f"{MINE},{LABEL_STACK} in ({','.join(labels)})", most=MOST) if labels else []
-    shown = runs_of(jobs)
+    made, version = made_in(cluster, person.namespace)
+    labels, number, pages = page_of(labels_in_order(made), page)
+    shown = runs_of(of_stacks(cluster, person.namespace, labels, version)) if labels else []
     rows = [(run, _name(who, run)) for run in shown]
     there = {run.label for run, _ in rows}
     coming = [launch for launch in who.portal.launches.all_of(person.account) if launch.ended is None and launch.label not in there]
@@ -74,8 +71,7 @@ def stop(who: Visiting, label: Label, _: OwnForm) -> Response:
 
 
 def _run(who: Visit, label: str) -> Run | None:
-    found = who.cluster.list(*JOB, who.session.person.namespace, labels=f"{MINE},{LABEL_STACK}={label}", most=MOST)
-    return next(iter(runs_of(found)), None)
+    return next(iter(runs_of(of_stacks(who.cluster, who.session.person.namespace, [label]))), None)
 
 
 def _name(who: Visit, run: Run) -> str:
