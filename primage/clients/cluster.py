@@ -352,19 +352,20 @@ class Cluster:
         """Run a command in a pod's first container: its exit status, standard output and standard error.
 
         Raises:
-            PrimageError: it does not end in time, or prints more than MOST_PRINTED.
+            PrimageError: it does not end in time, or prints more than MOST_PRINTED, or than the bounds let one answer have.
         """
         from websocket import WebSocketException, WebSocketTimeoutException
 
         asked = [("stdout", "true"), ("stderr", "true"), *(("command", part) for part in command)]
+        most = min(MOST_PRINTED, self._bounds.bytes_each or MOST_PRINTED)
         socket = self._websocket(pod, "exec", asked, f"running a command in {pod}")
         try:
-            said = _conversation(socket, timeout_s)
+            said = _conversation(socket, timeout_s, most)
         except (TimeoutError, WebSocketTimeoutException) as error:
             raise PrimageError(f"{command[0]} in {pod} did not end within {timeout_s:g} s", todo="try again") from error
         except _TooMuchError as error:
             raise PrimageError(
-                f"{command[0]} in {pod} prints more than {MOST_PRINTED} bytes",
+                f"{command[0]} in {pod} prints more than {most} bytes",
                 todo="see what runs in that pod",
             ) from error
         except (WebSocketException, OSError) as error:
@@ -566,12 +567,12 @@ def is_leaving(obj: Object) -> bool:
     return bool(obj["metadata"].get("deletionTimestamp"))
 
 
-def _conversation(socket: Any, timeout_s: float) -> dict[int, bytes]:
+def _conversation(socket: Any, timeout_s: float, most: int = MOST_PRINTED) -> dict[int, bytes]:
     """All that a web socket says until it is closed, by channel: 1 is standard output, 2 standard error, 3 how it ended.
 
     Raises:
         TimeoutError: it goes on for longer.
-        _TooMuchError: it says more than MOST_PRINTED bytes.
+        _TooMuchError: it says more than `most` bytes.
     """
     from websocket import ABNF
 
@@ -584,7 +585,7 @@ def _conversation(socket: Any, timeout_s: float) -> dict[int, bytes]:
             return {channel: bytes(data) for channel, data in said.items()}
         if kind in (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT) and frame.data and frame.data[0] in said:
             said[frame.data[0]] += frame.data[1:]
-            if sum(map(len, said.values())) > MOST_PRINTED:
+            if sum(map(len, said.values())) > most:
                 raise _TooMuchError
     raise TimeoutError
 

@@ -7,6 +7,7 @@ import codecs
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from primage.clients.cluster import Cluster, Object, Ref, Refused
 from primage.contract.hpc import MANAGER, log_folder
@@ -21,6 +22,8 @@ from primage.projects.project import StackName
 
 SHELL = "primage/base:1"
 LOOK_EVERY_S = 1.0
+START_S = 60.0
+"""For the pod that reads HOME to start."""
 MOST_PODS = 50
 MOST_OF_A_JOB = 512 * 2**20
 MOST_AT_A_TIME = 3_000_000
@@ -30,7 +33,7 @@ READ = """
 cd "/home-private/$1" 2> /dev/null || exit 0
 ls | grep -xE '[0-9]{1,6}[.]log' | sort -n | while read -r name; do
   if [ -f "$name" ] && [ ! -L "$name" ]; then cat "$name"; fi
-done | tail -c "+$2" | head -c "$3" | base64 -w 0
+done | tail -c "$2" | head -c "$3" | base64 -w 0
 """
 
 
@@ -55,7 +58,7 @@ def read(cluster: Cluster, job: Ref, *, follow: bool) -> Iterator[str]:
     """What the job has written, in pieces; with `follow`, until it has ended."""
     live = cluster.get(job)
     if live is None:
-        raise PrimageError(f"{job} is gone", todo="look at its output in HOME, where HPC jobs' output is kept")
+        raise _gone(job)
     if live["spec"].get("managedBy") == MANAGER:
         yield from _from_home(cluster, job, log_folder(job.name, live["metadata"]["uid"]), follow=follow)
     else:
@@ -92,20 +95,30 @@ def _of_pods(cluster: Cluster, job: Ref) -> str:
     return "".join(parts)
 
 
+def end_of_hpc(cluster: Cluster, job: Ref, *, most: int, timeout_s: float) -> str:
+    """The end of what an HPC job has written by now.
+
+    Args:
+        most: bytes of it.
+        timeout_s: for the pod that reads it to start, and then for what it reads.
+
+    Raises:
+        Refused, PrimageError: it cannot be read.
+    """
+    live = cluster.get(job)
+    if live is None:
+        raise _gone(job)
+    folder = log_folder(job.name, live["metadata"]["uid"])
+    with _reader_of(cluster, job, timeout_s) as reader:
+        return _read(cluster, reader, job, (folder, str(most), str(most)), timeout_s)[-most:].decode("utf-8", "replace")
+
+
 def _from_home(cluster: Cluster, job: Ref, folder: str, *, follow: bool) -> Iterator[str]:
-    """Through a small pod with the rights of any job of the VO: HOME is not open to anybody else."""
-    reader = _reader(cluster, job)
-    ref = Ref.of(reader)
-    try:
-        cluster.apply(reader, manager="primage-logs")
-        wait_ready(cluster, cluster.get(ref) or reader, timeout_s=60, report=lambda _: None)
+    with _reader_of(cluster, job, START_S) as reader:
         said, text = 0, codecs.getincrementaldecoder("utf-8")("replace")
         while True:
             ended = not follow or _over(cluster, job)
-            code, out, err = cluster.execute(ref, ["sh", "-c", READ, "read", folder, str(said + 1), str(MOST_AT_A_TIME)])
-            if code:
-                raise PrimageError(f"the output of {job} cannot be read: {err.strip()}", where=f"HOME/private/{folder}")
-            piece = _piece(out, job)
+            piece = _read(cluster, reader, job, (folder, f"+{said + 1}", str(MOST_AT_A_TIME)), START_S)
             if piece:
                 yield text.decode(piece)
                 said += len(piece)
@@ -119,12 +132,34 @@ def _from_home(cluster: Cluster, job: Ref, folder: str, *, follow: bool) -> Iter
                 return
             else:
                 time.sleep(LOOK_EVERY_S)
+
+
+@contextmanager
+def _reader_of(cluster: Cluster, job: Ref, timeout_s: float) -> Iterator[Ref]:
+    """A small pod with the rights of any job of the VO, while it is needed: HOME is not open to anybody else."""
+    reader = _reader(cluster, job)
+    ref = Ref.of(reader)
+    try:
+        cluster.apply(reader, manager="primage-logs")
+        wait_ready(cluster, cluster.get(ref) or reader, timeout_s=timeout_s, report=lambda _: None)
+        yield ref
     finally:
         try:
             cluster.delete(ref)
             wait_gone(cluster, ref, timeout_s=30, report=lambda _: None)
         except Refused:
             pass  # it was never made
+
+
+def _read(cluster: Cluster, reader: Ref, job: Ref, asked: tuple[str, str, str], timeout_s: float) -> bytes:
+    code, out, err = cluster.execute(reader, ["sh", "-c", READ, "read", *asked], timeout_s=timeout_s)
+    if code:
+        raise PrimageError(f"the output of {job} cannot be read: {err.strip()}", where=f"HOME/private/{asked[0]}")
+    return _piece(out, job)
+
+
+def _gone(job: Ref) -> PrimageError:
+    return PrimageError(f"{job} is gone", todo="look at its output in HOME, where HPC jobs' output is kept")
 
 
 def _piece(out: str, job: Ref) -> bytes:

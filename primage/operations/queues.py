@@ -14,7 +14,7 @@ from primage.errors import ExitCode, PrimageError
 from primage.kubernetes.readiness import State
 from primage.kubernetes.waiting import at_work, pods_of, state_now, why
 from primage.operations.said import Said
-from primage.operations.stack import stack_handle, the_one
+from primage.operations.stack import StackHandle, stack_handle, the_one
 from primage.projects.project import StackName
 from primage.projects.validation import sentences
 
@@ -50,12 +50,15 @@ class _Letter(Said):
 class StackQueue:
     """The queue of one stack.
 
+    Args:
+        handle: of that stack, where there is one already.
+
     Raises:
         PrimageError: the stack is not up, or has no queue.
     """
 
-    def __init__(self, stack: StackName) -> None:
-        handle = stack_handle(stack)
+    def __init__(self, stack: StackName, handle: StackHandle | None = None) -> None:
+        handle = handle or stack_handle(stack)
         servers = (obj for obj in handle.of_kind("apps/v1", "StatefulSet") if _queue_of(obj))
         server = the_one(servers, stack, "queue")
         if server is None:

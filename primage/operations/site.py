@@ -31,15 +31,20 @@ class Place:
 
 @dataclass(frozen=True)
 class SiteHandle:
-    """A site to work with."""
+    """A site to work with.
+
+    Attributes:
+        connection: to its API server, for who works with it as somebody else; None for what its settings say.
+    """
 
     name: str
     outputs: SiteOutputs
+    connection: Cluster | None = None
 
     @cached_property
     def cluster(self) -> Cluster:
         """Its API server; connected to when first asked for."""
-        return Cluster(self.outputs.kubeconfig, self.outputs.context)
+        return self.connection or Cluster(self.outputs.kubeconfig, self.outputs.context)
 
     def place(self, vo: str, namespace: str = "") -> Place:
         """Where a VO's work is, or that of its member with this namespace.

@@ -9,12 +9,16 @@ from urllib.parse import quote
 import pytest
 import requests
 from hpc_machine import until
-from people import AUTHORITY, account, administrator, person
+from people import AUTHORITY, FOLDERS, account, administrator, person
 from portal_visits import URL, by_hand, csrf, log_in, post
 
 from primage.clients.cluster import Ref
 from primage.contract import names
+from primage.contract.hpc import MANAGER, log_folder
+from primage.engine.api import Options
+from primage.engine.embedded.engine import EmbeddedEngine
 from primage.kubernetes.waiting import pods_of
+from primage.projects.project import parse_stack_name
 
 VO = "vo.primage.eu"
 COOKIE = "__Host-primage-session"
@@ -193,6 +197,51 @@ def test_the_pod_has_no_token_and_reaches_the_api_server_and_the_provider_alone(
         "POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", None, json.dumps({**review, "spec": asked})
     )
     assert answered["status"]["allowed"] is False
+
+
+def test_a_runs_page_shows_its_queue_and_when_asked_what_an_hpc_job_has_written(ada, cluster):
+    """By the member's own token, which may enter the queue's pod and make the one that reads HOME."""
+    visitor, space, engine = by_hand(ada), names.namespace_for(ada), EmbeddedEngine()
+    queue, centre = (parse_stack_name(f"{app}/{ada}_{VO}.local--shown") for app in ("htc", "hpc"))
+    consumer = {"image": "primage/base:1", "command": ["true"], "cpu": "100m", "memory": "64Mi"}
+    producer = {"arguments": ["a", "b"], "cpu": "100m"}
+    made = {"name": "words", "parallelism": 1, "producer": producer, "consumer": consumer}
+
+    def page(stack):
+        return visitor.get(f"{URL}/runs/{names.stack_label(str(stack))}", timeout=60).text
+
+    try:
+        engine.up(queue, Options(overrides={"htc": made}))
+        until("the queue has answered", lambda: "2 of 2 tasks done" in page(queue), NOW_S)
+        assert "Everything has ended." in page(queue)
+    finally:
+        engine.destroy(queue, Options())
+
+    job = hpc_job(space, names.stack_label(str(centre)))
+    try:
+        uid = cluster.apply(job, manager="test")["metadata"]["uid"]
+        folder = FOLDERS / VO / "private" / ada / log_folder("train-shown", uid)
+        folder.mkdir(parents=True)
+        (folder / "1.log").write_text("epoch 1\n")
+        assert "Show what it has written" in page(centre)
+        assert post(visitor, f"/runs/{names.stack_label(str(centre))}/output", csrf=csrf(visitor)).status_code == 303
+        until("it is read", lambda: "epoch 1" in page(centre), NOW_S)
+        assert [pod for pod in cluster.list("v1", "Pod", space) if pod["metadata"]["name"].startswith("logs-")] == []
+    finally:
+        cluster.delete(Ref.of(job))
+
+
+def hpc_job(namespace, label):
+    """One that its connector has no script for: what it has written is read all the same."""
+    labels = {names.LABEL_MANAGED_BY: "primage", names.LABEL_STACK: label}
+    container = {"name": "job", "image": "hpc.primage.eu/none", "resources": {"limits": {"cpu": "10m", "memory": "16Mi"}}}
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "train-shown", "namespace": namespace, "labels": labels},
+        "spec": {"managedBy": MANAGER, "backoffLimit": 0, "template": {"spec": pod}},
+    }
 
 
 def test_tls_is_the_sites_own_and_other_names_are_refused():

@@ -36,6 +36,8 @@ def test_a_pods_answer_is_put_together_by_channel():
 def test_a_pod_that_prints_without_end_is_not_listened_to_for_ever():
     with pytest.raises(cluster._TooMuchError):
         cluster._conversation(Socket(endless=b"\x01" + bytes(1_000_000)), 60)
+    with pytest.raises(cluster._TooMuchError):
+        cluster._conversation(Socket(b"\x01" + bytes(600), b"\x02" + bytes(600)), 60, 1000)
     with pytest.raises(TimeoutError):
         cluster._conversation(Socket(endless=b"\x09"), 0.01)
 

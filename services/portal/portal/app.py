@@ -16,6 +16,7 @@ from portal.clients.kubernetes import ApiServer
 from portal.clients.launches import Launches
 from portal.clients.logout_tokens import LogoutTokens
 from portal.clients.provider import Provider
+from portal.clients.readings import Readings
 from portal.domain.errors import ProviderAwayError, RefusedError
 from portal.domain.sessions import Sessions
 from portal.domain.turns import Turns
@@ -42,6 +43,7 @@ def portal_with(given: Given) -> Portal:
         api=ApiServer(settings.api, given.api_authority),
         turns=Turns(),
         launches=Launches(),
+        readings=Readings(),
         repository=repository_root(),
         templates=templates(),
     )

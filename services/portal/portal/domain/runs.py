@@ -9,7 +9,8 @@ from typing import Any
 
 from primage.contract.addresses import base_path
 from primage.contract.gateway import LOGIN_CONTAINER
-from primage.contract.names import LABEL_COMPONENT, LABEL_STACK, stack_label
+from primage.contract.hpc import MANAGER
+from primage.contract.names import LABEL_COMPONENT, LABEL_QUEUE, LABEL_STACK, stack_label
 from primage.kubernetes.annotations import opens
 
 PAGE = 50
@@ -24,6 +25,8 @@ class Progress:
         state: running, waiting, done, failed, suspended or leaving.
         done, wanted: completions; wanted is 0 where that is not said.
         page: of a session with a login before it, the path that opens in a browser; otherwise empty.
+        queue: whether it works on a queue.
+        hpc: whether it runs at an HPC centre: no pod writes for it.
     """
 
     job: str
@@ -34,6 +37,8 @@ class Progress:
     begun: str
     detail: str = ""
     page: str = ""
+    queue: bool = False
+    hpc: bool = False
 
     @property
     def says(self) -> str:
@@ -96,6 +101,8 @@ def progress_of(job: Mapping[str, Any]) -> Progress:
         begun=str(metadata.get("creationTimestamp", "")),
         detail=str(why.get("message", "")),
         page=_page(job) if _has_login(spec) else "",
+        queue=LABEL_QUEUE in (metadata.get("labels") or {}),
+        hpc=spec.get("managedBy") == MANAGER,
     )
 
 

@@ -12,6 +12,7 @@ from portal.clients.jobs import made_in, of_stacks
 from portal.domain.errors import RefusedError
 from portal.domain.launch import Work
 from portal.domain.runs import Progress, Run, labels_in_order, page_of, runs_of, stack_named, when
+from portal.pages import told
 from portal.pages.shared import OwnForm, Visit, Visiting, to
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.kubernetes.waiting import pods_of, why
@@ -50,10 +51,23 @@ def one(who: Visiting, label: Label) -> Response:
     if run is None and launch is None:
         raise RefusedError(404, "There is no such run, or it has been removed")
     name = (launch.work.stack if launch else "") or (_name(who, run) if run else "")
-    jobs = [(job, _log(who.cluster, person.namespace, job.job)) for job in _explained(who.cluster, person.namespace, run)]
-    lively = (launch is not None and launch.ended is None) or (run is not None and run.state not in ENDED)
-    shown = {"run": run, "launch": launch, "jobs": jobs, "opens": _opens(who, run), "lively": lively, "parts": _parts(name)}
-    return who.page("run", label=label, name=name, when=when, **shown)
+    jobs = _explained(who.cluster, person.namespace, run)
+    said = [(job, "" if job.hpc else _log(who.cluster, person.namespace, job.job)) for job in jobs]
+    queue, output = told.queue(who, run, name), told.output(who, run)
+    coming = any(asked is not None and asked.coming for asked in (queue, output))
+    lively = coming or (launch is not None and launch.ended is None) or (run is not None and run.state not in ENDED)
+    shown = {"run": run, "launch": launch, "jobs": said, "opens": _opens(who, run), "lively": lively, "parts": _parts(name)}
+    return who.page("run", label=label, name=name, when=when, queue=queue, output=output, **shown)
+
+
+@router.post("/runs/{label}/output")
+def read_output(who: Visiting, label: Label, _: OwnForm) -> Response:
+    """Have what its HPC jobs have written read from HOME: a small pod of theirs does that, for a moment."""
+    run = _run(who, label)
+    if run is None:
+        raise RefusedError(404, "There is no such run, or it has been removed")
+    told.ask_for_output(who, run, MOST_JOBS)
+    return to(f"/runs/{label}")
 
 
 @router.post("/runs/{label}/stop")

@@ -21,6 +21,7 @@ from portal.clients.kubernetes import ApiServer
 from portal.clients.launches import Launches
 from portal.clients.logout_tokens import LogoutTokens
 from portal.clients.provider import Provider
+from portal.clients.readings import Readings
 from portal.domain.addresses import HOME, local_path
 from portal.domain.errors import EndedError, ProviderAwayError, RefusedError
 from portal.domain.person import UnknownPersonError, person_of
@@ -54,6 +55,7 @@ class Portal:
     api: ApiServer
     turns: Turns
     launches: Launches
+    readings: Readings
     repository: Path
     templates: Environment
 
