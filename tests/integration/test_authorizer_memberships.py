@@ -6,8 +6,8 @@ The identity provider is a few lines in memory, so that it can be away, and so t
 import asyncio
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 from control_plane import control_plane
@@ -40,8 +40,12 @@ pytestmark = pytest.mark.apart
 OPERATOR = "operator"
 VO = VirtualOrganisationSpec(name="vo.example.org", gid=20001, quota=QuotaConfig(cpu="4", memory="8Gi"))
 SPACE = names.namespace_for(VO.name)
+OTHER = VirtualOrganisationSpec(name="other.example.org", gid=20002, quota=QuotaConfig(cpu="4", memory="8Gi"))
+VOS = (VO, OTHER)
 BOSS, SECOND, ADA, BOB = (f"{name}@example.org" for name in ("boss", "second", "ada", "bob"))
-BACK_S = 60
+BACK_S = 120
+TAKEN_IN = 12
+"""People whom administrators of two VOs take in at the same moment."""
 
 
 class Provider:
@@ -50,6 +54,7 @@ class Provider:
     def __init__(self):
         self.away = False
         self.roles = {BOSS: {Role.ADMIN}, SECOND: {Role.ADMIN}, ADA: None, BOB: {Role.RESEARCHER}}
+        self.of = {VO.name: self.roles, OTHER.name: {SECOND: {Role.ADMIN}}}
         self.placed = []
         self.asked = 0
 
@@ -57,28 +62,34 @@ class Provider:
         self.asked += 1
         if self.away:
             raise WaitingError("the identity provider cannot be asked")
-        there = [one for one in self.roles if self.roles[one] is not None]
-        return [self._account(one) for one in there], []
+        there = {one for vo in vos for one, roles in self.of[vo].items() if roles is not None}
+        return [self._account(one) for one in sorted(there)], []
 
     async def account(self, identity):
-        return replace(self._account(identity), roles={}) if identity in self.roles else None
+        await asyncio.sleep(0)
+        return self._account(identity)
 
     async def place(self, account, vo, roles, *, inside):
+        await asyncio.sleep(0)
         self.placed.append((account, set(roles), inside))
-        self.roles[account] = set(roles) if inside else None
+        self.of[vo][account] = set(roles) if inside else None
+
+    def inside(self, identity):
+        """The VOs that somebody is in."""
+        return [vo for vo, people in self.of.items() if people.get(identity) is not None]
 
     def _account(self, identity):
-        return Account(identity, identity, 50_000, True, {VO.name: frozenset(self.roles[identity] or ())})
+        return Account(identity, identity, 50_000, True, {vo: frozenset(self.of[vo][identity]) for vo in self.inside(identity)})
 
 
 class Served:
-    """In place of tenants: one VO."""
+    """In place of tenants: the VOs."""
 
     def get(self, namespace):
-        return Tenant(VO) if namespace == SPACE else None
+        return next((one for one in self if one.namespace == namespace), None)
 
     def __iter__(self):
-        return iter([Tenant(VO)])
+        return iter([Tenant(vo) for vo in VOS])
 
 
 class Lines:
@@ -98,11 +109,11 @@ def kubeconfig(tmp_path_factory):
         cluster = Cluster(found)
         define_kinds(cluster, OPERATOR)
         rbac, admission = "rbac.authorization.k8s.io/v1", "admissionregistration.k8s.io/v1"
-        labels = names.tenant_labels(SPACE)
-        objects = [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}},
-            *contract.definitions(),
-        ]
+        objects = [*contract.definitions()]
+        for vo in VOS:
+            space = names.namespace_for(vo.name)
+            metadata = {"name": space, "labels": names.tenant_labels(space)}
+            objects += [{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, custom.organisation(vo)]
         objects += [
             {"apiVersion": rbac, "kind": "ClusterRole", "metadata": {"name": name}, "rules": on} for name, on in rules().items()
         ]
@@ -114,10 +125,10 @@ def kubeconfig(tmp_path_factory):
             objects.append(
                 {"apiVersion": admission, "kind": "ValidatingAdmissionPolicyBinding", "metadata": metadata, "spec": bound}
             )
-        objects += bindings(Tenant(VO), login=True)
-        for boss in (BOSS, SECOND):
-            spec = MemberSpec(identity=boss, uid=50_000, roles=(Role.ADMIN,))
-            objects += [one for one in bindings(Tenant(VO, spec), login=True) if one["metadata"]["namespace"] == SPACE]
+        objects += [one for vo in VOS for one in bindings(Tenant(vo), login=True)]
+        for boss, vo in ((BOSS, VO), (SECOND, VO), (SECOND, OTHER)):
+            made = bindings(Tenant(vo, MemberSpec(identity=boss, uid=50_000, roles=(Role.ADMIN,))), login=True)
+            objects += [one for one in made if one["metadata"]["namespace"] == names.namespace_for(vo.name)]
         for obj in objects:
             cluster.apply(obj, manager=OPERATOR)
         until("both kinds are served, and admission holds", lambda: _holds(found))
@@ -190,7 +201,7 @@ def cluster(kubeconfig, provider, lines, tmp_path):
     ended.set()
     thread.join(30)
     for kind in (contract.REQUEST, contract.DECISION):
-        for obj in made.list(custom.API_VERSION, kind, SPACE):
+        for obj in made.list(custom.API_VERSION, kind):
             made.delete(Ref.of(obj), propagation="Background")
 
 
@@ -280,6 +291,47 @@ def test_two_administrators_who_remove_each_other_leave_one(kubeconfig, cluster,
 def _removes(kubeconfig, by, whom):
     with suppress(PrimageError):
         memberships.decide(as_person(kubeconfig, by), VO.name, whom, Verdict.REMOVE, by=by)
+
+
+def test_whom_two_vos_take_in_at_the_same_moment_is_in_one_of_them_and_the_other_is_told(kubeconfig, cluster, provider):
+    people = [f"new{number}@example.org" for number in range(TAKEN_IN)]
+    for identity in people:
+        spec, person = (
+            contract.MembershipRequestSpec(identity=identity, wish="join", roles=("guest",)),
+            as_person(kubeconfig, identity),
+        )
+        for vo in VOS:
+            person.create(contract.request(vo.name, spec), manager="test")
+    of_all = len(VOS) * TAKEN_IN
+    until("all are seen", lambda: len(_in_state(cluster, contract.REQUEST, ASKED)) == of_all, BACK_S)
+    together = threading.Barrier(len(VOS))
+
+    def take_in(vo):
+        boss = as_person(kubeconfig, SECOND)
+        for identity in people:
+            spec = contract.MembershipDecisionSpec(identity=identity, verdict="approve", roles=("guest",), decided_by=SECOND)
+            together.wait(60)
+            boss.create(contract.decision(vo.name, spec), manager="test")
+
+    with ThreadPoolExecutor(len(VOS)) as pool:
+        list(pool.map(take_in, VOS))
+    done = until(
+        "half are carried out", lambda: len(found := _in_state(cluster, contract.DECISION, DONE)) == TAKEN_IN and found, BACK_S
+    )
+    refused = until(
+        "and half refused", lambda: len(found := _in_state(cluster, contract.DECISION, custom.REFUSED)) == TAKEN_IN and found
+    )
+    assert sorted(one for one, _, _ in provider.placed) == sorted(people), "nobody was put into a second one, not for a moment"
+    assert {one["spec"]["identity"]: one["metadata"]["namespace"] for one in done} == {
+        one: names.namespace_for(*provider.inside(one)) for one in people
+    }
+    for one in refused:
+        (theirs,) = provider.inside(one["spec"]["identity"])
+        assert f"is in {theirs} by now, and a person is a member of one VO on a site" in one["status"]["problem"]
+
+
+def _in_state(cluster, kind, state):
+    return [one for one in cluster.list(custom.API_VERSION, kind) if contract.state_of(one) == state]
 
 
 def test_a_provider_that_is_away_is_waited_for(kubeconfig, cluster, members, provider, monkeypatch):

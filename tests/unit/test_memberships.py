@@ -131,12 +131,13 @@ verdicts = st.builds(
 requests = st.none() | st.builds(asks, anybody, st.booleans())
 
 
-@given(people, verdicts, requests)
-def test_whatever_is_decided_an_administrator_has_and_one_is_left(accounts, spec, asked):
-    """Whoever decides administers the VO then; whoever is made a member has asked; a VO that had an administrator keeps one."""
+@given(people, verdicts, requests, st.sampled_from([(VO,), (VO, OTHER)]))
+def test_whatever_is_decided_an_administrator_has_and_one_is_left(accounts, spec, asked, served):
+    """Whoever decides administers the VO then; whoever is made a member has asked, and is in no other VO of the site; a VO that had
+    an administrator keeps one."""
     found = next((one for one in accounts if one.identity == spec.identity), account(spec.identity, vo=OTHER))
     try:
-        change = decided(VO, spec, accounts, found, asked)
+        change = decided(VO, spec, accounts, found, asked, served)
     except RefusedError:
         return
     assert spec.decided_by in {one.identity for one in administrators(VO, accounts)}
@@ -148,6 +149,7 @@ def test_whatever_is_decided_an_administrator_has_and_one_is_left(accounts, spec
     assert change.roles == frozenset(spec.roles)
     inside = spec.identity in {one.identity for one in accounts}
     assert inside or (asked is not None and asked.is_open and asked.spec.identity == spec.identity and asked.spec.wish is Wish.JOIN)
+    assert spec.verdict is not Verdict.APPROVE or not set(found.roles) & set(served) - {VO}
     left = {one.identity for one in administrators(VO, accounts)} - {spec.identity}
     assert left or Role.ADMIN in change.roles
 
@@ -180,26 +182,34 @@ def test_who_leaves_was_there_and_never_the_last_administrator(accounts, identit
 )
 def test_what_cannot_be_decided_is_refused_with_a_reason(spec, asked, words):
     with pytest.raises(RefusedError, match=words):
-        decided(VO, spec, [account(BOSS, Role.ADMIN), account(BOB, Role.RESEARCHER)], account(ADA, vo=OTHER), asked)
+        decided(VO, spec, [account(BOSS, Role.ADMIN), account(BOB, Role.RESEARCHER)], account(ADA, vo=OTHER), asked, [VO])
 
 
 def test_an_administrator_of_another_vo_or_who_is_switched_off_decides_nothing():
     for boss in (account(BOSS, Role.ADMIN, vo=OTHER), account(BOSS, Role.ADMIN, enabled=False)):
         with pytest.raises(RefusedError, match="not theirs"):
-            decided(VO, decides(Verdict.REMOVE, BOB), [boss, account(BOB)], None, None)
+            decided(VO, decides(Verdict.REMOVE, BOB), [boss, account(BOB)], None, None, [VO])
 
 
 def test_an_account_that_is_switched_off_or_gone_is_not_made_a_member():
     for found in (None, account(ADA, enabled=False, vo=OTHER)):
         with pytest.raises(RefusedError, match="no account"):
-            decided(VO, decides(Verdict.APPROVE, ADA, Role.GUEST), [account(BOSS, Role.ADMIN)], found, asks())
+            decided(VO, decides(Verdict.APPROVE, ADA, Role.GUEST), [account(BOSS, Role.ADMIN)], found, asks(), [VO])
+
+
+def test_who_is_in_another_vo_of_the_site_by_now_is_not_taken_in():
+    ada, boss, approved = account(ADA, vo=OTHER), [account(BOSS, Role.ADMIN)], decides(Verdict.APPROVE, ADA, Role.GUEST)
+    with pytest.raises(RefusedError, match=f"{ADA} is in {OTHER} by now"):
+        decided(VO, approved, boss, ada, asks(), [OTHER, VO])
+    assert decided(VO, approved, boss, ada, asks(), [VO]).inside, "a VO of other sites is none of this one's"
+    assert decided(VO, decides(Verdict.REFUSE), boss, ada, asks(), [OTHER, VO]) is None
 
 
 @pytest.mark.parametrize("verdict", [Verdict.APPROVE, Verdict.CHANGE])
 def test_what_is_so_already_as_after_a_process_that_ended_meanwhile_changes_nothing(verdict):
     accounts = [account(BOSS, Role.ADMIN), account(ADA, Role.GUEST)]
-    assert decided(VO, decides(verdict, ADA, Role.GUEST), accounts, account(ADA), asks()) is None
-    assert decided(VO, decides(verdict, ADA, Role.DEVELOPER), accounts, account(ADA), asks()).roles == {Role.DEVELOPER}
+    assert decided(VO, decides(verdict, ADA, Role.GUEST), accounts, account(ADA), asks(), [VO, OTHER]) is None
+    assert decided(VO, decides(verdict, ADA, Role.DEVELOPER), accounts, account(ADA), asks(), [VO, OTHER]).roles == {Role.DEVELOPER}
 
 
 def test_members_of_other_vos_and_of_the_sites_file_are_not_the_administrators():

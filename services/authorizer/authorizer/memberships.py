@@ -12,10 +12,11 @@ from authorizer.clients.keycloak import Keycloak
 from authorizer.clients.kube import LONGEST_PROBLEM, Kube
 from authorizer.domain.errors import RefusedError, WaitingError
 from authorizer.domain.memberships import Asked, Change, decided, leaving, line, require_free, said
-from authorizer.domain.objects import DECISION, MEMBER, REQUEST, Address, Kind, address_of
+from authorizer.domain.objects import DECISION, MEMBER, ORGANISATION, REQUEST, Address, Kind, address_of
 from authorizer.domain.people import Account
 from authorizer.tenants import Tenants
 from primage.contract import audit, names
+from primage.contract.custom_resources import organisation_of
 from primage.contract.memberships import (
     STATUS,
     MembershipDecisionSpec,
@@ -39,7 +40,8 @@ log = logging.getLogger("authorizer")
 
 
 class Memberships:
-    """One request or decision after the other: two administrators who remove each other cannot both succeed.
+    """One request or decision after the other: two administrators who remove each other cannot both succeed, nor can those of two
+    VOs who take in the same person.
 
     Args:
         folder: with the secret for the identity provider.
@@ -138,7 +140,8 @@ class Memberships:
             request = await self._kube.get(Address(REQUEST, obj["metadata"]["namespace"], object_name(spec.identity)))
             provider = self._provider()
             accounts = await self._accounts(provider, vo)
-            change = decided(vo.name, spec, accounts, await provider.account(spec.identity), _asked(request, obj))
+            found, served = await provider.account(spec.identity), await self._served()
+            change = decided(vo.name, spec, accounts, found, _asked(request, obj), served)
             if change:
                 await self._require_free(vo, spec.identity)
             already = change is None and spec.verdict is not Verdict.REFUSE
@@ -169,12 +172,18 @@ class Memberships:
 
     async def _require_free(self, vo: VirtualOrganisationSpec, identity: str) -> Object | None:
         """Raise RefusedError where somebody's membership is not the provider's to say; their Member in this VO."""
-        name = names.namespace_for(identity)
-        others = [one.vo for one in self._tenants if one.member is None and one.vo.name != vo.name]
-        elsewhere = [one.name for one in others if await self._kube.get(Address(MEMBER, names.namespace_for(one.name), name))]
-        live = await self._kube.get(Address(MEMBER, names.namespace_for(vo.name), name))
+        # Of the API server: who is a Member of what must not depend on how much of that has been handled here.
+        found = await self._kube.list(MEMBER, namespace="*", fields={"metadata.name": names.namespace_for(identity)})
+        by_space = {obj["metadata"]["namespace"]: obj for obj in found}
+        live = by_space.pop(names.namespace_for(vo.name), None)
+        served = {names.namespace_for(name): name for name in (await self._served() if by_space else ())}
+        elsewhere = [served.get(space, space) for space in sorted(by_space)]
         require_free(vo.name, identity, elsewhere, live)
         return live
+
+    async def _served(self) -> list[str]:
+        """The names of this site's VOs."""
+        return [organisation_of(obj).name for obj in await self._kube.list(ORGANISATION)]
 
     def _vo_of(self, obj: Object) -> VirtualOrganisationSpec:
         space = obj["metadata"]["namespace"]

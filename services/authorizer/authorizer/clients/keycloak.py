@@ -14,7 +14,7 @@ from keycloak.exceptions import KeycloakError, KeycloakGetError, KeycloakPostErr
 
 from authorizer.domain.errors import RefusedError, WaitingError
 from authorizer.domain.objects import differs_in_any_order
-from authorizer.domain.people import Account, account_of, with_role
+from authorizer.domain.people import Account, account_of, in_groups, with_role
 from primage.contract import realm
 from primage.contract.login import (
     AUTHORITY_KEY,
@@ -183,14 +183,18 @@ class Keycloak:
         return list(found.values()), unknown
 
     async def account(self, identity: str) -> Account | None:
-        """Whoever has this name, without roles; None for nobody.
+        """Whoever has this name, with their roles in every VO of the provider's, be it of this site or not; None for nobody.
 
         Raises:
             WaitingError: the provider cannot be asked.
         """
         async with self._asked() as admin:
             users = await admin.a_get_users({"username": identity, "exact": True, "max": 2, "first": 0})
-        return next((account for user in users if (account := self._known(user, {})) and account.identity == identity), None)
+            found = (account for user in users if (account := self._known(user, {})) and account.identity == identity)
+            if (account := next(found, None)) is None:
+                return None
+            groups = await self._all(admin, f"users/{account.id}/groups")
+        return in_groups(account, [str(group["path"]) for group in groups])
 
     async def place(self, account: str, vo: str, roles: Collection[Role], *, inside: bool) -> None:
         """Have an account be in exactly these groups of a VO's roles: first those it gets, then those it loses.

@@ -6,7 +6,7 @@ administers the VO is asked of the identity provider, at the moment when it is c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from authorizer.domain.errors import RefusedError
@@ -65,14 +65,20 @@ def leaving(vo: str, identity: str, accounts: Iterable[Account]) -> Change:
 
 
 def decided(
-    vo: str, spec: MembershipDecisionSpec, accounts: Iterable[Account], found: Account | None, asked: Asked | None
+    vo: str,
+    spec: MembershipDecisionSpec,
+    accounts: Iterable[Account],
+    found: Account | None,
+    asked: Asked | None,
+    served: Collection[str],
 ) -> Change | None:
     """What has to be done for what an administrator has decided; None for nothing: a refusal, or roles that are so already.
 
     Args:
         accounts: of the VO.
-        found: the account of whom it is about, where there is one, in the VO or not.
+        found: the account of whom it is about, where there is one, in the VO or not, with what it has in others.
         asked: their own request, where there is one.
+        served: the VOs of this site, of which a person is a member of one.
 
     Raises:
         RefusedError: it cannot be so; says why, and what to do.
@@ -87,6 +93,7 @@ def decided(
             return None
         if found is None or not found.enabled:
             raise RefusedError(f"the identity provider has no account {spec.identity} that is enabled")
+        _require_nowhere_else(vo, found, served)
         if _is_so(vo, member, roles):
             return None
         # Who has been put into a group meanwhile keeps nothing beside what is approved.
@@ -125,6 +132,15 @@ def require_free(vo: str, identity: str, elsewhere: Iterable[str], live: Object 
         )
     if live is not None and (live["metadata"].get("labels") or {}).get(names.LABEL_ORIGIN) != names.ORIGIN_LOGIN:
         raise RefusedError(f"{identity} is a member of {vo} by the word of the site's operators: ask them to change it")
+
+
+def _require_nowhere_else(vo: str, account: Account, served: Collection[str]) -> None:
+    """Raise RefusedError where somebody is in another VO of this site at the provider: no Member may say so yet."""
+    for other in sorted(set(account.roles) & set(served) - {vo}):
+        raise RefusedError(
+            f"{account.identity} is in {other} by now, and a person is a member of one VO on a site: they have to leave {other} "
+            "first, or its administrators to remove them"
+        )
 
 
 def line(vo: str, who: str, whom: str, why: str) -> Line:

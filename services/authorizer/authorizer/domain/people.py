@@ -80,6 +80,14 @@ def with_role(account: Account, vo: str, role: Role | None) -> Account:
     return replace(account, roles={**account.roles, vo: granted})
 
 
+def in_groups(account: Account, paths: Iterable[str]) -> Account:
+    """The account with what these groups give it: `/<vo>`, and `/<vo>/<role>` for a role in it; others give nothing in it."""
+    for path in paths:
+        _, vo, *below = path.split("/")
+        account = with_role(account, vo, Role(below[0]) if len(below) == 1 and below[0] in set(Role) else None)
+    return account
+
+
 def compare(accounts: Iterable[Account], members: Iterable[Object], vos: Iterable[str]) -> Difference:
     """What is to be done so that Members are what the provider says.
 
