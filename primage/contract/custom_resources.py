@@ -30,6 +30,10 @@ ORGANISATION, MEMBER = "VirtualOrganisation", "Member"
 ORGANISATIONS, MEMBERS = "virtualorganisations", "members"
 AUDITED = "audited"
 """The field of a Member's status that says which of its roles the audit log has a line of."""
+FINALIZER = f"{GROUP}/authorizer"
+"""Of both kinds: they go once what they asked for has."""
+HANDLED = "handled"
+"""The field in which the authorizer keeps what it has handled, to tell what has changed since."""
 Spec = TypeVar("Spec", bound=BaseModel)
 
 _STATUS = {
@@ -39,6 +43,7 @@ _STATUS = {
     "made": "When its namespace was made.",
     "problem": "What is wrong and what to do.",
     AUDITED: "Roles that the audit log says they were given; with a question mark, perhaps.",
+    HANDLED: "What the authorizer has looked at last; its own note.",
 }
 _KEPT = ("type", "description", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern")
 

@@ -20,7 +20,7 @@ from primage.engine.ownership import STATE_TYPE
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_S = 400
 NOT_THE_PROGRAMS = (
-    "authorizer.primage.eu/",
+    "kopf.primage.eu/",
     "batch.kubernetes.io/",
     "controller-uid",
     "deployment.kubernetes.io/",

@@ -89,10 +89,18 @@ class Server:
         if error := self.broken.get(obj["kind"]):
             raise error
         status = {"PersistentVolumeClaim": {"phase": "Bound"}, "PersistentVolume": {"phase": "Available"}}.get(obj["kind"], {})
-        metadata = {**obj["metadata"], "creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": str(next(self.versions))}
+        metadata = {
+            "uid": "1",
+            **obj["metadata"],
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "resourceVersion": str(next(self.versions)),
+        }
         made = {**obj, "status": status, "metadata": metadata}
         self.there[address_of(obj)] = made
         return made
+
+    async def create(self, obj):
+        return None if address_of(obj) in self.there else await self.apply(obj)
 
     async def get(self, address):
         return self.there.get(address)

@@ -16,7 +16,9 @@ from authorizer.keeper import Keeper
 from authorizer.tenants import Tenants
 from primage.contract import names
 from primage.contract.custom_resources import (
+    FINALIZER,
     GROUP,
+    HANDLED,
     MEMBER,
     MEMBERS,
     ORGANISATION,
@@ -30,9 +32,9 @@ from primage.contract.custom_resources import (
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects.objects import Object
 
-FINALIZER = f"{GROUP}/authorizer"
-NOTES = f"authorizer.{GROUP}"
-"""Prefix of the annotations in which the framework keeps what it has done."""
+NOTES = f"kopf.{GROUP}"
+"""Prefix of the annotations in which the framework keeps what it is to try again. With one that does not begin so, it marks every
+object as its own, by another request for each."""
 WAIT_S, REFUSED_S = 0.25, 5.0
 """Until the next try: of what is on its way, soon and then later and later; of what a person has to put right."""
 MOST_DOUBLED = 8
@@ -44,7 +46,8 @@ def settings() -> kopf.OperatorSettings:
     chosen = kopf.OperatorSettings()
     chosen.persistence.finalizer = FINALIZER
     chosen.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=NOTES)
-    chosen.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=NOTES)
+    # In the status, which is written anyway: an annotation would be another request for everybody who is made.
+    chosen.persistence.diffbase_storage = kopf.StatusDiffBaseStorage(field=f"status.{HANDLED}")
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
     chosen.peering.standalone = True
@@ -72,7 +75,7 @@ def registry_of(tenants: Tenants, keeper: Keeper, server: str) -> kopf.OperatorR
                 tenants.pause(tenant)
                 patch.status.update({"phase": Phase.PAUSED.value, "problem": None})
                 return
-            made = await tenants.settle(tenant)
+            made = await tenants.settle(tenant, again=retry > 0)
             if tenant.member is None:
                 keeper.follow(tenant)
             # Last: who waits for another offer is looked after as well as anybody.

@@ -45,7 +45,6 @@ class Keeper:
             if change == "COMPLETE":
                 self._live.listed(kind, before - listed)
                 self._find_missing(kind)
-            await self._live.tell()
 
     async def sweep(self, pause_s: float) -> None:
         """Take the rights of whom nobody asks for any more, such as one whose finalizer was removed by hand; and then pause.

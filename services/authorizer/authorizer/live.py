@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from authorizer.domain.errors import WaitingError
 from authorizer.domain.objects import KINDS, Address, Kind, address_of, owner_of
 from authorizer.domain.short_of import short_of
 from primage.contract.tenant_objects.objects import Object
 
-PATIENCE_S = 5
-"""For a claim's volume or a namespace's end: then its status tells, and it is tried again."""
+PATIENCE_S, FOR_EACH_S = 5.0, 0.5
+"""For a claim's volume or a namespace's end, and more for each other tenant that waits: then a status tells."""
 
 
 class LiveObjects:
@@ -27,12 +28,14 @@ class LiveObjects:
         self._short: dict[Address, str] = {}
         self._versions: dict[Address, int] = {}
         self._listed: set[Kind] = set()
-        self._news = asyncio.Condition()
+        self._waiting: dict[str, set[asyncio.Event]] = {}
 
     def note(self, obj: Object, *, deleted: bool = False) -> None:
         """An object is there, or is not any more, as a watch tells."""
-        address, theirs = address_of(obj), self._there.setdefault(owner_of(obj), set())
+        owner, address = owner_of(obj), address_of(obj)
+        theirs = self._there.setdefault(owner, set())
         self._short.pop(address, None)
+        self._tell(owner)
         if deleted:
             theirs.discard(address)
             self._versions.pop(address, None)
@@ -58,6 +61,9 @@ class LiveObjects:
             theirs -= missing
         for address in missing:
             self._versions.pop(address, None)
+        if missing:
+            for owner in self._waiting:
+                self._tell(owner)
         self._listed.add(kind)
         if self._listed.issuperset(KINDS):
             self.complete.set()
@@ -70,18 +76,30 @@ class LiveObjects:
         """What these objects are short of, in words; empty where all are ready."""
         return "; ".join(self._short[address] for address in addresses if address in self._short)
 
-    async def tell(self) -> None:
-        """Wake whoever waits for news."""
-        async with self._news:
-            self._news.notify_all()
+    def _tell(self, owner: str) -> None:
+        """Wake whoever waits for news of a tenant; news of all the others would wake everybody for nothing."""
+        for news in self._waiting.get(owner, ()):
+            news.set()
 
-    async def until(self, reached: Callable[[], bool], why: Callable[[], str], patience_s: float = PATIENCE_S) -> None:
-        """Return once something is so; raise WaitingError, with the reason, where that takes too long."""
+    async def until(self, owner: str, reached: Callable[[], bool], why: Callable[[], str]) -> None:
+        """Return once something of a tenant's is so; raise WaitingError, with the reason, where that takes too long.
+
+        Kubernetes binds one claim after the other: the more tenants wait, the longer each does, and a new try makes it no shorter.
+        """
+        news, begun = asyncio.Event(), asyncio.get_running_loop().time()
+        self._waiting.setdefault(owner, set()).add(news)
         try:
-            async with asyncio.timeout(patience_s), self._news:
-                await self._news.wait_for(reached)
-        except TimeoutError:
-            raise WaitingError(why()) from None
+            while not reached():
+                news.clear()
+                patience = PATIENCE_S + (len(self._waiting) - 1) * FOR_EACH_S
+                if (left := begun + patience - asyncio.get_running_loop().time()) <= 0:
+                    raise WaitingError(why())
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), left)
+        finally:
+            self._waiting[owner].discard(news)
+            if not self._waiting[owner]:
+                del self._waiting[owner]
 
 
 def _version(obj: Object) -> int:

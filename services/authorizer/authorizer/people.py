@@ -11,7 +11,7 @@ from authorizer.clients.keycloak import Keycloak
 from authorizer.clients.kube import Kube
 from authorizer.domain.errors import RefusedError, WaitingError
 from authorizer.domain.objects import MEMBER, ORGANISATION, Address, address_of
-from authorizer.domain.people import Difference, compare
+from authorizer.domain.people import Account, Difference, compare
 from authorizer.tenants import Tenants
 from primage.contract import names
 from primage.contract.custom_resources import organisation_of
@@ -20,6 +20,8 @@ from primage.contract.tenant_objects.objects import Object
 COMPARISON = "the regular comparison"
 NEWS_S, COMPARE_S = 1.0, 120.0
 """Between two questions whether there is anything new; between two comparisons of everything, whether there is or not."""
+AT_ONCE = 4
+"""People who are written side by side: for most the provider is asked something too."""
 log = logging.getLogger("authorizer")
 
 
@@ -40,6 +42,7 @@ class People:
         self._said: set[str] = set()
         self._in_line: tuple[Keycloak, set[str], set[str]] | None = None
         self._in_line_until = 0.0
+        self._turn = asyncio.Semaphore(AT_ONCE)
 
     async def follow(self) -> None:
         """Compare once, and then wait until there is something new, or for a while; nothing where nobody logs in."""
@@ -77,9 +80,7 @@ class People:
         leavers = [obj for obj in found.members if not obj["spec"]["roles"]]
         # First: what somebody lost must not wait for anything else.
         problems += await self._write([obj for obj in leavers if address_of(obj) in lost])
-        without_number = await self._keep_numbers(provider, found, problems)
-        others = [obj for obj in found.members if obj["spec"]["roles"] and obj["spec"]["identity"] not in without_number]
-        problems += await self._write(others)
+        problems += await self._welcome(provider, found)
         return [*problems, *found.problems]
 
     async def _difference(self, provider: Keycloak, vos: list[str]) -> Difference:
@@ -107,16 +108,25 @@ class People:
         members = await self._kube.list(MEMBER, namespace="*")
         return {names.namespace_for(name) for name in (*vos, *(obj["spec"]["identity"] for obj in members))}
 
-    async def _keep_numbers(self, provider: Keycloak, found: Difference, problems: list[str]) -> set[str]:
-        """Have the provider keep the numbers that accounts get; returns who has none yet."""
-        without = set()
-        for account, uid in found.uids:
-            try:
-                await provider.keep_uid(account, uid)
-            except (RefusedError, WaitingError) as error:
-                problems.append(f"{account.identity}: {error}")
-                without.add(account.identity)
-        return without
+    async def _welcome(self, provider: Keycloak, found: Difference) -> list[str]:
+        """Write who has roles, several side by side, each as soon as the provider keeps their number."""
+        numbers = {account.identity: (account, uid) for account, uid in found.uids}
+        theirs: dict[str, list[Object]] = {identity: [] for identity in numbers}
+        for obj in found.members:
+            if obj["spec"]["roles"]:
+                theirs.setdefault(obj["spec"]["identity"], []).append(obj)
+        told = await asyncio.gather(*(self._admit(provider, numbers.get(one), members) for one, members in theirs.items()))
+        return [problem for problems in told for problem in problems]
+
+    async def _admit(self, provider: Keycloak, number: tuple[Account, int] | None, members: list[Object]) -> list[str]:
+        """Write one person's Members, once the provider keeps the number that they get."""
+        async with self._turn:
+            if number:
+                try:
+                    await provider.keep_uid(*number)
+                except (RefusedError, WaitingError) as error:
+                    return [f"{number[0].identity}: {error}"]
+            return await self._write(members)
 
     async def _write(self, members: list[Object]) -> list[str]:
         problems = []

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from authorizer.clients.folders import Folders
 from authorizer.clients.kube import Kube
+from authorizer.clients.turns import in_line
 from authorizer.domain.errors import RefusedError, WaitingError, phase_of
 from authorizer.domain.held import NO_ROLE, Held, at_a_centre, held
 from authorizer.domain.objects import (
@@ -66,6 +67,7 @@ class Tenants:
         self._authority = authority
         self._tenants: dict[str, Tenant] = {}
         self._wanted: dict[str, tuple[Tenant, dict[Address, Object]]] = {}
+        self._made: dict[str, tuple[Tenant, SiteOffer, str]] = {}
         self._ailing: set[str] = set()
         self._paused: set[str] = set()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -100,6 +102,7 @@ class Tenants:
     def pause(self, tenant: Tenant) -> None:
         """Leave a tenant alone until it is settled again; of a VO, its members are looked after nevertheless."""
         self._tenants.setdefault(tenant.namespace, tenant)
+        self._made.pop(tenant.namespace, None)
         self._paused.add(tenant.namespace)
 
     def get(self, namespace: str) -> Tenant | None:
@@ -122,27 +125,40 @@ class Tenants:
 
     # -- making it so ------------------------------------------------------------------------------------------------
 
-    async def settle(self, tenant: Tenant) -> str:
+    async def settle(self, tenant: Tenant, *, again: bool = False) -> str:
         """Make all that a tenant should have; returns when its namespace was made.
+
+        Args:
+            again: it was tried a moment ago. What was made then is there, or is repaired: on a slow cluster, to ask for all of it
+                once more for each claim that takes its time would make everything slower still.
 
         Raises:
             RefusedError: it cannot be; says who has to do what.
             WaitingError: not yet.
         """
         async with self._lock(tenant.namespace):
-            tenant = self._of_todays_vo(tenant)
-            known = self._tenants.get(tenant.namespace)
-            if known and known.labels != tenant.labels:
-                raise RefusedError(f"{tenant.identity} is one of {known.vo.name}, and a person is a member of one VO on a site")
-            require_own(await self._kube.get(Address(NAMESPACE, "", tenant.namespace)), tenant)
-            self._tenants[tenant.namespace] = tenant
-            self._ailing.discard(tenant.namespace)
-            self._paused.discard(tenant.namespace)
-            made = await self._make(tenant)
-            if not _idle(tenant):
-                for error in await self._hold_jobs(tenant.namespace, may_run=True):
-                    raise error
-        return str(made["metadata"]["creationTimestamp"])
+            with in_line():
+                return await self._settle(self._of_todays_vo(tenant), again=again)
+
+    async def _settle(self, tenant: Tenant, *, again: bool) -> str:
+        made = self._made.get(tenant.namespace)
+        if again and made and made[:2] == (tenant, self.offer) and tenant.namespace not in self._ailing:
+            return made[2]
+        known = self._tenants.get(tenant.namespace)
+        if known and known.labels != tenant.labels:
+            raise RefusedError(f"{tenant.identity} is one of {known.vo.name}, and a person is a member of one VO on a site")
+        self._made.pop(tenant.namespace, None)
+        is_new, space = await self._have_space(tenant)
+        self._tenants[tenant.namespace] = tenant
+        self._ailing.discard(tenant.namespace)
+        self._paused.discard(tenant.namespace)
+        await self._make(tenant, space, is_new=is_new)
+        if not is_new and not _idle(tenant):
+            for error in await self._hold_jobs(tenant.namespace, may_run=True):
+                raise error
+        since = str(space["metadata"]["creationTimestamp"])
+        self._made[tenant.namespace] = tenant, self.offer, since
+        return since
 
     async def ready(self, tenant: Tenant) -> None:
         """Return once a tenant can be used.
@@ -151,7 +167,7 @@ class Tenants:
             WaitingError: a claim has no volume yet.
         """
         wanted = self.wanted(tenant)
-        await self._live.until(lambda: not self._short_of(wanted, CLAIM), lambda: self._short_of(wanted, CLAIM))
+        await self._live.until(tenant.namespace, lambda: not self._short_of(wanted, CLAIM), lambda: self._short_of(wanted, CLAIM))
 
     def _short_of(self, wanted: Iterable[Address], kind: Kind) -> str:
         return self._live.short_of(address for address in wanted if address.kind is kind)
@@ -183,7 +199,8 @@ class Tenants:
             if tenant is None or namespace in self._paused:
                 return
             try:
-                await self._make(tenant)
+                is_new, space = await self._have_space(tenant)
+                await self._make(tenant, space, is_new=is_new)
             except (RefusedError, WaitingError) as error:
                 self._ailing.add(namespace)
                 await self._kube.say(tenant, phase_of(error), str(error))
@@ -192,8 +209,30 @@ class Tenants:
                 self._ailing.discard(namespace)
                 await self._kube.say(tenant, Phase.READY, None)
 
-    async def _make(self, tenant: Tenant) -> Object:
-        """Make it so; returns the namespace. What cannot be made keeps nothing back but rights, which come last."""
+    async def _have_space(self, tenant: Tenant) -> tuple[bool, Object]:
+        """Have the namespace be the tenant's: whether it is new, and what it is.
+
+        It is made, not applied, where there is none: of two VOs that have the same person at the same moment, be it by two
+        processes, Kubernetes gives it to one, and the other is refused before anything else is made.
+        """
+        space = Address(NAMESPACE, "", tenant.namespace)
+        live = await self._kube.get(space) if space in self._live.of(tenant.namespace) else None
+        if live is None and (made := await self._kube.create(self.wanted(tenant)[space])):
+            self._live.note_answer(made)
+            return True, made
+        live = live or await self._kube.get(space)
+        if live is None:
+            raise WaitingError(f"namespace {tenant.namespace} is gone at this moment, and is made again")
+        require_own(live, tenant)
+        return False, live
+
+    async def _make(self, tenant: Tenant, space: Object, *, is_new: bool) -> None:
+        """Make it so. What cannot be made keeps nothing back but rights, which come last.
+
+        Args:
+            space: its namespace as it is, which is the tenant's.
+            is_new: whether that was made a moment ago, as it should be.
+        """
         wanted = self.wanted(tenant)
         # First: what somebody lost must not wait for anything else.
         await self._remove_others(tenant, wanted)
@@ -202,23 +241,42 @@ class Tenants:
         of_jobs = await self._hold_jobs(tenant.namespace, may_run=False) if idle else []
         if problems := await self._folders.make(folders(tenant)):
             raise RefusedError("; ".join(problems))
-        spaces, errors = await self._apply(wanted, {NAMESPACE})
-        if errors:
-            raise errors[0]
+        if not is_new:
+            # Should another have come in its place since it was looked at, that has another number.
+            address = address_of(space)
+            own = {**wanted[address], "metadata": {**wanted[address]["metadata"], "uid": space["metadata"]["uid"]}}
+            self._live.note_answer(await self._kube.apply(own))
+        of_rights, of_volumes = await asyncio.gather(
+            self._limit_and_give(tenant, wanted, of_log), self._make_volumes(tenant, wanted)
+        )
+        for error in (*of_jobs, *of_rights, *of_volumes):
+            raise error
+
+    async def _limit_and_give(self, tenant: Tenant, wanted: dict[Address, Object], of_log: list[Exception]) -> list[Exception]:
+        """Make limits and all else that has no data, and then rights; what went wrong.
+
+        Args:
+            of_log: what went wrong with the audit log before, without which there are no rights.
+        """
+        _, of_limits = await self._apply(wanted, set(KINDS) - {NAMESPACE, VOLUME, CLAIM, BINDING})
+        if of_limits:
+            return [*of_log, *of_limits]
+        of_pods = await self._end_pods(tenant) if _idle(tenant) else []
+        of_rights: list[Exception] = []
+        if not (of_log := of_log or await _tried(self.rights.give(tenant))):
+            _, of_rights = await self._apply(wanted, {BINDING})
+        return [*of_log, *of_pods, *of_rights]
+
+    async def _make_volumes(self, tenant: Tenant, wanted: dict[Address, Object]) -> list[Exception]:
+        """Make volumes, and then the claims of each; what went wrong."""
         volumes, of_volumes = await self._apply(wanted, {VOLUME})
-        await self._renew(wanted, volumes)
+        if of_renewal := await _tried(self._renew(wanted, volumes)):
+            return of_renewal
         # A claim that Kubernetes' controller sees before the volume is looked at again only a quarter of a minute later.
         with suppress(WaitingError):
-            await self._live.until(lambda: not self._short_of(wanted, VOLUME), lambda: "")
+            await self._live.until(tenant.namespace, lambda: not self._short_of(wanted, VOLUME), lambda: "")
         _, of_claims = await self._apply(wanted, {CLAIM})
-        _, of_limits = await self._apply(wanted, set(KINDS) - {NAMESPACE, VOLUME, CLAIM, BINDING})
-        of_pods = await self._end_pods(tenant) if idle and not of_limits else []
-        of_rights: list[Exception] = []
-        if not of_limits and not (of_log := of_log or await _tried(self.rights.give(tenant))):
-            _, of_rights = await self._apply(wanted, {BINDING})
-        for error in (*of_log, *of_jobs, *of_pods, *of_limits, *of_rights, *of_volumes, *of_claims):
-            raise error
-        return spaces[0]
+        return [*of_volumes, *of_claims]
 
     async def _hold_jobs(self, namespace: str, *, may_run: bool) -> list[Exception]:
         """Suspend Jobs of whoever has no role, and let those go on of who has one again; what went wrong."""
@@ -298,6 +356,7 @@ class Tenants:
                 raise RefusedError("it has members, who would keep their rights on a protected site: delete its Members first")
             self._tenants.pop(namespace, None)
             self._wanted.pop(namespace, None)
+            self._made.pop(namespace, None)
             for binding in await self._kube.list(BINDING, labels={**MADE_HERE, **labels}, namespace="*"):
                 if has_user(binding) and owner_of(binding) == namespace:
                     await self._kube.delete(address_of(binding))
@@ -310,7 +369,9 @@ class Tenants:
                 self._live.note_answer(there)
                 await self._kube.delete(space)
                 await self._live.until(
-                    lambda: space not in self._live.of(namespace), lambda: f"namespace {namespace} is still being deleted"
+                    namespace,
+                    lambda: space not in self._live.of(namespace),
+                    lambda: f"namespace {namespace} is still being deleted",
                 )
             for address in self._live.of(namespace):
                 if address.kind is VOLUME:

@@ -12,6 +12,7 @@ from lightkube import ApiError, AsyncClient
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.types import CascadeType, PatchType
 
+from authorizer.clients.turns import Turns
 from authorizer.domain.errors import RefusedError, WaitingError
 from authorizer.domain.objects import BINDING, KINDS, MEMBER, ORGANISATION, OTHERS, Address, Kind, address_of
 from primage.contract import names
@@ -46,7 +47,7 @@ class Kube:
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._turn = Turns(AT_ONCE)
 
     async def apply(self, obj: Object) -> Object:
         """Make an object, or bring one that is there in line, whoever wrote its fields."""
@@ -63,6 +64,13 @@ class Kube:
     async def _applied(self, obj: Object) -> Object:
         resource = RESOURCES[address_of(obj).kind]
         return await self._asked(self._client.apply(resource(obj), field_manager=MANAGER, force=True))
+
+    async def create(self, obj: Object) -> Object | None:
+        """Make an object of which there must be none yet; None where there is one."""
+        try:
+            return await self._asked(self._client.create(RESOURCES[address_of(obj).kind](obj), field_manager=MANAGER))
+        except _ThereError:
+            return None
 
     async def get(self, address: Address) -> Object | None:
         """The object; None where there is none."""
@@ -178,6 +186,10 @@ class _MissingError(RefusedError):
     """There is no such object."""
 
 
+class _ThereError(WaitingError):
+    """There is such an object already."""
+
+
 class _UnfitError(RefusedError):
     """The object cannot be so, or cannot become so."""
 
@@ -201,6 +213,8 @@ def _error_of(error: ApiError) -> Exception:
     code = error.status.code or 0
     if code == GONE:
         return _MissingError(str(error))
+    if error.status.reason == "AlreadyExists":
+        return _ThereError(str(error))
     if code == UNFIT:
         return _UnfitError(str(error))
     # 409: a namespace that is going away, or a conflict; 410: a version too old to watch from; 429: too much at once.

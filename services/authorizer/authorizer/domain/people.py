@@ -172,7 +172,9 @@ def _member(vo: str, account: Account, uid: int) -> Object:
     obj = custom.member(vo, MemberSpec(identity=account.identity, uid=uid, roles=tuple(role for role in Role if role in granted)))
     why = IN_GROUPS if account.enabled else OFF
     notes = {names.ANNOTATION_ACCOUNT: account.id, names.ANNOTATION_WHY: why}
-    return {**obj, "metadata": {**obj["metadata"], "labels": {names.LABEL_ORIGIN: names.ORIGIN_LOGIN}, "annotations": notes}}
+    # With the finalizer from the start: to add it is another request, and a moment more to wait, for everybody who is made.
+    more = {"labels": {names.LABEL_ORIGIN: names.ORIGIN_LOGIN}, "annotations": notes, "finalizers": [custom.FINALIZER]}
+    return {**obj, "metadata": {**obj["metadata"], **more}}
 
 
 def _account_of(obj: Object) -> str:
@@ -194,4 +196,5 @@ def _same(wanted: Object, live: Object | None) -> bool:
 def _without_roles(obj: Object) -> Object:
     metadata = {key: obj["metadata"][key] for key in ("name", "namespace", "labels")}
     metadata["annotations"] = {names.ANNOTATION_ACCOUNT: _account_of(obj), names.ANNOTATION_WHY: LEFT}
+    metadata["finalizers"] = [custom.FINALIZER]
     return {"metadata": metadata, "spec": {**obj["spec"], "roles": []}}
