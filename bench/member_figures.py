@@ -30,6 +30,8 @@ from primage.contract.volumes.settings import VolumesConfig  # noqa: E402
 from primage.local.toolchain.build import KUBERNETES_TOOLS  # noqa: E402
 
 AT_ONCE, ONE_BY_ONE = 200, 40
+CONCURRENT = (16, 50, 200)
+"""Members whose objects are all there before the first of them has a namespace."""
 LIMIT_S = 600
 ROUND_S, ROUNDS, SITES_ROUND_S = 20, 3, 290
 """Seconds after which the authorizer lists everything again: while its calls are counted, how often, and on a site."""
@@ -54,14 +56,44 @@ def figures() -> dict[str, float]:
                 together = time.monotonic() - begun
                 alone = [_seconds(cluster, f"one{number}") for number in range(ONE_BY_ONE)]
                 memory = _memory(process)
+                crowds = {number: _concurrent(cluster, number) for number in CONCURRENT}
                 return {
                     "authorizer_calls_per_minute": round(_calls_per_minute(cluster, process), 1),
                     "login_to_namespace_s": round(statistics.median(alone), 2),
                     "login_to_namespace_p95_s": round(_p95(alone), 2),
                     "login_to_namespace_16_at_once_p95_s": round(_p95(ends), 2),
+                    **{
+                        f"login_to_namespace_{number}_concurrent_s": round(statistics.median(crowds[number]), 2)
+                        for number in CONCURRENT
+                    },
+                    **{f"login_to_namespace_{number}_concurrent_p95_s": round(_p95(crowds[number]), 2) for number in CONCURRENT},
                     "members_made_per_s": round(AT_ONCE / together, 1),
                     "authorizer_memory_mib": round(memory, 1),
                 }
+
+
+def _concurrent(cluster: Cluster, number: int) -> list[float]:
+    """For each of so many, written as those who log in are, one after the other as fast as that goes, and seen by one watch."""
+    identities = [f"crowd{number}-{one}@example.org" for one in range(number)]
+    specs = [MemberSpec(identity=identity, uid=70_000 + 1000 * number + uid) for uid, identity in enumerate(identities)]
+    objects = {names.namespace_for(spec.identity): custom.member(VO.name, spec) for spec in specs}
+    begun: dict[str, float] = {}
+    for name, obj in objects.items():
+        begun[name] = time.monotonic()
+        cluster.create({**obj, "metadata": {**obj["metadata"], "finalizers": [custom.FINALIZER]}}, manager="bench")
+    taken: dict[str, float] = {}
+    end = time.monotonic() + LIMIT_S
+    while len(taken) < number and time.monotonic() < end:
+        for members in cluster.watch_all(custom.API_VERSION, custom.MEMBER, SPACE, labels="", timeout_s=30):
+            for member in members:
+                name = member["metadata"]["name"]
+                if name in objects and (member.get("status") or {}).get("applied") == custom.digest_of(objects[name]):
+                    taken.setdefault(name, time.monotonic() - begun[name])
+            if len(taken) == number:
+                break
+    if len(taken) < number:
+        raise TimeoutError(f"{number - len(taken)} of {number} members are not ready after {LIMIT_S} s")
+    return list(taken.values())
 
 
 def _calls_per_minute(cluster: Cluster, process: AuthorizerProcess) -> float:
