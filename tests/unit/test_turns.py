@@ -41,6 +41,24 @@ def test_those_in_line_go_one_person_after_the_other():
     assert order([True] * 4) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
 
 
+def test_who_has_all_of_it_already_goes_after_who_is_new():
+    async def run():
+        turns, done = Turns(1), []
+
+        async def one(number, *, last):
+            with in_line(last=last):
+                async with turns:
+                    done.append(number)
+
+        async with turns:
+            tasks = [asyncio.create_task(one(number, last=number < 2)) for number in range(4)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        return done
+
+    assert asyncio.run(run()) == [2, 3, 0, 1]
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=6))
 def test_who_is_in_no_line_goes_before_all_that_are(people):
     done = order(people)

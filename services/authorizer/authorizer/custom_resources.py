@@ -75,7 +75,9 @@ def registry_of(tenants: Tenants, keeper: Keeper, server: str) -> kopf.OperatorR
                 tenants.pause(tenant)
                 patch.status.update({"phase": Phase.PAUSED.value, "problem": None})
                 return
-            made = await tenants.settle(tenant, again=retry > 0)
+            made = await tenants.settle(
+                tenant, again=retry > 0, had_all=(body.get("status") or {}).get("applied") == digest_of(obj)
+            )
             if tenant.member is None:
                 keeper.follow(tenant)
             # Last: who waits for another offer is looked after as well as anybody.

@@ -125,19 +125,20 @@ class Tenants:
 
     # -- making it so ------------------------------------------------------------------------------------------------
 
-    async def settle(self, tenant: Tenant, *, again: bool = False) -> str:
+    async def settle(self, tenant: Tenant, *, again: bool = False, had_all: bool = False) -> str:
         """Make all that a tenant should have; returns when its namespace was made.
 
         Args:
             again: it was tried a moment ago. What was made then is there, or is repaired: on a slow cluster, to ask for all of it
                 once more for each claim that takes its time would make everything slower still.
+            had_all: it had all of it once, as after a start of this process: who is new must not wait for all of those.
 
         Raises:
             RefusedError: it cannot be; says who has to do what.
             WaitingError: not yet.
         """
         async with self._lock(tenant.namespace):
-            with in_line():
+            with in_line(last=had_all and tenant.member is not None):
                 return await self._settle(self._of_todays_vo(tenant), again=again)
 
     async def _settle(self, tenant: Tenant, *, again: bool) -> str:

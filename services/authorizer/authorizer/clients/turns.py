@@ -11,15 +11,19 @@ from contextvars import ContextVar
 
 _PLACE: ContextVar[int] = ContextVar("place", default=0)
 _places = itertools.count(1)
+_LAST = 1 << 60
 
 
 @contextmanager
-def in_line() -> Iterator[None]:
+def in_line(*, last: bool = False) -> Iterator[None]:
     """What is asked meanwhile comes after what those ask who came before, and after what is asked outside of any line.
+
+    Args:
+        last: whether it comes after everybody else too, such as who has all of it by all that is known.
 
     Where hundreds of people are made at once, each request in turn would have all of them be ready when the last one is.
     """
-    before = _PLACE.set(next(_places))
+    before = _PLACE.set(next(_places) + (_LAST if last else 0))
     try:
         yield
     finally:
