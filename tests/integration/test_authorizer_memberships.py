@@ -330,6 +330,30 @@ def test_whom_two_vos_take_in_at_the_same_moment_is_in_one_of_them_and_the_other
         assert f"is in {theirs} by now, and a person is a member of one VO on a site" in one["status"]["problem"]
 
 
+def test_a_namespace_that_two_make_at_the_same_moment_is_one_s(kubeconfig):
+    async def race():
+        clients = [Kube(AsyncClient(KubeConfig.from_file(kubeconfig), field_manager="primage-authorizer")) for _ in VOS]
+        made = {}
+        for number in range(TAKEN_IN):
+            name = f"raced-{number}"
+            spaces = [
+                {
+                    "apiVersion": "v1",
+                    "kind": "Namespace",
+                    "metadata": {"name": name, "labels": {"whose": names.namespace_for(vo.name)}},
+                }
+                for vo in VOS
+            ]
+            made[name] = await asyncio.gather(*(one.create(space) for one, space in zip(clients, spaces, strict=True)))
+        return made
+
+    cluster = Cluster(kubeconfig)
+    for name, answers in asyncio.run(race()).items():
+        (first,) = [answer for answer in answers if answer is not None]
+        live = cluster.get(Ref("v1", "Namespace", name))
+        assert first["metadata"]["labels"]["whose"] == live["metadata"]["labels"]["whose"]
+
+
 def _in_state(cluster, kind, state):
     return [one for one in cluster.list(custom.API_VERSION, kind) if contract.state_of(one) == state]
 

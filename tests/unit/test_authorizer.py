@@ -86,6 +86,10 @@ class Server:
         self.there, self.said, self.noted, self.broken, self.versions = {}, [], [], {}, itertools.count(1)
 
     async def apply(self, obj):
+        await asyncio.sleep(0)
+        return self._made(obj)
+
+    def _made(self, obj):
         if error := self.broken.get(obj["kind"]):
             raise error
         status = {"PersistentVolumeClaim": {"phase": "Bound"}, "PersistentVolume": {"phase": "Available"}}.get(obj["kind"], {})
@@ -100,9 +104,11 @@ class Server:
         return made
 
     async def create(self, obj):
-        return None if address_of(obj) in self.there else await self.apply(obj)
+        await asyncio.sleep(0)
+        return None if address_of(obj) in self.there else self._made(obj)
 
     async def get(self, address):
+        await asyncio.sleep(0)
         return self.there.get(address)
 
     async def delete(self, address):
@@ -158,6 +164,33 @@ def test_a_repair_that_fails_is_told_and_so_is_its_end(kind):
 
     told = [("ada@example.org", Phase.WAITING, "the API server is away"), ("ada@example.org", Phase.READY, None)]
     assert asyncio.run(run()) == told
+
+
+@pytest.mark.parametrize("late", range(12))
+def test_of_two_vos_that_settle_one_person_by_two_processes_one_is_refused_before_it_gives_anything(late):
+    """Whichever comes first, and however far it is when the other begins."""
+    other = VirtualOrganisationSpec(name="other.example.org", gid=20002, quota=VO.quota)
+
+    async def run():
+        server = Server()
+
+        async def settled(vo, after):
+            tenants = Tenants(server, Folders(), LiveObjects())
+            tenants.change_offer(OFFER)
+            tenants.rights.meet(custom.member(vo.name, ADA.member), vo.name)
+            await tenants.settle(Tenant(vo))
+            for _ in range(after):
+                await asyncio.sleep(0)
+            await tenants.settle(Tenant(vo, ADA.member))
+
+        ended = await asyncio.gather(settled(VO, 0), settled(other, late), return_exceptions=True)
+        rights = [obj for obj in server.there.values() if obj["kind"] == "RoleBinding" and owner_of(obj) == ADA.namespace]
+        return ended, {obj["metadata"]["labels"]["primage.eu/vo"] for obj in rights}
+
+    ended, given = asyncio.run(run())
+    (refused,) = [error for error in ended if error is not None]
+    assert "a person is a member of one VO on a site" in str(refused).replace("A person", "a person")
+    assert len(given) == 1
 
 
 def test_there_are_no_rights_where_there_are_no_limits():
