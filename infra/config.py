@@ -14,6 +14,7 @@ from primage.contract.names import namespace_for
 from primage.contract.networks import NetworkConfig, inside, own_network
 from primage.contract.outputs import ClusterConfig, Settings
 from primage.contract.spelling import AbsolutePath, DnsLabel, Registry
+from primage.contract.tenant_secrets import TenantSecretsConfig
 from primage.contract.vo import VoConfig
 from primage.contract.volumes.settings import VolumesConfig
 
@@ -60,6 +61,10 @@ class SiteConfig(Settings):
         description="Image of what makes tenants' objects and folders (images/authorizer).",
     )
     volumes: VolumesConfig = Field(description="The shared volumes.")
+    secrets: TenantSecretsConfig = Field(
+        default=TenantSecretsConfig(),
+        description="Secrets of the site's that tenants have copies of: for storage, and to pull images.",
+    )
     network: NetworkConfig = Field(default=NetworkConfig(), description="What pods may reach.")
     priority_classes: tuple[PriorityClassConfig, ...] = Field(default=(), description="Priorities jobs may have.")
     hpc: HpcConfig = Field(default=HpcConfig(), description="HPC centres that jobs can run at.")

@@ -76,6 +76,7 @@ def site_offer(site: str, config: SiteConfig, images: Images) -> SiteOffer:
         volumes=config.volumes,
         login=config.login,
         hpc=config.hpc.model_copy(update={"image": images.resolve(config.hpc.image)}),
+        secrets=config.secrets,
     )
 
 

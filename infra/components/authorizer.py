@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -26,11 +27,15 @@ from primage.contract.pod_security import container_security
 from primage.contract.probes import ALIVE
 from primage.contract.roles import Access
 from primage.contract.tenant_objects.objects import RBAC
+from primage.contract.tenant_secrets import TenantSecretsConfig
 
 NAME = names.AUTHORIZER
 ROLE = f"primage-{NAME}"
 UID = 10002
 SOCKET, LOGIN = f"{RUN}/folders", "/run/login"
+SOURCES = {"storage": "/run/storage", "pull": "/run/pull"}
+"""Where it has the operator's Secrets that tenants have copies of."""
+COPIES = [names.PULL_SECRET, names.STORAGE_SECRET]
 START_S = 120
 FOLDER_RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 """To give folders away and set their modes; the last keeps the set-group-ID bit of a group that root is not in."""
@@ -74,12 +79,13 @@ def _roles(found: SiteOffer) -> dict[str, list[dict[str, Any]]]:
     return {
         names.CONNECTOR_ROLE: _connector_rules([centre.name for centre in found.hpc.backends]),
         names.MEMBERS_ROLE: _members_rules(),
-        ROLE: _rules(login=found.login is not None),
+        ROLE: _rules(found),
     }
 
 
-def _rules(*, login: bool) -> list[dict[str, Any]]:
+def _rules(found: SiteOffer) -> list[dict[str, Any]]:
     """To make, mend and remove tenants' objects; of roles, to bind these few."""
+    login = found.login is not None
     bound = [*(access.value for access in Access), names.CONNECTOR_ROLE, names.MEMBERS_ROLE]
     bound += [names.JOIN_ROLE, names.MEMBERSHIP_ROLE] if login else []
     # What people ask for and administrators decide: it says what became of each, and removes them once they are old.
@@ -102,6 +108,7 @@ def _rules(*, login: bool) -> list[dict[str, Any]]:
             "verbs": ["patch"],
         },
         *(of_memberships if login else []),
+        *rules_of_copies(found.secrets),
         # Whoever may update a namespace is an operator to admission (infra/admission/who_asks.py).
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": [*KEPT, "get", "update"]},
         {
@@ -128,6 +135,23 @@ def _rules(*, login: bool) -> list[dict[str, Any]]:
     ]
 
 
+def rules_of_copies(secrets: TenantSecretsConfig) -> list[dict[str, Any]]:
+    """Of Secrets, by these two names alone; without the settings, to remove what there was."""
+    copied = bool(secrets.storage or secrets.pull)
+    rules: list[dict[str, Any]] = [
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "verbs": ["list", "delete", *(["patch"] if copied else [])],
+            "resourceNames": COPIES,
+        },
+        # Whose pods pull with the copy.
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get", "patch"], "resourceNames": ["default"]},
+    ]
+    # A right to make has no names; whoever has it reads nothing by it.
+    return [*rules, {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}] if copied else rules
+
+
 def _connector_rules(centres: list[str]) -> list[dict[str, Any]]:
     """Jobs and their status, scripts, these centres' credentials, and events: of a namespace that it is bound in."""
     credentials = [backend_object(centre) for centre in centres]
@@ -150,8 +174,18 @@ def _pod(image: str, found: SiteOffer) -> dict[str, Any]:
     volumes: list[dict[str, Any]] = [{"name": name, **source} for name, source in roots.items()]
     if found.login:
         volumes.insert(0, {"name": "login", "projected": {"defaultMode": 0o440, "sources": _credentials(found.login)}})
-    containers = [_authorizer(image, login=found.login is not None), _folders(image, list(roots))]
+    sources = _sources(found)
+    for name, secret in sources.items():
+        # One that an operator has not made yet, or makes again, keeps nobody waiting.
+        volumes.insert(0, {"name": name, "secret": {"secretName": secret, "optional": True, "defaultMode": 0o440}})
+    containers = [_authorizer(image, sources, login=found.login is not None), _folders(image, list(roots))]
     return token_pod(NAME, UID, containers, volumes)
+
+
+def _sources(found: SiteOffer) -> dict[str, str]:
+    """The operator's Secrets, by what they are for."""
+    given = {"storage": found.secrets.storage, "pull": found.secrets.pull}
+    return {name: secret for name, secret in given.items() if secret}
 
 
 def _credentials(login: LoginConfig) -> list[dict[str, Any]]:
@@ -166,9 +200,10 @@ def _credentials(login: LoginConfig) -> list[dict[str, Any]]:
     return sources
 
 
-def _authorizer(image: str, *, login: bool) -> dict[str, Any]:
+def _authorizer(image: str, sources: Iterable[str], *, login: bool) -> dict[str, Any]:
     environment = {"PRIMAGE_NAMESPACE": names.SYSTEM_NAMESPACE, "PRIMAGE_FOLDERS": SOCKET, "PRIMAGE_ALIVE": ALIVE}
-    mounts = []
+    environment |= {f"PRIMAGE_{name.upper()}": SOURCES[name] for name in sources}
+    mounts = [{"name": name, "mountPath": SOURCES[name], "readOnly": True} for name in sources]
     if login:
         environment["PRIMAGE_LOGIN"] = LOGIN
         mounts.append({"name": "login", "mountPath": LOGIN, "readOnly": True})

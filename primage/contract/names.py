@@ -16,6 +16,7 @@ ORGANIZATION = "organization"
 
 STORAGE_SECRET = "access-primage-storage"  # noqa: S105  # the name of a Secret
 STORAGE_SECRET_KEY = "one-client-access-token"  # noqa: S105  # a key in it
+PULL_SECRET = "primage-pull"  # noqa: S105  # the name of a Secret
 CONFIG_MAP = "primage-configmap"
 CONFIG_MAP_PROVIDER_KEY = "oneprovider"
 CONFIG_MAP_MOUNT_KEY = "primage.storage"

@@ -11,6 +11,7 @@ from primage.contract.login import LoginConfig
 from primage.contract.networks import NetworkConfig
 from primage.contract.outputs import Settings
 from primage.contract.spelling import AbsolutePath
+from primage.contract.tenant_secrets import TenantSecretsConfig
 from primage.contract.volumes.settings import VolumesConfig
 
 CONFIG_MAP = "site-offer"
@@ -35,6 +36,7 @@ class SiteOffer(Settings):
     volumes: VolumesConfig = Field(description="The shared volumes.")
     hpc: HpcConfig = Field(description="HPC centres.")
     login: LoginConfig | None = Field(default=None, description="Whose word says who is a member.")
+    secrets: TenantSecretsConfig = Field(default=TenantSecretsConfig(), description="Secrets that tenants have copies of.")
 
     @property
     def digest(self) -> str:

@@ -1,5 +1,6 @@
 """The authorizer on a control plane of its own: tenants are made, kept and taken away, whatever happens meanwhile."""
 
+import base64
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from control_plane import ADMIN, GRACE, PERSON, control_plane
 from hpc_machine import until
 from waiting import define_kinds
 
+from infra.components.authorizer import rules_of_copies
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.contract import custom_resources as custom
 from primage.contract import names
@@ -26,6 +28,7 @@ from primage.contract.offer import CONFIG_MAP, KEY, SiteOffer
 from primage.contract.roles import Role
 from primage.contract.tenant import Tenant
 from primage.contract.tenant_objects import everything
+from primage.contract.tenant_secrets import TenantSecretsConfig
 from primage.contract.vo import MemberSpec, QuotaConfig, VirtualOrganisationSpec
 from primage.contract.volumes import PosixVolume
 from primage.contract.volumes.settings import VolumesConfig
@@ -492,3 +495,88 @@ def test_the_api_server_logs_what_people_do_and_nothing_they_send(cluster, empty
         assert unsaid not in text
     assert all(json.loads(line)["level"] == "Metadata" for line in text.splitlines())
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+@pytest.fixture
+def sources(process, tmp_path):
+    """Folders in place of the operator's two Secrets, as the pod would have them mounted."""
+    folders = {"PRIMAGE_STORAGE": tmp_path / "storage", "PRIMAGE_PULL": tmp_path / "pull"}
+    for folder in folders.values():
+        folder.mkdir()
+    process.environment |= {variable: str(folder) for variable, folder in folders.items()}
+    process.kill()
+    process.start()
+    yield tuple(folders.values())
+    forget_sources(process)
+
+
+def forget_sources(process):
+    """As a site whose settings name no Secrets any more."""
+    for variable in ("PRIMAGE_STORAGE", "PRIMAGE_PULL"):
+        process.environment.pop(variable, None)
+    process.kill()
+    process.start()
+
+
+def copied(cluster, namespace, name):
+    """What a tenant's copy says; None where there is none."""
+    found = cluster.get(Ref("v1", "Secret", name, namespace))
+    return found and {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
+
+
+def pulls_with(cluster, namespace):
+    return (cluster.get(Ref("v1", "ServiceAccount", "default", namespace)) or {}).get("imagePullSecrets") or []
+
+
+def test_tenants_have_their_own_part_of_the_operators_secrets_and_no_more(cluster, process, sources, member):
+    (storage, pull), space = sources, names.namespace_for(member.identity)
+    key, docker = names.STORAGE_SECRET_KEY, '{"auths": {"registry.example.org": {"auth": "cHVsbGVyOm9ubHk="}}}'
+    (storage / f"{space}.{key}").write_text("hers alone")
+    (storage / f"{SPACE}.{key}").write_text("the whole VO's")
+    (storage / f"{space}-too.{key}").write_text("somebody else's")
+    (pull / ".dockerconfigjson").write_text(docker)
+    ready(cluster, custom.member(VO.name, member))
+    assert copied(cluster, space, names.STORAGE_SECRET) == {key: "hers alone"}
+    assert copied(cluster, space, names.PULL_SECRET) == {".dockerconfigjson": docker}
+    assert pulls_with(cluster, space) == [{"name": names.PULL_SECRET}]
+    until("the VO has its own", lambda: copied(cluster, SPACE, names.STORAGE_SECRET) == {key: "the whole VO's"}, BACK_S)
+
+    (storage / f"{space}.{key}").write_text("hers, renewed")
+    until("a change arrives", lambda: copied(cluster, space, names.STORAGE_SECRET) == {key: "hers, renewed"}, BACK_S)
+    body = {"metadata": {"name": names.STORAGE_SECRET, "namespace": space}, "data": {key: ""}, "immutable": True}
+    cluster.apply({"apiVersion": "v1", "kind": "Secret", **body}, manager="tenant", force=True)
+    until("it is put back", lambda: copied(cluster, space, names.STORAGE_SECRET) == {key: "hers, renewed"}, BACK_S)
+    own = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": space}}
+    cluster.apply({**own, "imagePullSecrets": [{"name": "own"}]}, manager="tenant", force=True)
+    until("both are named", lambda: pulls_with(cluster, space) == [{"name": "own"}, {"name": names.PULL_SECRET}], BACK_S)
+    (storage / f"{space}.{key}").unlink()
+    until("what is nobody's goes", lambda: copied(cluster, space, names.STORAGE_SECRET) is None, BACK_S)
+
+    forget_sources(process)
+    until(
+        "the copies go",
+        lambda: copied(cluster, SPACE, names.PULL_SECRET) is None and copied(cluster, space, names.PULL_SECRET) is None,
+    )
+    until("and what named them", lambda: pulls_with(cluster, space) == [{"name": "own"}], BACK_S)
+    assert copied(cluster, SPACE, names.STORAGE_SECRET) is None
+    assert not [word for word in ("hers", "cHVsbGVyOm9ubHk") if word in process.log()]
+
+
+def test_the_authorizer_may_list_copies_by_their_name_and_no_other_secret(cluster, empty):
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "copies"}}
+    cluster.apply({**role, "rules": rules_of_copies(TenantSecretsConfig(pull="registry"))}, manager=OPERATOR)
+    whom = [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": names.cluster_user(GRACE)}]
+    about = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "copies"}
+    binding = {**role, "kind": "ClusterRoleBinding", "roleRef": about, "subjects": whom}
+    cluster.apply(binding, manager=OPERATOR)
+    somebody = Cluster(str(Path(empty[1]).parent / "person"))
+
+    def may_list(**which):
+        with suppress(Refused):
+            return somebody.list("v1", "Secret", **which) == []
+        return False
+
+    until("the right is there", lambda: may_list(fields=f"metadata.name={names.PULL_SECRET}"), BACK_S)
+    assert not may_list()
+    assert not may_list(fields="metadata.name=another")
+    cluster.delete(Ref.of(binding))

@@ -1,9 +1,10 @@
 """`python -m authorizer`: makes tenants' objects, configured by its environment.
 
 PRIMAGE_NAMESPACE, where the config map with the site's offer is; PRIMAGE_FOLDERS, the socket of the container that makes
-folders; PRIMAGE_LOGIN, a folder with the secret for the identity provider, where the site has one; PRIMAGE_ALIVE, a file that is
-touched as long as every watch turns; PRIMAGE_WATCH_S (290), seconds after which everything is listed again and compared, which
-tests shorten.
+folders; PRIMAGE_LOGIN, a folder with the secret for the identity provider, where the site has one; PRIMAGE_STORAGE and
+PRIMAGE_PULL, folders with the operator's Secrets that tenants have copies of, where the site has them; PRIMAGE_ALIVE, a file
+that is touched as long as every watch turns; PRIMAGE_WATCH_S (290), seconds after which everything is listed again and
+compared, which tests shorten.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from lightkube import AsyncClient
 
 from authorizer.app import App
 from authorizer.clients.kube import MANAGER
+from authorizer.clients.sources import Sources
 
 QUIET = ("httpx", "httpcore", "httpx2", "httpcore2", "kopf", "aiohttp")
+USUAL = ("failed temporarily", "inconsistencies: (('remove', ('metadata', 'annotations'),")
+"""What the framework says of each try, which a status tells, and of an object whose last annotation it has taken away."""
 
 
 async def run() -> None:
@@ -34,10 +38,16 @@ async def run() -> None:
         namespace=os.environ["PRIMAGE_NAMESPACE"],
         folders=Path(os.environ["PRIMAGE_FOLDERS"]),
         alive=Path(os.environ["PRIMAGE_ALIVE"]),
-        login=Path(os.environ["PRIMAGE_LOGIN"]) if os.environ.get("PRIMAGE_LOGIN") else None,
+        login=_folder("PRIMAGE_LOGIN"),
         watch_s=float(os.environ.get("PRIMAGE_WATCH_S", "290")),
+        sources=Sources(storage=_folder("PRIMAGE_STORAGE"), pull=_folder("PRIMAGE_PULL")),
     )
     await app.run()
+
+
+def _folder(variable: str) -> Path | None:
+    """What a variable names; None where it is not set."""
+    return Path(os.environ[variable]) if os.environ.get(variable) else None
 
 
 def main() -> None:
@@ -46,7 +56,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     for library in QUIET:
         logging.getLogger(library).setLevel(logging.WARNING)
-    logging.getLogger("kopf.objects").addFilter(lambda record: "failed temporarily" not in record.getMessage())
+    logging.getLogger("kopf.objects").addFilter(lambda record: not any(words in record.getMessage() for words in USUAL))
     missing = [name for name in ("PRIMAGE_NAMESPACE", "PRIMAGE_FOLDERS", "PRIMAGE_ALIVE") if not os.environ.get(name)]
     if missing:
         logging.getLogger("authorizer").error("%s must be set: see the module's description", ", ".join(missing))

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 
 from authorizer.clients.folders import Folders
 from authorizer.clients.kube import Kube
+from authorizer.clients.sources import Sources
+from authorizer.copies import Copies
 from authorizer.custom_resources import registry_of, settings
 from authorizer.domain.errors import RefusedError, WaitingError
 from authorizer.domain.objects import CONFIG_MAP, DECISION, KINDS, REQUEST, Kind
@@ -43,10 +45,19 @@ class App:
         alive: touched every BEAT_S seconds.
         login: folder with the secret for the site's identity provider; None where there is none.
         watch_s: seconds between two comparisons of everything.
+        sources: the operator's Secrets that tenants have copies of.
     """
 
     def __init__(
-        self, client: AsyncClient, *, namespace: str, folders: Path, alive: Path, login: Path | None, watch_s: float
+        self,
+        client: AsyncClient,
+        *,
+        namespace: str,
+        folders: Path,
+        alive: Path,
+        login: Path | None,
+        watch_s: float,
+        sources: Sources,
     ) -> None:
         self._kube = Kube(client)
         self._server = str(client.config.cluster.server)
@@ -54,6 +65,7 @@ class App:
         maker = Folders(folders)
         self._tenants = Tenants(self._kube, maker, self._live, _authority(login))
         self._keeper = Keeper(self._kube, self._tenants, self._live)
+        self._copies = Copies(self._kube, self._tenants, sources, watch_s)
         self._people = People(self._kube, self._tenants, login, min(COMPARE_S, watch_s)) if login else None
         self._memberships = Memberships(self._kube, self._tenants, maker, login) if login else None
         self._namespace = namespace
@@ -73,6 +85,7 @@ class App:
                 loops.create_task(self._keeper.repair())
             loops.create_task(self._custom_resources())
             loops.create_task(self._again(lambda: self._keeper.sweep(self._watch_s)))
+            loops.create_task(self._again(self._copies.follow))
             if self._people:
                 loops.create_task(self._again(self._people.follow))
             if self._memberships:
@@ -83,7 +96,7 @@ class App:
 
     async def _custom_resources(self) -> None:
         await kopf.operator(
-            registry=registry_of(self._tenants, self._keeper, self._server),
+            registry=registry_of(self._tenants, self._keeper, self._copies, self._server),
             settings=settings(),
             clusterwide=True,
             standalone=True,

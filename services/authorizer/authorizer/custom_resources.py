@@ -11,6 +11,7 @@ from typing import Any
 import kopf
 
 from authorizer.clients.kube import LONGEST_PROBLEM
+from authorizer.copies import Copies
 from authorizer.domain.errors import RefusedError, WaitingError, phase_of
 from authorizer.keeper import Keeper
 from authorizer.tenants import Tenants
@@ -57,7 +58,7 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry_of(tenants: Tenants, keeper: Keeper, server: str) -> kopf.OperatorRegistry:
+def registry_of(tenants: Tenants, keeper: Keeper, copies: Copies, server: str) -> kopf.OperatorRegistry:
     """The handlers.
 
     Args:
@@ -78,6 +79,7 @@ def registry_of(tenants: Tenants, keeper: Keeper, server: str) -> kopf.OperatorR
             made = await tenants.settle(
                 tenant, again=retry > 0, had_all=(body.get("status") or {}).get("applied") == digest_of(obj)
             )
+            await copies.give(tenant)
             if tenant.member is None:
                 keeper.follow(tenant)
             # Last: who waits for another offer is looked after as well as anybody.

@@ -105,6 +105,10 @@ class Tenants:
         self._made.pop(tenant.namespace, None)
         self._paused.add(tenant.namespace)
 
+    def is_paused(self, namespace: str) -> bool:
+        """Whether a tenant is to be left alone."""
+        return namespace in self._paused
+
     def get(self, namespace: str) -> Tenant | None:
         """The tenant whose namespace that is."""
         return self._tenants.get(namespace)

@@ -14,7 +14,7 @@ from lightkube.types import CascadeType, PatchType
 
 from authorizer.clients.turns import Turns
 from authorizer.domain.errors import RefusedError, WaitingError
-from authorizer.domain.objects import BINDING, KINDS, MEMBER, ORGANISATION, OTHERS, Address, Kind, address_of
+from authorizer.domain.objects import BINDING, KINDS, MEMBER, ORGANISATION, OTHERS, SECRET, Address, Kind, address_of
 from primage.contract import names
 from primage.contract.custom_resources import AUDITED, Phase
 from primage.contract.tenant import Tenant
@@ -55,9 +55,9 @@ class Kube:
         try:
             return await self._applied(obj)
         except _UnfitError:
-            if address.kind is not BINDING:
+            if address.kind not in (BINDING, SECRET):
                 raise
-        # Somebody has made one of that name with another role, which no binding can change.
+        # Somebody has made one of that name with another role, which no binding can change, or a Secret that never changes.
         await self.delete(address)
         return await self._applied(obj)
 

@@ -30,6 +30,7 @@ VOLUME = Kind("", "v1", "PersistentVolume", "persistentvolumes", namespaced=Fals
 CLAIM = Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
 DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
+ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
 BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 KINDS = (
     NAMESPACE,
@@ -40,18 +41,19 @@ KINDS = (
     BINDING,
     Kind("", "v1", "ResourceQuota", "resourcequotas"),
     Kind("", "v1", "LimitRange", "limitranges"),
-    Kind("", "v1", "ServiceAccount", "serviceaccounts"),
+    ACCOUNT,
     Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
 )
 """What tenants' objects are, the namespace first."""
 JOB = Kind("batch", "v1", "Job", "jobs")
 POD = Kind("", "v1", "Pod", "pods")
+SECRET = Kind("", "v1", "Secret", "secrets")
 ORGANISATION = Kind(custom.GROUP, custom.VERSION, custom.ORGANISATION, custom.ORGANISATIONS, namespaced=False)
 MEMBER = Kind(custom.GROUP, custom.VERSION, custom.MEMBER, custom.MEMBERS)
 REQUEST = Kind(custom.GROUP, custom.VERSION, memberships.REQUEST, memberships.REQUESTS)
 DECISION = Kind(custom.GROUP, custom.VERSION, memberships.DECISION, memberships.DECISIONS)
-OTHERS = (JOB, POD, ORGANISATION, MEMBER, REQUEST, DECISION)
-"""What is asked for or deleted, and made by others."""
+OTHERS = (JOB, POD, SECRET, ORGANISATION, MEMBER, REQUEST, DECISION)
+"""What is asked for, written or deleted without a watch of its own, and made by others for the most part."""
 BY_NAME = {(kind.api_version, kind.kind): kind for kind in (*KINDS, *OTHERS)}
 
 
