@@ -303,7 +303,7 @@ def test_whom_two_vos_take_in_at_the_same_moment_is_in_one_of_them_and_the_other
         for vo in VOS:
             person.create(contract.request(vo.name, spec), manager="test")
     of_all = len(VOS) * TAKEN_IN
-    until("all are seen", lambda: len(_in_state(cluster, contract.REQUEST, ASKED)) == of_all, BACK_S)
+    until("all are seen", lambda: len(_in_state(cluster, contract.REQUEST, State.ASKED)) == of_all, BACK_S)
     together = threading.Barrier(len(VOS))
 
     def take_in(vo):
@@ -316,10 +316,12 @@ def test_whom_two_vos_take_in_at_the_same_moment_is_in_one_of_them_and_the_other
     with ThreadPoolExecutor(len(VOS)) as pool:
         list(pool.map(take_in, VOS))
     done = until(
-        "half are carried out", lambda: len(found := _in_state(cluster, contract.DECISION, DONE)) == TAKEN_IN and found, BACK_S
+        "half are carried out",
+        lambda: len(found := _in_state(cluster, contract.DECISION, State.DONE)) == TAKEN_IN and found,
+        BACK_S,
     )
     refused = until(
-        "and half refused", lambda: len(found := _in_state(cluster, contract.DECISION, custom.REFUSED)) == TAKEN_IN and found
+        "and half refused", lambda: len(found := _in_state(cluster, contract.DECISION, State.REFUSED)) == TAKEN_IN and found
     )
     assert sorted(one for one, _, _ in provider.placed) == sorted(people), "nobody was put into a second one, not for a moment"
     assert {one["spec"]["identity"]: one["metadata"]["namespace"] for one in done} == {

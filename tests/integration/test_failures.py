@@ -180,7 +180,7 @@ def test_a_quota_that_can_never_suffice_and_one_that_is_used_up_are_told(used):
     }
     engine, ref = EmbeddedEngine(), Ref("batch/v1", "Job", "big-quota", "training-dot-primage-dot-eu")
     cluster = Cluster("/var/lib/primage/local/kubeconfig")
-    engine.up(name, Options(overrides={"job": {**job, "cpu": "10m", "command": ["echo", "kept"]}}))
+    engine.up(name, Options(overrides={"job": {**job, "cpu": "10m", "deadline_seconds": 300}}))
     before = cluster.get(ref)["metadata"]["uid"]
     with pytest.raises(PrimageError, match=r"it asks for 5 of limits\.cpu, but its namespace's whole quota is 4"):
         engine.up(name, Options(overrides={"job": {**job, "cpu": "5"}}))

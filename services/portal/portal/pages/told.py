@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ from portal.clients import standing
 from portal.clients.readings import Reading
 from portal.domain.errors import RefusedError
 from portal.domain.runs import Run
-from portal.domain.tasks import Tasks, tasks_of
+from portal.domain.tasks import tasks_of
 from portal.pages.shared import Visit
 from primage.clients.cluster import Ref
 
@@ -42,7 +42,7 @@ def queue(who: Visit, run: Run | None, name: str) -> Told | None:
     """How the queue of a run stands; None where it has none."""
     if run is None or not name or not any(job.queue for job in run.jobs):
         return None
-    owner, what, known = who.session.person.account, f"queue {run.label}", None
+    owner, what = who.session.person.account, f"queue {run.label}"
     known = who.portal.readings.of(owner, what)
     if known is None or (known.ended.is_set() and who.portal.readings.age_s(known) > FRESH_S):
         ask = partial(standing.queue_of, who.cluster, name, who.session.person.namespace)
@@ -52,8 +52,7 @@ def queue(who: Visit, run: Run | None, name: str) -> Told | None:
             return Told(problem=str(refusal))
     known.ended.wait(PATIENCE_S)
     told = _told(who, known, "the queue's server")
-    tasks: Tasks | None = None if told.found is None else tasks_of(told.found)
-    return Told(tasks, told.problem, told.coming)
+    return told if told.found is None else replace(told, found=tasks_of(told.found))
 
 
 def output(who: Visit, run: Run | None) -> Told | None:
