@@ -4,11 +4,13 @@ import pulumi
 
 from infra.components.admission import Admission
 from infra.components.authorizer import Authorizer
+from infra.components.clinical_records import ClinicalRecords
 from infra.components.definitions import Definitions
 from infra.components.federated_login import FederatedLogin
 from infra.components.gateway import Gateway
 from infra.components.guacamole import Guacamole
 from infra.components.hpc_connector import HpcConnector
+from infra.components.image_archive import ImageArchive
 from infra.components.memberships import Memberships
 from infra.components.organisation import Organisation
 from infra.components.portal import Portal
@@ -54,6 +56,10 @@ if config.login and config.login.guacamole:
     Guacamole("guacamole", config.login, opts=after(system))
 if config.gateway:
     Gateway("gateway", config.gateway, config.network, cluster, labels, opts=after(system))
+if config.image_archive:
+    ImageArchive("image-archive", config.image_archive, cluster, labels, opts=after(system))
+if config.clinical_records:
+    ClinicalRecords("clinical-records", config.clinical_records, cluster, labels, opts=after(system))
 offer = site_offer(site, config, outputs.images)
 authorizer = Authorizer("authorizer", config.authorizer_image, offer, opts=after(*first))
 admission = Admission("admission", [class_name(item) for item in config.priority_classes], config.gateway, opts=on_site)

@@ -9,10 +9,12 @@ from pydantic import Field, model_validator
 from primage.contract.accounts import VO_UID
 from primage.contract.gateway import GatewayConfig
 from primage.contract.hpc_centres import HpcConfig
+from primage.contract.image_archive import ImageArchiveConfig
 from primage.contract.login import LoginConfig
 from primage.contract.names import namespace_for
 from primage.contract.networks import NetworkConfig, inside, own_network
 from primage.contract.outputs import ClusterConfig, Settings
+from primage.contract.records import RecordsConfig
 from primage.contract.spelling import AbsolutePath, DnsLabel, Registry
 from primage.contract.tenant_secrets import TenantSecretsConfig
 from primage.contract.vo import VoConfig
@@ -71,6 +73,8 @@ class SiteConfig(Settings):
     login: LoginConfig | None = Field(
         default=None, description="Who says who people are; empty: nobody logs in, and members are those named below."
     )
+    image_archive: ImageArchiveConfig | None = Field(default=None, description="Where VOs' medical images are; empty: nowhere.")
+    clinical_records: RecordsConfig | None = Field(default=None, description="Where VOs' clinical records are; empty: nowhere.")
     vos: tuple[VoConfig, ...] = Field(min_length=1, description="The VOs it serves.")
 
     @model_validator(mode="after")
@@ -105,6 +109,11 @@ class SiteConfig(Settings):
         if self.login and self.login.portal and not self.network.pods:
             problems.append("network.pods: is required with login.portal: whoever opens it comes from elsewhere")
         problems += _about_gateway(self.login, self.network)
+        problems += [
+            f"image_archive.shelves: {shelf.vo} is a VO that the site does not serve"
+            for shelf in (self.image_archive.shelves if self.image_archive else ())
+            if shelf.vo not in served
+        ]
         if self.login and not self.cluster.server:
             problems.append("cluster.server: is required with login: whoever logs in is to reach the API server there")
         if sum(c.default for c in self.priority_classes) > 1:

@@ -12,6 +12,8 @@ from typing import Any
 import pulumi
 
 from infra.components.https_server import certificates, no_pods, ways
+from infra.components.kept import claims, folders
+from infra.components.postgresql import START_S, postgresql
 from infra.components.system_object import system_object
 from primage.components.login_secrets import ADMIN_PASSWORD, DATABASE_PASSWORD, LoginSecrets
 from primage.contract import names, realm
@@ -22,7 +24,6 @@ from primage.contract.login import (
     CLIENT_SECRET_KEY,
     KEYCLOAK,
     KEYCLOAK_PORT,
-    DatabaseClaim,
     KeycloakConfig,
     LoginConfig,
 )
@@ -35,7 +36,6 @@ ADMIN = "admin"
 TLS, VAULT, REALM = "/tls", "/vault", "/opt/keycloak/data/import"
 MANAGEMENT_PORT = 9000
 CONNECTIONS = 40
-START_S = 300
 
 
 class FederatedLogin(pulumi.ComponentResource):
@@ -80,7 +80,7 @@ class FederatedLogin(pulumi.ComponentResource):
                 "serviceName": KEYCLOAK,
                 "selector": {"matchLabels": self._labels},
                 "template": {"metadata": {"labels": self._labels}, "spec": _pod(login, self._own)},
-                **_claims(self._own),
+                **claims(database=self._own.database),
             },
         )
         self.register_outputs({})
@@ -94,7 +94,7 @@ class FederatedLogin(pulumi.ComponentResource):
         for one in self._login.played:
             inputs = {**given, "secret": one.secret, "keys": [CLIENT_SECRET_KEY]}
             made.append(LoginSecrets(f"{self._name}-{one.name}", inputs, self._here))
-        return [*made, *certificates(self._name, self._own, self._login.host, given, self._here)]
+        return [*made, *certificates(self._name, self._own, [self._login.host], given, self._here)]
 
     def _network(self) -> list[pulumi.Resource]:
         """Browsers reach it, and of pods the authorizer, the portal, and this one itself, should it play an institution.
@@ -131,30 +131,12 @@ def _vault(login: LoginConfig, own: KeycloakConfig) -> list[dict[str, Any]]:
     ]
 
 
-def _claims(own: KeycloakConfig) -> dict[str, Any]:
-    if not isinstance(own.database, DatabaseClaim):
-        return {}
-    spec = {
-        "accessModes": ["ReadWriteOnce"],
-        "storageClassName": own.database.storage_class,
-        "resources": {"requests": {"storage": own.database.size}},
-    }
-    return {"volumeClaimTemplates": [{"metadata": {"name": "database"}, "spec": spec}]}
-
-
 def _pod(login: LoginConfig, own: KeycloakConfig) -> dict[str, Any]:
-    # Role shared_folders makes this folder: the authorizer makes tenants' folders only.
-    kept = (
-        []
-        if isinstance(own.database, DatabaseClaim)
-        else [{"name": "database", "hostPath": {"path": own.database.path, "type": "Directory"}}]
-    )
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 60,
         "securityContext": system_pod_security(UID),
-        # A sidecar: it is there before Keycloak, and until after it (https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/).
         "initContainers": [_database(own)],
         "containers": [_keycloak(login, own)],
         "volumes": [
@@ -166,35 +148,13 @@ def _pod(login: LoginConfig, own: KeycloakConfig) -> dict[str, Any]:
             {"name": "data", "emptyDir": {"sizeLimit": "256Mi"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
             {"name": "database-tmp", "emptyDir": {"sizeLimit": "64Mi"}},
-            *kept,
+            *folders(database=own.database),
         ],
     }
 
 
 def _database(own: KeycloakConfig) -> dict[str, Any]:
-    environment = {
-        "DATABASE": KEYCLOAK,
-        "PASSWORD_FILE": f"/passwords/{DATABASE_PASSWORD}",
-        "CLIENTS": "/clients",
-        "CONNECTIONS": str(CONNECTIONS),
-    }
-    ready = {"exec": {"command": ["pg_isready", "--quiet", "--host=127.0.0.1"]}, "periodSeconds": 2}
-    return {
-        "name": "postgresql",
-        "image": own.database_image,
-        "imagePullPolicy": "IfNotPresent",
-        "restartPolicy": "Always",
-        "env": [{"name": key, "value": value} for key, value in environment.items()],
-        "startupProbe": {**ready, "failureThreshold": START_S // 2},
-        "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
-        "securityContext": container_security(),
-        "volumeMounts": [
-            {"name": "database", "mountPath": "/data"},
-            {"name": "passwords", "mountPath": "/passwords", "readOnly": True},
-            {"name": "clients", "mountPath": "/clients", "readOnly": True},
-            {"name": "database-tmp", "mountPath": "/tmp"},  # noqa: S108
-        ],
-    }
+    return postgresql(own.database_image, KEYCLOAK, DATABASE_PASSWORD, CONNECTIONS, {"CLIENTS": "clients"})
 
 
 def _keycloak(login: LoginConfig, own: KeycloakConfig) -> dict[str, Any]:

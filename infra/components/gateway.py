@@ -48,7 +48,7 @@ class Gateway(pulumi.ComponentResource):
         for role, rules in rights().items():
             part_of = {f"rbac.authorization.k8s.io/aggregate-to-{role}": "true"}
             cluster_role(f"{name}-primage-routes-{role}", f"primage-routes-{role}", rules, here, part_of)
-        needed: list[pulumi.Resource] = [*certificates(name, config, f"*.{config.domain}", given, here)]
+        needed: list[pulumi.Resource] = [*certificates(name, config, [f"*.{config.domain}"], given, here)]
         if isinstance(config.controller, ContourConfig):
             kind = gateway_api.GATEWAY_CLASS
             metadata, spec = {"name": CLASS}, {"controllerName": CONTROLLER}

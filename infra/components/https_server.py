@@ -1,4 +1,4 @@
-"""What every HTTPS server of the site's own has that people open in a browser: a certificate, a way in, and its ways out."""
+"""What every server of the site's own has that is reached by TLS: a certificate, a way in, and its ways out."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ import pulumi
 from primage.components.kubernetes_object import KubernetesObject
 from primage.components.login_secrets import ServerCertificate
 from primage.contract.gateway import GatewayConfig
+from primage.contract.image_archive import ImageArchiveConfig
 from primage.contract.login import KeycloakConfig, PortalConfig
 from primage.contract.networks import ANYWHERE, outside
+from primage.contract.records import RecordsConfig
 
-Settings = KeycloakConfig | PortalConfig | GatewayConfig
+Settings = KeycloakConfig | PortalConfig | GatewayConfig | ImageArchiveConfig | RecordsConfig
+
+ANNOTATION_CERTIFICATE = "primage.eu/certificate"
+"""Of a pod: which certificate it has read."""
 
 
 def no_pods(pods: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -21,16 +26,19 @@ def no_pods(pods: tuple[str, ...]) -> list[dict[str, Any]]:
     return [outside(cidr, pods) for cidr in ANYWHERE]
 
 
-def certificates(name: str, own: Settings, host: str, given: dict[str, Any], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+def certificates(
+    name: str, own: Settings, hosts: list[str], given: dict[str, Any], opts: pulumi.ResourceOptions
+) -> list[ServerCertificate]:
     """The server's certificate, where the site has an authority that makes it.
 
     Args:
         name: the component's.
+        hosts: names and addresses that it is reached by.
         given: what all generated Secrets are told: where the cluster is, a namespace and labels.
     """
     if not own.authority_folder:
         return []
-    inputs = {**given, "secret": own.certificate_secret, "hosts": [host], "authority": own.authority_folder}
+    inputs = {**given, "secret": own.certificate_secret, "hosts": hosts, "authority": own.authority_folder}
     return [ServerCertificate(f"{name}-certificate", inputs, opts)]
 
 
@@ -68,3 +76,11 @@ def ways(
         declared("networking.k8s.io/v1", "NetworkPolicy", name, spec=policy),
         declared("v1", "Service", name, spec=service),
     ]
+
+
+def read_when_started(made: list[ServerCertificate]) -> dict[str, Any]:
+    """Annotation of a pod that reads its certificate when it starts: another has to start when that is another.
+
+    Of one that the site's operators bring nothing is known.
+    """
+    return {ANNOTATION_CERTIFICATE: made[0].generation} if made else {}

@@ -78,7 +78,7 @@ class Portal(pulumi.ComponentResource):
         if self._login.keycloak:
             inputs = {**given, "secret": PORTAL_SECRET, "keys": [CLIENT_SECRET_KEY]}
             made.append(LoginSecrets(f"{self._name}-client", inputs, self._here))
-        return [*made, *certificates(self._name, self._own, self._own.host, given, self._here)]
+        return [*made, *certificates(self._name, self._own, [self._own.host], given, self._here)]
 
     def _ways(self) -> list[pulumi.Resource]:
         """In: everybody who is no pod, and of pods Keycloak, which tells of logins that have ended. Out: to the API servers and

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import ssl
 from urllib.parse import urlsplit
 
+from primage.clients.tls import secured_there
 from primage.clients.unreachable import in_words
 from primage.errors import ExitCode, PrimageError
 
@@ -48,3 +50,29 @@ def answer_of(url: str, *, authority: str = "", timeout_s: float = 20) -> tuple[
             connection.close()
     except (OSError, http.client.HTTPException) as error:
         raise PrimageError(f"{url} does not answer: {in_words(error)}", code=ExitCode.UNREACHABLE) from error
+
+
+def status_there(
+    port: int, host: str, path: str, *, authority: str, login: tuple[str, str] | None = None, timeout_s: float = 20
+) -> int:
+    """The HTTP status of a page of a server that a port of the loopback leads to.
+
+    Args:
+        host: that its certificate is for.
+        authority: the certificates that vouch for it, PEM.
+        login: name and password; None for nobody's.
+
+    Raises:
+        PrimageError: no answer, or one that nobody vouches for.
+    """
+    headers = {"Host": host, "Connection": "close"}
+    if login:
+        headers["Authorization"] = f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"
+    with secured_there(port, host, authority=authority, timeout_s=timeout_s) as secured:
+        connection = http.client.HTTPConnection(host, timeout=timeout_s)
+        connection.sock = secured
+        try:
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            raise PrimageError(f"{host} does not answer: {in_words(error)}", code=ExitCode.UNREACHABLE) from error

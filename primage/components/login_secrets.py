@@ -40,7 +40,12 @@ class ServerCertificate(GeneratedSecret, module="primage", name="ServerCertifica
     """A Secret with `tls.crt`, `tls.key` and `ca.crt`, made again by the first `up` within RENEWED_DAYS of its end.
 
     Inputs: those of every such Secret, `hosts` and `authority`, the folder.
+
+    Attributes:
+        generation: changes whenever the Secret is replaced.
     """
+
+    generation: pulumi.Output[str]
 
     def __init__(self, name: str, inputs: dict[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(ServerCertificateProvider(), name, inputs, opts)

@@ -5,7 +5,7 @@ https://openid.net/specs/openid-connect-core-1_0.html
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -13,9 +13,10 @@ from primage.contract.certified import Certified
 from primage.contract.gateway import GatewayConfig
 from primage.contract.guacamole import GuacamoleConfig
 from primage.contract.https import HttpsUrl, Opened, Origin, RealmUrl, place_of
+from primage.contract.kept import KeptInFolder, KeptOnClaim
 from primage.contract.networks import Cidr
-from primage.contract.outputs import Quantity, Settings, SomeQuantity
-from primage.contract.spelling import AbsolutePath, DnsLabel, like
+from primage.contract.outputs import Settings, SomeQuantity
+from primage.contract.spelling import DnsLabel, like
 
 KUBECTL_CLIENT = "primage-kubectl"
 """The client that command lines log in by: a public one, with PKCE; its tokens are for the API server, and for nothing else."""
@@ -71,21 +72,6 @@ class Issued(Settings):
         return self.issuer.partition("/realms/")[0]
 
 
-class DatabaseFolder(Settings):
-    """A folder that every node has under the same path."""
-
-    kind: Literal["folder"] = Field(description="What the database is kept on.")
-    path: AbsolutePath = Field(description="The folder, which belongs to user 10003 and to nobody else.")
-
-
-class DatabaseClaim(Settings):
-    """A volume that the cluster makes."""
-
-    kind: Literal["claim"] = Field(description="What the database is kept on.")
-    storage_class: DnsLabel = Field(description="StorageClass of a disk that no two nodes write at a time.")
-    size: Quantity = Field(default="5Gi", description="Its size.")
-
-
 class InstitutionConfig(Issued):
     """An institution whose own login is brokered, by OpenID Connect: EGI Check-in, or a university's gateway."""
 
@@ -121,7 +107,9 @@ class KeycloakConfig(Certified):
         le=32767,
         description="Port on every node that leads to it; empty where something else leads to Service keycloak.",
     )
-    database: DatabaseFolder | DatabaseClaim = Field(discriminator="kind", description="Where people's accounts are kept.")
+    database: KeptInFolder | KeptOnClaim = Field(
+        discriminator="kind", description="Where people's accounts are kept; a folder belongs to user 10003."
+    )
     cpu: SomeQuantity = Field(
         default="100m", description="Processor cores that are kept for it; it takes more where there are more."
     )

@@ -94,6 +94,11 @@ AUDIT_VOLUME, AUDIT_FOLDER = "home", ".audit"
 PORTAL, PORTAL_PORT = "portal", 8443
 """The site's web pages for members: its Deployment, Service and pod in the system's namespace, and where that listens."""
 
+IMAGE_ARCHIVE, CLINICAL_RECORDS, DATASETS = "image-archive", "clinical-records", "datasets"
+IMAGE_SENDERS = "image-senders"
+"""What LABEL_APP calls the pods of the site's images and records, and of the one service that reaches them; the second line names
+what is for those who send images."""
+
 USER_PREFIX = "primage:"
 """What the API server puts before a person's identity, and before each of their groups."""
 
@@ -128,6 +133,20 @@ def hpc_connector(namespace: str) -> str:
         namespace: the VO's own.
     """
     return _within(f"{HPC_CONNECTOR}-{namespace}")
+
+
+def image_shelf(namespace: str) -> str:
+    """Name of what the image archive has for a VO: a Service, and the Secret with its passwords.
+
+    Args:
+        namespace: the VO's own.
+    """
+    return _within(f"{IMAGE_ARCHIVE}-{namespace}")
+
+
+def image_sending(namespace: str) -> str:
+    """Name of the Service by which images are sent to a VO's shelf from elsewhere."""
+    return _within(f"{IMAGE_SENDERS}-{namespace}")
 
 
 def stack_label(stack: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from primage.engine.api import Event
 from primage.errors import ExitCode, PrimageError
 from primage.local.cgroups import require_own_cgroups
+from primage.local.data import data_images, data_tools
 from primage.local.files import remove_files
 from primage.local.gateway import gateway_images, gateway_of, gateway_tools, install_kinds
 from primage.local.images import storage
@@ -73,7 +74,7 @@ PACKAGES = {
 
 OTHER_LOGS = (
     *("bench-images.log", "down.log", "hpc-known-hosts", "import-images.log", "push.log", "study-local.log"),
-    *("gateway-images.log", "gateway-kinds.log", "gateway-tools.log"),
+    *("gateway-images.log", "gateway-kinds.log", "gateway-tools.log", "data-images.log", "data-tools.log"),
 )
 """What is written beside the logs of the steps, or was by a step that there was once or is with other settings."""
 
@@ -111,11 +112,11 @@ class LocalSite:
         require_host()
         require_own_cgroups()
         with self._lock():
-            run_steps(self._steps(self._gateway_steps()), log_dir())
+            run_steps(self._steps([*self._gateway_steps(), *self._data_steps()]), log_dir())
 
-    def _steps(self, gateway: Sequence[Step] = ()) -> list[Step]:
-        """All of them, with those of a gateway where the site has one."""
-        before = ["cluster", "app-images", "login-images", *(step.name for step in gateway)]
+    def _steps(self, further: Sequence[Step] = ()) -> list[Step]:
+        """All of them, with those of parts that not every site has."""
+        before = ["cluster", "app-images", "login-images", *(step.name for step in further)]
         return [
             Step("packages", "Install Debian packages", self._packages),
             Step("tools", "Take or build Kubernetes' tools", self._tools),
@@ -131,7 +132,7 @@ class LocalSite:
             Step("login-images", "Build and push what people log in with", self._login_images, ["registry", "keycloak"]),
             Step("cluster", "Make the cluster", self._cluster, ["kubernetes-images", "authority"]),
             Step("hpc", "Make the HPC site", self._playbook("create-hpc"), ["machines"]),
-            *gateway,
+            *further,
             Step("site", "Bring the site program up", self._site, before),
             Step("study-image", "Have the nodes pull the study's image", self._pull_study, ["cluster", "app-images"]),
             Step("hpc-login", "Connect the VOs to the HPC site", self._hpc_login, ["site", "hpc"]),
@@ -158,6 +159,26 @@ class LocalSite:
             Step("gateway-tools", "Take or build the gateway's programs", tools),
             Step("gateway-images", "Build and push the gateway's images", images, ["registry", "gateway-tools"]),
             Step("gateway-kinds", "Install the Gateway API", kinds, ["cluster", "gateway-tools"]),
+        ]
+
+    def _data_steps(self) -> list[Step]:
+        """None, unless the site keeps images or records with what is built here."""
+        settings = self._settings()
+        wanted = data_tools(settings)
+
+        def tools(log: Path, report: Report) -> None:
+            for each in wanted:
+                report(0.01, each.describe())
+                each.build(log, report, self.choices.append)
+
+        def images(log: Path, report: Report) -> None:
+            self._build_and_push(data_images(settings, self.repository), log, report)
+
+        if not data_images(settings, self.repository):
+            return []
+        return [
+            Step("data-tools", "Take or build the records' database", tools),
+            Step("data-images", "Build and push what keeps images and records", images, ["registry", "data-tools"]),
         ]
 
     def images(self) -> None:

@@ -27,6 +27,7 @@ from primage.contract.login import LOGGED_IN
 from primage.contract.outputs import SiteOutputs
 from primage.engine.api import Engine, Options, Result
 from primage.errors import PrimageError
+from primage.operations.data_checks import data_looks
 from primage.operations.login import issuer_of, portal_authority
 from primage.operations.queues import StackQueue
 from primage.operations.site import site_handle
@@ -124,6 +125,7 @@ def _looks(outputs: SiteOutputs, cluster: Cluster) -> Iterator[Trial]:
         yield "login", partial(_login, outputs.site)
     if outputs.portal:
         yield "portal", partial(_portal, outputs.site, outputs.portal, outputs.login)
+    yield from data_looks(outputs.site, cluster)
     for vo, served in outputs.vos.items():
         yield f"namespace {vo}", partial(_namespace, cluster, served.namespace)
         yield f"volumes {vo}", partial(_volumes, cluster, served.namespace)

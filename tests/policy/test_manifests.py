@@ -5,6 +5,7 @@ import json
 from functools import cache
 
 import pytest
+from data_settings import DCM4CHEE, MONGODB
 from guacamole_settings import GUACAMOLE
 
 from authorizer.domain.objects import address_of
@@ -30,7 +31,9 @@ PROGRAMS = {
     **{name: {} for name in all_stacks()},
     "htc/vo.primage.eu.local--scaling": SCALING,
     "local": {"site.login.guacamole": GUACAMOLE},
+    "local with others' servers": {"site.image_archive": DCM4CHEE, "site.clinical_records": MONGODB},
 }
+"""Overrides by a stack's name, which more may follow where one stack is rendered in two ways."""
 
 
 @cache
@@ -39,7 +42,8 @@ def rendered(name):
     types, register = set(), Intake.register
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Intake, "register", lambda self, found: types.add(found.type) or register(self, found))
-        return whole(EmbeddedEngine().render(parse_stack_name(name), Options(overrides=PROGRAMS[name]))), types
+        stack = parse_stack_name(name.partition(" ")[0])
+        return whole(EmbeddedEngine().render(stack, Options(overrides=PROGRAMS[name]))), types
 
 
 def whole(declared):
@@ -78,9 +82,11 @@ SYSTEM = "primage-system"
 """Where the site's own pods run, which no tenant has rights in."""
 
 
-def pods(objects, *, system=False):
+def pods(objects, *, system=False, without=()):
     for obj in objects:
         spec = obj.get("spec", {})
+        if obj["metadata"]["name"].startswith(tuple(without)):
+            continue
         if obj["kind"] in {"Job", "Deployment", "StatefulSet", "DaemonSet"} and (obj["metadata"]["namespace"] == SYSTEM) is system:
             yield spec["template"]["spec"]
 
@@ -102,6 +108,39 @@ def test_pods_pass_pod_security_restricted(objects):
             assert not context.get("privileged")
 
 
+DATA = {"image-archive", "clinical-records"}
+"""What has no token, reaches nobody outside its own pods, and is not root but for the pods of DCM4CHEE."""
+
+
+def test_what_keeps_images_and_records_is_not_root_and_has_no_token(objects):
+    for obj in objects:
+        if obj["kind"] in {"StatefulSet", "Job"} and obj["metadata"]["name"].startswith(tuple(DATA)):
+            pod = obj["spec"]["template"]["spec"]
+            for container in containers(pod):
+                context = container["securityContext"]
+                assert context["allowPrivilegeEscalation"] is False
+                assert context["capabilities"]["drop"] == ["ALL"]
+                assert "token" not in {mount["name"] for mount in container["volumeMounts"]}
+                if "/dcm4che/" not in container["image"]:
+                    assert context["readOnlyRootFilesystem"] is True
+                    assert {**pod["securityContext"], **context}["runAsNonRoot"] is True
+                    assert "add" not in context["capabilities"]
+
+
+def test_images_and_records_are_reached_by_one_service_and_by_named_networks_and_reach_nobody(objects):
+    policies = {obj["metadata"]["name"]: obj["spec"] for obj in objects if obj["kind"] == "NetworkPolicy"}
+    service = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "datasets"}}}
+    for name in DATA & policies.keys():
+        first, *others = policies[name]["ingress"]
+        itself = {"podSelector": policies[name]["podSelector"]}
+        assert first["from"] in ([service], [service, itself])
+        assert all(
+            set(peer) == {"ipBlock"} and peer["ipBlock"]["cidr"] == "10.89.77.0/24" for one in others for peer in one["from"]
+        )
+        reached = [peer for one in policies[name]["egress"] for peer in one["to"]]
+        assert all(peer == itself or "k8s-app" in peer["podSelector"]["matchLabels"] for peer in reached)
+
+
 OF_ROOT = {"folders": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"], "home": ["SETUID", "SETGID"]}
 """What a container that is root may do besides being root, which is nothing without."""
 
@@ -111,6 +150,7 @@ def test_the_sites_own_pods_are_root_without_a_token_or_have_a_token_and_are_not
         assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
         assert pod["automountServiceAccountToken"] is False
         assert not any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC"))
+    for pod in pods(objects, system=True, without=DATA):
         for container in containers(pod):
             mounted = {mount["name"] for mount in container["volumeMounts"]}
             security = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
@@ -229,7 +269,7 @@ def test_no_image_is_left_to_a_short_name(objects):
 
 def test_images_are_named_by_digest_once_they_are_pushed(tmp_path):
     registry, digest = "10.89.77.11:5000", "sha256:" + "1f" * 32
-    names = ("authorizer", "contour", "envoy", "hpc-connector", "keycloak", "portal", "postgresql")
+    names = ("authorizer", "contour", "envoy", "ferretdb", "hpc-connector", "keycloak", "orthanc", "portal", "postgresql", "web")
     (tmp_path / "images.json").write_text(
         json.dumps({f"primage/{name}:1": f"{registry}/primage/{name}@{digest}" for name in names})
     )

@@ -33,6 +33,8 @@ POSTGRESQL = "primage/postgresql:1"
 CONTOUR = "primage/contour:1"
 ENVOY = "primage/envoy:1"
 OAUTH2_PROXY = "primage/oauth2-proxy:1"
+ORTHANC = "primage/orthanc:1"
+FERRETDB = "primage/ferretdb:1"
 SCRATCH = ""
 """What an image is based on that is based on nothing."""
 
@@ -205,11 +207,13 @@ def login_images(repository: Path, keycloak: Path) -> list[Image]:
     Args:
         keycloak: its distribution, unpacked.
     """
-    folder = "images/postgresql"
-    return [
-        Image(POSTGRESQL, folder, {"serve.sh": repository / folder / "serve.sh"}),
-        Image(KEYCLOAK, "images/keycloak", {"keycloak": keycloak}),
-    ]
+    return [postgresql_image(repository), Image(KEYCLOAK, "images/keycloak", {"keycloak": keycloak})]
+
+
+def postgresql_image(repository: Path) -> Image:
+    """The database beside Keycloak, and beside the image archive."""
+    folder = _folder(POSTGRESQL)
+    return Image(POSTGRESQL, folder, {"serve.sh": repository / folder / "serve.sh"})
 
 
 def contour_images(tools: Path, envoy: Path) -> list[Image]:
@@ -223,6 +227,26 @@ def contour_images(tools: Path, envoy: Path) -> list[Image]:
         Image(CONTOUR, _folder(CONTOUR), {"contour": tools / "contour"}, base=SCRATCH),
         Image(ENVOY, _folder(ENVOY), {"lib": envoy}),
     ]
+
+
+def web_image() -> Image:
+    """NGINX, before sessions that show files, and before the image archive."""
+    return Image(WEB, _folder(WEB))
+
+
+def archive_image() -> Image:
+    """What keeps medical images; its database and its proxy are others'."""
+    return Image(ORTHANC, _folder(ORTHANC))
+
+
+def records_image(repository: Path, tools: Path) -> Image:
+    """What keeps clinical records.
+
+    Args:
+        tools: folder with FerretDB.
+    """
+    folder = _folder(FERRETDB)
+    return Image(FERRETDB, folder, {"ferretdb": tools / "ferretdb", "serve.sh": repository / folder / "serve.sh"})
 
 
 def proxy_image(tools: Path) -> Image:
@@ -254,7 +278,7 @@ def app_images(repository: Path, libraries: Callable[[Path], Path]) -> list[Imag
         Image(QUEUE, "images/queue", queue, base=QUEUE_LIBRARIES),
         Image(STUDY_LIBRARIES, "images/study-libraries", study_lib, on_nodes=False),
         Image(STUDY, "images/study-histology", study, base=STUDY_LIBRARIES),
-        Image(WEB, "images/web"),
+        web_image(),
     ]
 
 

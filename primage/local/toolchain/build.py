@@ -17,7 +17,7 @@ from pathlib import Path
 
 from primage.errors import ExitCode, PrimageError
 from primage.local.toolchain import official
-from primage.local.toolchain.versions import CONTOUR, KUBE_ROUTER, KUBERNETES, OAUTH2_PROXY, PULUMI, PULUMI_KUBERNETES
+from primage.local.toolchain.versions import CONTOUR, FERRETDB, KUBE_ROUTER, KUBERNETES, OAUTH2_PROXY, PULUMI, PULUMI_KUBERNETES
 from primage.local.turn import turn
 from primage.paths import cache_dir
 from primage.process import capture, run_logged
@@ -51,6 +51,15 @@ class ModuleFile:
 
 
 @dataclass(frozen=True)
+class StatedFile:
+    """A file that a module embeds and that is not in it: without it what is built does not start."""
+
+    module: str
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
 class ToolSet:
     """The binaries of one go.mod.
 
@@ -61,6 +70,8 @@ class ToolSet:
         variables: values linked into them, by variable.
         packages: compiled from an empty Go cache, counted; only the progress bar reads it.
         scripts: taken from its modules as they are.
+        stated: files of its modules that their authors' own build writes, with what is in them.
+        tags: build tags, for parts that are left out.
     """
 
     title: str
@@ -70,6 +81,8 @@ class ToolSet:
     variables: tuple[tuple[str, str], ...]
     packages: int
     scripts: tuple[ModuleFile, ...] = ()
+    stated: tuple[StatedFile, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def directory(self) -> Path:
@@ -155,11 +168,13 @@ class ToolSet:
 
         flags = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in self.variables)])
         try:
+            sources, mode = (self._vendored(staging / "sources", log), "vendor") if self.stated else (self.folder, "readonly")
             run_logged(
-                ["go", "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", f"{staging}/"]
+                ["go", "build", "-v", "-trimpath", "-buildvcs=false", f"-tags={','.join(self.tags)}", "-ldflags", flags]
+                + ["-o", f"{staging}/"]
                 + [tool.package for tool in missing],
-                cwd=self.folder,
-                env={"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"},
+                cwd=sources,
+                env={"CGO_ENABLED": "0", "GOFLAGS": f"-mod={mode}"},
                 log=log,
                 timeout_s=BUILD_TIMEOUT_S,
                 on_line=count,
@@ -168,6 +183,16 @@ class ToolSet:
                 _install(staging / tool.built_as, self.directory / tool.name)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+    def _vendored(self, folder: Path, log: Path) -> Path:
+        """A copy of the modules, checked by go.sum, with the stated files in it: Go's own cache of them cannot be written."""
+        folder.mkdir()
+        for name in ("go.mod", "go.sum"):
+            shutil.copyfile(self.folder / name, folder / name)
+        run_logged(["go", "mod", "vendor"], cwd=folder, env={"GOFLAGS": "-mod=mod"}, log=log, timeout_s=BUILD_TIMEOUT_S)
+        for file in self.stated:
+            (folder / "vendor" / file.module / file.path).write_text(file.text)
+        return folder
 
     def _module_folder(self, module: str) -> Path:
         """Where Go keeps a module's files; fetched when they are not there."""
@@ -246,6 +271,18 @@ OAUTH2_PROXY_TOOLS = ToolSet(
     variables=((f"{_OAUTH2_PROXY}/pkg/version.VERSION", OAUTH2_PROXY),),
     packages=300,
 )
+_FERRETDB = "github.com/FerretDB/FerretDB"
+FERRETDB_TOOLS = ToolSet(
+    title="FerretDB",
+    folder=HERE / "ferretdb",
+    version=FERRETDB,
+    tools=(Tool("ferretdb", f"{_FERRETDB}/cmd/ferretdb"),),
+    variables=(),
+    packages=380,
+    stated=(StatedFile(_FERRETDB, "build/version/version.txt", f"{FERRETDB}\n"),),
+    tags=("ferretdb_no_postgresql",),
+)
+"""MongoDB's protocol on SQLite."""
 _PULUMI_SDK = "github.com/pulumi/pulumi/sdk/v3"
 PULUMI_TOOLS = ToolSet(
     title="Pulumi",

@@ -1,0 +1,73 @@
+"""The records' database as a site declares it; what runs is tried in tests/integration/test_clinical_records.py."""
+
+import pytest
+from data_settings import MONGODB
+from pydantic import ValidationError
+
+from primage.contract.records import RecordsConfig
+from primage.engine.api import Options
+from primage.engine.embedded.engine import EmbeddedEngine
+from primage.projects.project import parse_stack_name
+
+
+@pytest.fixture(scope="module")
+def objects():
+    found = EmbeddedEngine().render(parse_stack_name("local"), Options(overrides={"site.clinical_records": MONGODB}))
+    return {(obj["kind"], obj["metadata"]["name"]): obj for obj in found if obj["metadata"]["name"].startswith("clinical-records")}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"image": "mongo:8"}, {"kept": {"kind": "folder", "path": "/records"}}, {"backup": {"schedule": "daily", "kept": {}}}],
+)
+def test_what_is_not_pinned_or_not_on_a_disk_of_its_own_is_refused(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        RecordsConfig.model_validate({**MONGODB, "server": {**MONGODB["server"], **wrong}})
+
+
+def test_the_service_connects_to_every_member_by_tls():
+    url = RecordsConfig.model_validate(MONGODB).url
+    assert url.count(":27017") == 3
+    assert "tls=true" in url
+    assert "replicaSet=records" in url
+    alone = {"certificate": "x", "server": {"kind": "ferretdb", "kept": {"kind": "folder", "path": "/records"}}}
+    assert RecordsConfig.model_validate(alone).url == (
+        "mongodb://clinical-records.primage-system.svc:27017/?tls=true&authSource=admin"
+    )
+
+
+def test_members_take_tls_and_logins_alone(objects):
+    spec = objects["StatefulSet", "clinical-records"]["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    (command,) = container["command"][2:]
+    for wanted in ("--tlsMode requireTLS", "--keyFile", "SCRAM-SHA-256", "--replSet records"):
+        assert wanted in command
+    assert spec["replicas"] == 3
+    assert {claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]} == {"records"}
+
+
+def test_what_is_dumped_is_elsewhere_than_the_records(objects):
+    claim = objects["PersistentVolumeClaim", "clinical-records-backup"]["spec"]
+    assert claim["storageClassName"] == "large"
+    dump = objects["CronJob", "clinical-records-backup"]["spec"]
+    assert (dump["schedule"], dump["concurrencyPolicy"]) == ("30 2 * * *", "Forbid")
+    (container,) = dump["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert "--password" not in container["command"][2]
+
+
+def test_what_runs_beside_the_members_is_none_of_them(objects):
+    chosen = objects["StatefulSet", "clinical-records"]["spec"]["selector"]["matchLabels"]
+    assert objects["Service", "clinical-records"]["spec"]["selector"] == chosen
+    for obj in objects.values():
+        if obj["kind"] in {"Job", "CronJob"}:
+            template = obj["spec"].get("jobTemplate", obj)["spec"]["template"]
+            assert not chosen.items() <= template["metadata"]["labels"].items()
+
+
+def test_another_job_begins_what_is_declared_in_another_way():
+    names = set()
+    for image in (MONGODB["server"]["image"], MONGODB["server"]["image"].replace("ab", "cd")):
+        given = {**MONGODB, "server": {**MONGODB["server"], "image": image}}
+        found = EmbeddedEngine().render(parse_stack_name("local"), Options(overrides={"site.clinical_records": given}))
+        names |= {obj["metadata"]["name"] for obj in found if obj["kind"] == "Job"}
+    assert len(names) == 2
