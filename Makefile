@@ -96,6 +96,7 @@ lock: $(VENV)/dev ## Update the locked requirements
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file services/authorizer/requirements.txt services/authorizer/pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file services/portal/requirements.txt services/portal/pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file images/envoy/requirements.txt images/envoy/requirements.in
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file images/nx-27017/requirements.txt images/nx-27017/requirements.in
 
 .PHONY: clean-cache
 clean-cache: ## Remove caches: built tools, image layers, libraries, the virtual environment

@@ -7,13 +7,14 @@ from typing import Any
 
 import pulumi
 
-from infra.components import ferretdb, mongodb
+from infra.components import ferretdb, mongodb, nx_27017
 from infra.components.https_server import certificates, read_when_started
 from infra.components.system_object import system_object
+from primage.components.client_certificate import ClientCertificate
 from primage.components.login_secrets import LoginSecrets
 from primage.contract import names
 from primage.contract.names import CLINICAL_RECORDS
-from primage.contract.records import PASSWORD_KEY, PORT, FerretDbConfig, RecordsConfig
+from primage.contract.records import CLIENT_SECRET, PASSWORD_KEY, PORT, USER, FerretDbConfig, MongoDbConfig, RecordsConfig
 from primage.contract.tenant_objects.network import TO_NAMES
 from primage.projects.connection import Connection
 
@@ -40,24 +41,33 @@ class ClinicalRecords(pulumi.ComponentResource):
         given = {**cluster.as_inputs(), "namespace": names.SYSTEM_NAMESPACE, "labels": {**labels, **self._labels}}
         certificate = certificates(name, config, config.members, given, here)
         server = config.server
-        alone = isinstance(server, FerretDbConfig)
-        keys = [PASSWORD_KEY] if alone else [PASSWORD_KEY, *mongodb.SECRET_KEYS]
+        alone = not isinstance(server, MongoDbConfig)
+        client, read = self._let_in(name, given, config)
         needed = [
-            LoginSecrets(f"{name}-passwords", {**given, "secret": CLINICAL_RECORDS, "keys": keys}, here),
+            client,
             *certificate,
             declare("networking.k8s.io/v1", "NetworkPolicy", CLINICAL_RECORDS, spec=self._policy(alone)),
             declare("v1", "Service", CLINICAL_RECORDS, spec=_service()),
         ]
-        spec = ferretdb.stateful_set(config, server) if isinstance(server, FerretDbConfig) else mongodb.stateful_set(config, server)
-        spec["template"]["metadata"] = {"labels": mongodb.MEMBER, "annotations": read_when_started(certificate)}
+        spec = _what_is_run(config)
+        spec["template"]["metadata"] = {"labels": mongodb.MEMBER, "annotations": {**read_when_started(certificate), **read}}
         after = pulumi.ResourceOptions(parent=self, depends_on=needed)
         whole = {"serviceName": CLINICAL_RECORDS, "selector": {"matchLabels": mongodb.MEMBER}, **spec}
         kept = system_object(name, self._labels, after, "apps/v1", "StatefulSet", CLINICAL_RECORDS, spec=whole)
-        if not isinstance(server, FerretDbConfig):
+        if isinstance(server, MongoDbConfig):
             then = pulumi.ResourceOptions(parent=self, depends_on=[kept])
             for api_version, kind, called, fields in mongodb.beside(config, server):
                 system_object(name, self._labels, then, api_version, kind, called, **fields)
         self.register_outputs({})
+
+    def _let_in(self, name: str, given: dict[str, Any], config: RecordsConfig) -> tuple[pulumi.Resource, dict[str, Any]]:
+        """What the service gets in with, and annotations of a pod that has read it."""
+        here = pulumi.ResourceOptions(parent=self)
+        if not config.logs_in:
+            made = ClientCertificate(f"{name}-client", {**given, "secret": CLIENT_SECRET, "client": USER}, here)
+            return made, {"primage.eu/client": made.generation}
+        keys = [PASSWORD_KEY, *(mongodb.SECRET_KEYS if isinstance(config.server, MongoDbConfig) else ())]
+        return LoginSecrets(f"{name}-passwords", {**given, "secret": CLINICAL_RECORDS, "keys": keys}, here), {}
 
     def _policy(self, alone: bool) -> dict[str, Any]:
         port = {"port": PORT, "protocol": "TCP"}
@@ -69,6 +79,15 @@ class ClinicalRecords(pulumi.ComponentResource):
             "ingress": [{"from": [service] if alone else [service, itself], "ports": [port]}],
             "egress": [] if alone else [{"to": [itself], "ports": [port]}, TO_NAMES],
         }
+
+
+def _what_is_run(config: RecordsConfig) -> dict[str, Any]:
+    """Of the StatefulSet what differs from kind to kind."""
+    if isinstance(config.server, MongoDbConfig):
+        return mongodb.stateful_set(config, config.server)
+    if isinstance(config.server, FerretDbConfig):
+        return ferretdb.stateful_set(config, config.server)
+    return nx_27017.stateful_set(config, config.server)
 
 
 def _service() -> dict[str, Any]:

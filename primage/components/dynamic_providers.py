@@ -20,6 +20,8 @@ LOGIN_SECRETS = f"{PREFIX}/primage:LoginSecrets"
 SERVER_CERTIFICATE = f"{PREFIX}/primage:ServerCertificate"
 XDS_CERTIFICATES = f"{PREFIX}/primage:XdsCertificates"
 
+CLIENT_CERTIFICATE = f"{PREFIX}/primage:ClientCertificate"
+
 
 class Provider(Protocol):
     """What the engine calls, beside the methods of `pulumi.dynamic.ResourceProvider`."""
@@ -73,11 +75,18 @@ def _xds_certificates() -> Provider:
     return XdsCertificatesProvider()
 
 
+def _client_certificate() -> Provider:
+    from primage.components.client_certificate import ClientCertificateProvider
+
+    return ClientCertificateProvider()
+
+
 PROVIDERS: dict[str, Callable[[], Provider]] = {
     QUEUE_CREDENTIALS: _queue_credentials,
     SESSION_TOKEN: _session_token,
     LOGIN_SECRETS: _login_secrets,
     SERVER_CERTIFICATE: _server_certificate,
     XDS_CERTIFICATES: _xds_certificates,
+    CLIENT_CERTIFICATE: _client_certificate,
 }
 """By type; a test may add one of its own."""

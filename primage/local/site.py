@@ -18,7 +18,7 @@ from typing import Any
 from primage.engine.api import Event
 from primage.errors import ExitCode, PrimageError
 from primage.local.cgroups import require_own_cgroups
-from primage.local.data import data_images, data_tools
+from primage.local.data import data_images, data_tools, keeps_data
 from primage.local.files import remove_files
 from primage.local.gateway import gateway_images, gateway_of, gateway_tools, install_kinds
 from primage.local.images import storage
@@ -172,9 +172,10 @@ class LocalSite:
                 each.build(log, report, self.choices.append)
 
         def images(log: Path, report: Report) -> None:
-            self._build_and_push(data_images(settings, self.repository), log, report)
+            found = data_images(settings, self.repository, lambda requirements: unpack_wheels(requirements, log))
+            self._build_and_push(found, log, report)
 
-        if not data_images(settings, self.repository):
+        if not keeps_data(settings):
             return []
         return [
             Step("data-tools", "Take or build the records' database", tools),

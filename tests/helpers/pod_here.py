@@ -174,6 +174,8 @@ class PodHere:
             return
         until = time.monotonic() + START_S
         while not self._answers(container["name"], asked):
+            runs = self._podman("inspect", "--format", "{{.State.Running}}", self.called(container["name"])) == "true"
+            assert runs, self.said(container["name"])[-4000:]
             assert time.monotonic() < until, self.said(container["name"])[-4000:]
             time.sleep(0.2)
 

@@ -269,7 +269,7 @@ def test_no_image_is_left_to_a_short_name(objects):
 
 def test_images_are_named_by_digest_once_they_are_pushed(tmp_path):
     registry, digest = "10.89.77.11:5000", "sha256:" + "1f" * 32
-    names = ("authorizer", "contour", "envoy", "ferretdb", "hpc-connector", "keycloak", "orthanc", "portal", "postgresql", "web")
+    names = ("authorizer", "contour", "envoy", "hpc-connector", "keycloak", "nx-27017", "orthanc", "portal", "postgresql", "web")
     (tmp_path / "images.json").write_text(
         json.dumps({f"primage/{name}:1": f"{registry}/primage/{name}@{digest}" for name in names})
     )

@@ -32,7 +32,7 @@ def test_the_service_connects_to_every_member_by_tls():
     assert "replicaSet=records" in url
     alone = {"certificate": "x", "server": {"kind": "ferretdb", "kept": {"kind": "folder", "path": "/records"}}}
     assert RecordsConfig.model_validate(alone).url == (
-        "mongodb://clinical-records.primage-system.svc:27017/?tls=true&authSource=admin"
+        "mongodb://clinical-records.primage-system.svc:27017/?tls=true&journal=true&authSource=admin&directConnection=true"
     )
 
 

@@ -35,6 +35,7 @@ ENVOY = "primage/envoy:1"
 OAUTH2_PROXY = "primage/oauth2-proxy:1"
 ORTHANC = "primage/orthanc:1"
 FERRETDB = "primage/ferretdb:1"
+NX_27017 = "primage/nx-27017:1"
 SCRATCH = ""
 """What an image is based on that is based on nothing."""
 
@@ -151,6 +152,7 @@ PORTAL_REQUIREMENTS = "services/portal/requirements.txt"
 HPC_REQUIREMENTS = "services/hpc_connector/requirements.txt"
 STUDY_REQUIREMENTS = "apps/study-histology/requirements.txt"
 NOTEBOOK_REQUIREMENTS = "images/notebook/requirements.txt"
+NX_27017_REQUIREMENTS = "images/nx-27017/requirements.txt"
 ENVOY_REQUIREMENTS = "images/envoy/requirements.txt"
 
 
@@ -247,6 +249,17 @@ def records_image(repository: Path, tools: Path) -> Image:
     """
     folder = _folder(FERRETDB)
     return Image(FERRETDB, folder, {"ferretdb": tools / "ferretdb", "serve.sh": repository / folder / "serve.sh"})
+
+
+def indexed_records_image(repository: Path, libraries: Path) -> Image:
+    """What keeps clinical records that are looked for in many ways.
+
+    Args:
+        libraries: folder with NX-27017 (NX_27017_REQUIREMENTS).
+    """
+    folder = _folder(NX_27017)
+    own = {name: repository / folder / name for name in ("serve.sh", "stunnel.conf")}
+    return Image(NX_27017, folder, {"lib": libraries, **own})
 
 
 def proxy_image(tools: Path) -> Image:
