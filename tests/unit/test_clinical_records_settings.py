@@ -1,12 +1,18 @@
 """The records' database as a site declares it; what runs is tried in tests/integration/test_clinical_records.py."""
 
+import base64
+
 import pytest
+from cryptography import x509
 from data_settings import MONGODB
 from pydantic import ValidationError
 
+from primage.components.certificates import new_authority
+from primage.components.client_certificate import ClientCertificateProvider
 from primage.contract.records import RecordsConfig
 from primage.engine.api import Options
 from primage.engine.embedded.engine import EmbeddedEngine
+from primage.local.data import data_images, data_tools, keeps_data
 from primage.projects.project import parse_stack_name
 
 
@@ -71,3 +77,37 @@ def test_another_job_begins_what_is_declared_in_another_way():
         found = EmbeddedEngine().render(parse_stack_name("local"), Options(overrides={"site.clinical_records": given}))
         names |= {obj["metadata"]["name"] for obj in found if obj["kind"] == "Job"}
     assert len(names) == 2
+
+
+def secret(values):
+    return {"data": {key: base64.b64encode(text.encode()).decode() for key, text in values.items()}}
+
+
+def test_the_client_has_the_one_certificate_of_an_authority_that_nobody_keeps():
+    provider = ClientCertificateProvider()
+    made, again = (provider.make({"secret": "clinical-records-client", "client": "datasets"}) for _ in range(2))
+    assert set(made) == {"ca.crt", "client.pem"}
+    authority = x509.load_pem_x509_certificate(made["ca.crt"].encode())
+    x509.load_pem_x509_certificate(made["client.pem"].encode()).verify_directly_issued_by(authority)
+    assert "PRIVATE KEY" in made["client.pem"]
+    assert "PRIVATE KEY" not in made["ca.crt"]
+    assert again["ca.crt"] != made["ca.crt"]
+    assert not provider.outdated(secret(made))
+    assert provider.outdated(secret({"ca.crt": new_authority("another").pem}))
+
+
+@pytest.mark.parametrize(
+    ("images", "records", "built", "tools"),
+    [
+        ("orthanc", "nx-27017", ["primage/orthanc:1", "primage/nx-27017:1"], []),
+        ("orthanc", "ferretdb", ["primage/orthanc:1", "primage/ferretdb:1"], ["FerretDB"]),
+        ("dcm4chee", "mongodb", [], []),
+        (None, None, [], []),
+    ],
+)
+def test_only_what_a_site_names_is_built_for_it(repository, tmp_path, images, records, built, tools):
+    named = {"image_archive": images, "clinical_records": records}
+    settings = {key: {"server": {"kind": kind}} for key, kind in named.items() if kind}
+    assert [image.name for image in data_images(settings, repository, lambda _: tmp_path)] == built
+    assert [one.title for one in data_tools(settings)] == tools
+    assert keeps_data(settings) is bool(built)

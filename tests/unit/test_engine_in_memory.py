@@ -240,12 +240,13 @@ def test_a_kind_that_no_app_makes_is_refused_before_anything_is_made(cluster, si
 
 
 def test_the_registry_names_the_programs_own_classes():
+    from primage.components.client_certificate import ClientCertificate
     from primage.components.login_secrets import LoginSecrets, ServerCertificate
     from primage.components.queues.queue_credentials import QueueCredentials
     from primage.components.sessions.session_token import SessionToken
     from primage.components.xds_certificates import XdsCertificates
 
-    classes = (QueueCredentials, SessionToken, LoginSecrets, ServerCertificate, XdsCertificates)
+    classes = (QueueCredentials, SessionToken, LoginSecrets, ServerCertificate, XdsCertificates, ClientCertificate)
     assert {f"pulumi-python:{made._resource_type_name}" for made in classes} == set(PROVIDERS)
     assert all(make() for make in PROVIDERS.values())
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from primage.local.images.catalogue import Image, kubernetes_images
 from primage.local.toolchain import build
+from primage.process import capture
 
 
 def test_output_names_are_those_go_gives():
@@ -34,6 +35,50 @@ def test_a_script_of_a_module_is_taken_beside_the_binaries(tmp_path, monkeypatch
     tools = replace(build.PULUMI_TOOLS, tools=(), scripts=(build.ModuleFile("script", "m", "bin/script"),))
     folder = tools.build(tmp_path / "log", lambda *_: None)
     assert os.access(folder / "script", os.X_OK)
+
+
+MAIN = """package main
+
+import (
+	"embed"
+	"fmt"
+)
+
+//go:embed *.txt
+var known embed.FS
+
+func main() {
+	version, _ := known.ReadFile("version.txt")
+	fmt.Print(string(version))
+}
+"""
+
+
+def test_what_its_authors_build_writes_into_a_module_is_in_what_is_built(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIMAGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("PRIMAGE_PINS", raising=False)
+    module, own = tmp_path / "module", tmp_path / "own"
+    (module / "cmd" / "speaks").mkdir(parents=True)
+    (module / "go.mod").write_text("module example.org/m\n\ngo 1.24\n")
+    (module / "cmd" / "speaks" / "main.go").write_text(MAIN)
+    (module / "cmd" / "speaks" / "others.txt").touch()
+    own.mkdir()
+    required = f"require example.org/m v0.0.0\n\nreplace example.org/m => {module}\n"
+    (own / "go.mod").write_text(f"module example.org/own\n\ngo 1.24\n\ntool example.org/m/cmd/speaks\n\n{required}")
+    (own / "go.sum").touch()
+    tools = build.ToolSet(
+        title="Speaks",
+        folder=own,
+        version="v1",
+        tools=(build.Tool("speaks", "example.org/m/cmd/speaks"),),
+        variables=(),
+        packages=1,
+        stated=(build.StatedFile("example.org/m", "cmd/speaks/version.txt", "v1.2.3"),),
+    )
+    built = tools.build(tmp_path / "log", lambda *_: None)
+    assert capture([str(built / "speaks")]) == "v1.2.3"
+    assert not (module / "cmd" / "speaks" / "version.txt").exists()
+    assert replace(tools, stated=()).directory != tools.directory
 
 
 def test_a_set_is_made_once_whoever_else_wants_it_meanwhile(tmp_path, monkeypatch):

@@ -88,7 +88,8 @@ class ToolSet:
     def directory(self) -> Path:
         """The cache folder of these sources: changes with any pinned checksum, and with any source beside them."""
         files = (self.folder / "go.mod", self.folder / "go.sum", *sorted(self.folder.glob("*.go")))
-        pinned = b"".join(path.read_bytes() for path in files)
+        own = repr((self.stated, self.tags)).encode() if self.stated or self.tags else b""
+        pinned = b"".join(path.read_bytes() for path in files) + own
         return cache_dir() / "tools" / f"{self.version}-{hashlib.sha256(pinned).hexdigest()[:12]}"
 
     def missing(self) -> list[Tool]:
