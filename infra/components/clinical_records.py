@@ -13,9 +13,9 @@ from infra.components.system_object import system_object
 from primage.components.client_certificate import ClientCertificate
 from primage.components.login_secrets import LoginSecrets
 from primage.contract import names
+from primage.contract.egress import TO_NAMES
 from primage.contract.names import CLINICAL_RECORDS
 from primage.contract.records import CLIENT_SECRET, PASSWORD_KEY, PORT, USER, FerretDbConfig, MongoDbConfig, RecordsConfig
-from primage.contract.tenant_objects.network import TO_NAMES
 from primage.projects.connection import Connection
 
 
