@@ -60,7 +60,7 @@ lint: $(VENV)/dev ## Check style, types, layers, YAML, roles, shell scripts
 	$(BIN)/mypy primage infra
 	for app in apps/*/; do (cd "$$app" && MYPYPATH=../.. ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/"$$app" __main__.py config.py); done
 	for service in services/*/; do (cd "$$service" && MYPYPATH=../.. ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/"$$service" "$$(basename "$$service")"); done
-	PYTHONPATH=services/htc_queue:services/hpc_connector:services/authorizer:services/portal $(BIN)/lint-imports
+	PYTHONPATH=services/htc_queue:services/hpc_connector:services/authorizer:services/portal:services/datasets $(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
 	$(BIN)/shellcheck --shell=bash .ci/run services/*/bin/* services/*/*/remote/*.sh images/*/*.sh roles/*/files/*.sh
@@ -95,6 +95,7 @@ lock: $(VENV)/dev ## Update the locked requirements
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file services/hpc_connector/requirements.txt services/hpc_connector/pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file services/authorizer/requirements.txt services/authorizer/pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file services/portal/requirements.txt services/portal/pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file services/datasets/requirements.txt services/datasets/pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file images/envoy/requirements.txt images/envoy/requirements.in
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file images/nx-27017/requirements.txt images/nx-27017/requirements.in
 

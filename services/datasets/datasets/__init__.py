@@ -1,0 +1,1 @@
+"""Cases, their images and datasets of a site's virtual organisations."""
