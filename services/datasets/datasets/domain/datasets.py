@@ -101,7 +101,7 @@ def frozen(
     """
     if not NAME.fullmatch(name):
         raise RefusedError(422, "a dataset's name has small letters, digits and hyphens, begins with a letter and has at most 40")
-    if not 1 <= len(says.strip()) <= LONGEST_SAYS:
+    if not 1 <= len(says.strip()) <= LONGEST_SAYS or says.encode(errors="replace").decode() != says:
         raise RefusedError(422, f"say what the dataset is for, in at most {LONGEST_SAYS} characters")
     chosen = sorted({case.pseudonym: case for case in cases}.values(), key=lambda case: case.pseudonym)
     if not 1 <= len(chosen) <= MOST_CASES:

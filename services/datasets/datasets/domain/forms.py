@@ -136,6 +136,8 @@ class Form:
 
     def wrong(self, values: object) -> list[Wrong]:
         """What is wrong with answers, at most MOST_WRONG of it, in the order of the form."""
+        if not _writable(values):
+            return [Wrong("", "There is a number or a letter in this that cannot be kept: write it in another way.")]
         found: dict[tuple[str, str], Wrong] = {}
         for error in self._validator.iter_errors(values):
             for wrong in self._said(error):
@@ -237,6 +239,15 @@ def form_of(text: str | bytes, name: str) -> Form:
     form = Form(file, schema, tuple(_sections(file)))
     _require_consistent(form, name)
     return form
+
+
+def _writable(values: object) -> bool:
+    """Whether all numbers are finite, so that they are above or below others, and all letters are letters."""
+    try:
+        json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class YesNo(Titled):
 
 
 class Line(Titled):
-    """A line of text; not searched by, and looked at for what names a person."""
+    """A line of text; cases are not searched by it, and datasets do not have it."""
 
     type: Literal["string"]
     most: int = Field(alias="maxLength", ge=1, le=LONGEST_TEXT)

@@ -1,0 +1,72 @@
+"""What the service is told: a folder of files, of which one is a document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from primage.contract.login import AUTHORITY_KEY, Origin, RealmUrl
+from primage.contract.outputs import Settings
+from primage.contract.spelling import VoName
+
+DOCUMENT = "datasets.json"
+
+
+class DatasetsSettings(Settings):
+    """What one site's service is for."""
+
+    url: Origin = Field(description="Where people open it.")
+    issuer: RealmUrl = Field(description="Where they log in.")
+    audience: str = Field(min_length=1, max_length=100, description="Whom the issuer's tokens have to be meant for.")
+    vos: tuple[VoName, ...] = Field(description="The VOs that the site serves.")
+    database: str = Field(default="primage", pattern="^[a-z]{1,30}$", description="Name of the database of records.")
+
+
+@dataclass(frozen=True)
+class Given:
+    """The folder.
+
+    Attributes:
+        settings: what the document says.
+    """
+
+    folder: Path
+    settings: DatasetsSettings
+
+    @property
+    def key(self) -> Path:
+        """Of all pseudonyms."""
+        return self.folder / "key" / "pseudonyms"
+
+    @property
+    def records_url(self) -> str:
+        """Where the records are, with who asks and their password; never logged."""
+        return (self.folder / "records" / "url").read_text(encoding="utf-8").strip()
+
+    @property
+    def records_authority(self) -> Path | None:
+        """Who vouches for the records' server; None where it has no TLS."""
+        file = self.folder / "records" / AUTHORITY_KEY
+        return file if file.exists() else None
+
+    @property
+    def issuers_authority(self) -> Path | None:
+        """Who vouches for the identity provider; None for the usual ones."""
+        file = self.folder / "issuer" / AUTHORITY_KEY
+        return file if file.exists() else None
+
+    @property
+    def certificate(self) -> tuple[Path, Path]:
+        """The certificate of the service itself, and its key."""
+        return self.folder / "tls" / "tls.crt", self.folder / "tls" / "tls.key"
+
+
+def read_folder(folder: Path) -> Given:
+    """Read it.
+
+    Raises:
+        OSError, ValueError: it does not hold such a document.
+    """
+    return Given(folder, DatasetsSettings.model_validate_json((folder / "site" / DOCUMENT).read_text(encoding="utf-8")))
