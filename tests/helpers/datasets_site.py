@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from records_server import records_server
 from starlette.testclient import TestClient
 
 from datasets.app import application, service_with
+from datasets.domain.arrival import Reads
 from datasets.settings import read_folder
 
 URL = "https://datasets.test"
@@ -56,8 +58,13 @@ def signing_key() -> RSAKey:
 
 
 @contextmanager
-def datasets_site(folder: Path) -> Iterator[Site]:
-    """One, while the block runs, that serves vo-a and vo-b."""
+def datasets_site(folder: Path, archive: str = "", reads: Reads | None = None) -> Iterator[Site]:
+    """One, while the block runs, that serves vo-a and vo-b.
+
+    Args:
+        archive: where its DICOMweb is; empty: there is none.
+        reads: looks for text in pixels, where Debian's tesseract does not.
+    """
     key = signing_key()
     for name in ("site", "key", "records", "issuer", "server"):
         (folder / name).mkdir()
@@ -69,6 +76,11 @@ def datasets_site(folder: Path) -> Iterator[Site]:
         (folder / "site" / "datasets.json").write_text(
             f'{{"url": "{URL}", "issuer": "{issuer.url}", "audience": "{AUDIENCE}", "vos": ["vo-a", "vo-b"]}}'
         )
+        if archive:
+            (folder / "archive").mkdir()
+            (folder / "archive" / "url").write_text(archive)
         service = service_with(read_folder(folder))
+        if reads:
+            service = replace(service, reads=reads)
         with TestClient(application(service), base_url=URL, follow_redirects=False) as client:
             yield Site(client, issuer.url, key)

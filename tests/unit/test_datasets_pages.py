@@ -64,6 +64,7 @@ ASKED: dict[Act, tuple[str, str, dict[str, Any] | None]] = {
     Act.READ_CASES: ("GET", CASES, None),
     Act.WRITE_CASES: ("POST", CASES, {"identifier": "HOSP-table", "answers": {"staging": {"stage": "V"}}, "complete": False}),
     Act.WITHDRAW: ("POST", f"{CASES}/paaaaaaaaaaaaaaaa/withdrawal", None),
+    Act.SEND_IMAGES: ("GET", "/api/vos/vo-a/held", None),
     Act.LIST_DATASETS: ("GET", "/api/vos/vo-a/datasets", None),
     Act.READ_DATASETS: ("GET", "/api/vos/vo-a/datasets/table/1", None),
     Act.FREEZE: (

@@ -11,14 +11,23 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from datasets.clients.archive import Archive
 from datasets.clients.eforms import read_forms
+from datasets.clients.held import HeldImages
 from datasets.clients.keys import read_key
 from datasets.clients.provider import Provider
 from datasets.clients.records import Records, connect
-from datasets.domain.errors import LoginRefusedError, ProviderAwayError, RecordsAwayError, RefusedError
+from datasets.domain.errors import (
+    ArchiveAwayError,
+    LoginRefusedError,
+    ProviderAwayError,
+    RecordsAwayError,
+    RefusedError,
+    RefusedImageError,
+)
 from datasets.guard import HEALTH, Guard
 from datasets.log import log
-from datasets.pages import cases, interface
+from datasets.pages import cases, images, interface
 from datasets.pages.shared import HERE, Service, show
 from datasets.settings import Given
 
@@ -38,7 +47,8 @@ def service_with(given: Given) -> Service:
     records = Records(connect(given.records_url, settings.database, **options), forms)
     records.prepare()
     provider = Provider(settings.issuer, settings.audience, given.issuers_authority)
-    return Service(settings, forms, records, provider, read_key(given.key))
+    archive = Archive(*given.archive) if given.archive else None
+    return Service(settings, forms, records, provider, read_key(given.key), HeldImages(given.held), archive)
 
 
 def application(service: Service) -> ASGIApp:
@@ -53,10 +63,17 @@ def application(service: Service) -> ASGIApp:
     )
     app.state.service = service
     app.include_router(interface.router)
+    app.include_router(images.router)
     app.get(HEALTH, include_in_schema=False)(healthy)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.include_router(cases.router)
-    for kind, status in ((LoginRefusedError, 401), (ProviderAwayError, 503), (RecordsAwayError, 503)):
+    for kind, status in (
+        (LoginRefusedError, 401),
+        (ProviderAwayError, 503),
+        (RecordsAwayError, 503),
+        (ArchiveAwayError, 503),
+        (RefusedImageError, 422),
+    ):
         app.exception_handler(kind)(_said(status))
     app.exception_handler(RefusedError)(_refused)
     app.exception_handler(HTTPException)(_no_page)

@@ -6,6 +6,7 @@ https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Preven
 from __future__ import annotations
 
 import asyncio
+import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -19,6 +20,9 @@ MOST_BYTES = 1024 * 1024
 LONGEST_QUERY = 16 * 1024
 LONGEST_LOGGED = 200
 BODY_S = 20.0
+MOST_IMAGE, IMAGE_S = 256 * 1024 * 1024, 600.0
+"""The same for images."""
+IMAGES, IMAGE_TYPE = re.compile(r"/api/vos/[^/]+/images/[^/]+"), "application/dicom"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT"})
 SAFE = frozenset({"GET", "HEAD"})
 HEALTH = "/health"
@@ -52,7 +56,8 @@ class Guard:
             return
         try:
             self._require_own(scope)
-            arrived = await _arrived(receive)
+            image = IMAGES.fullmatch(scope["path"]) and Headers(scope=scope).get("content-type") == IMAGE_TYPE
+            arrived = await _arrived(receive, *((MOST_IMAGE, IMAGE_S) if image else (MOST_BYTES, BODY_S)))
         except RefusedError as refusal:
             log.warning("%r is refused: %s", scope["path"][:LONGEST_LOGGED], refusal)
             await JSONResponse({"what": str(refusal)}, refusal.status)(scope, receive, _saying(send))
@@ -74,7 +79,7 @@ class Guard:
             raise RefusedError(403, "this was not sent from a page of this service")
 
 
-async def _arrived(receive: Receive) -> Receive:
+async def _arrived(receive: Receive, most: int, seconds: float) -> Receive:
     """The same, with all of a body read.
 
     Raises:
@@ -82,17 +87,17 @@ async def _arrived(receive: Receive) -> Receive:
     """
     body, more = bytearray(), True
     try:
-        async with asyncio.timeout(BODY_S):
+        async with asyncio.timeout(seconds):
             while more:
                 message = await receive()
                 if message["type"] != "http.request":
                     break  # who asked has gone
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
-                if len(body) > MOST_BYTES:
-                    raise RefusedError(413, f"what is sent has at most {MOST_BYTES} bytes")
+                if len(body) > most:
+                    raise RefusedError(413, f"what is sent has at most {most} bytes")
     except TimeoutError:
-        raise RefusedError(408, f"what is sent arrives within {BODY_S:.0f} s") from None
+        raise RefusedError(408, f"what is sent arrives within {seconds:.0f} s") from None
     coming = iter([message if more else {"type": "http.request", "body": bytes(body), "more_body": False}])
 
     async def arrived() -> Message:

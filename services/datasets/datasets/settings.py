@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from datasets.domain.deidentification import Retain
 from primage.contract.login import AUTHORITY_KEY, Origin, RealmUrl
 from primage.contract.outputs import Settings
 from primage.contract.spelling import VoName
@@ -21,6 +22,9 @@ class DatasetsSettings(Settings):
     issuer: RealmUrl = Field(description="Where they log in.")
     audience: str = Field(min_length=1, max_length=100, description="Whom the issuer's tokens have to be meant for.")
     vos: tuple[VoName, ...] = Field(description="The VOs that the site serves.")
+    retain: frozenset[Retain] = Field(
+        default=frozenset({Retain.CHARACTERISTICS, Retain.DESCRIPTORS}), description="What images keep beside the basic profile."
+    )
     database: str = Field(default="primage", pattern="^[a-z]{1,30}$", description="Name of the database of records.")
 
 
@@ -50,6 +54,20 @@ class Given:
         """Who vouches for the records' server; None where it has no TLS."""
         file = self.folder / "records" / AUTHORITY_KEY
         return file if file.exists() else None
+
+    @property
+    def archive(self) -> tuple[str, Path | None, Path | None] | None:
+        """Where the archive's DICOMweb is, and the files with its password and with who vouches for it; None: there is none."""
+        place = self.folder / "archive"
+        if not (place / "url").exists():
+            return None
+        files = [file if file.exists() else None for file in (place / "password", place / AUTHORITY_KEY)]
+        return (place / "url").read_text(encoding="utf-8").strip(), files[0], files[1]
+
+    @property
+    def held(self) -> Path:
+        """Images that are held for review: a volume that nothing else has."""
+        return self.folder / "held"
 
     @property
     def issuers_authority(self) -> Path | None:

@@ -88,18 +88,6 @@ class Cleaned:
     findings: tuple[Finding, ...]
     identifiers: dict[str, str]
 
-    @property
-    def study(self) -> Study:
-        """What a case says of it."""
-        part, modality = code_of(str(self.image.get("BodyPartExamined") or "")), code_of(str(self.image.Modality))
-        return Study(
-            uid=str(self.image.StudyInstanceUID),
-            modalities=(modality,) if modality else (),
-            parts=(part,) if part else (),
-            day=_day(str(self.image.get("StudyDate") or "")),
-            instances=(str(self.image.SOPInstanceUID),),
-        )
-
 
 class Profile:
     """The profile with some options, for the images of one VO."""
@@ -252,3 +240,15 @@ def _said_of_pixels(image: Dataset) -> list[Finding]:
     if str(image.get("BurnedInAnnotation") or "").upper() == "YES":
         return [Finding("PixelData", "the image says that text is burnt into it")]
     return []
+
+
+def study_of(image: Dataset) -> Study:
+    """What a case says of an image without who somebody is."""
+    part, modality = code_of(str(image.get("BodyPartExamined") or "")), code_of(str(image.Modality))
+    return Study(
+        uid=str(image.StudyInstanceUID),
+        modalities=(modality,) if modality else (),
+        parts=(part,) if part else (),
+        day=_day(str(image.get("StudyDate") or "")),
+        instances=(str(image.SOPInstanceUID),),
+    )

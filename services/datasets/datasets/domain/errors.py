@@ -31,3 +31,11 @@ class ProviderAwayError(Exception):
 
 class LoginRefusedError(Exception):
     """A token that does not hold; the message ends the sentence that says so."""
+
+
+class UnreadableError(Exception):
+    """Pixels that cannot be looked through for text; the message ends the sentence that says so."""
+
+
+class ArchiveAwayError(Exception):
+    """The archive cannot be asked, or does not take what it is sent; trying again may help."""

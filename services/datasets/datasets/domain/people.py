@@ -20,6 +20,8 @@ class Act(StrEnum):
     WRITE_CASES = "enter cases"
     """And see drafts."""
     WITHDRAW = "withdraw cases"
+    SEND_IMAGES = "send images"
+    """And see which are held for review, of all that the VO has sent."""
     LIST_DATASETS = "list datasets"
     """Their names and digests, and what has changed in them; nothing of a single case's answers."""
     READ_DATASETS = "read datasets"
@@ -30,7 +32,7 @@ _DATASETS = frozenset({Act.LIST_DATASETS, Act.READ_DATASETS})
 RIGHTS: dict[Role, frozenset[Act]] = {
     Role.ADMIN: frozenset({Act.READ_CASES, Act.WITHDRAW}) | _DATASETS,
     Role.DEPLOY_MANAGER: frozenset(),
-    Role.CLINICIAN: frozenset({Act.READ_CASES, Act.WRITE_CASES, Act.WITHDRAW}) | _DATASETS,
+    Role.CLINICIAN: frozenset({Act.READ_CASES, Act.WRITE_CASES, Act.WITHDRAW, Act.SEND_IMAGES}) | _DATASETS,
     Role.RESEARCHER: frozenset({Act.READ_CASES, Act.FREEZE}) | _DATASETS,
     Role.DEVELOPER: _DATASETS,
     Role.GUEST: frozenset({Act.LIST_DATASETS}),

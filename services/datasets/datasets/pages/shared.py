@@ -12,10 +12,15 @@ from fastapi import Path as InPath
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from datasets.clients.archive import Archive
+from datasets.clients.held import HeldImages
+from datasets.clients.ocr import Tesseract
 from datasets.clients.provider import Provider
 from datasets.clients.records import Records
 from datasets.domain.answers import MOST_PAIRS, Pair, label, texts
+from datasets.domain.arrival import Reads
 from datasets.domain.cases import Case
+from datasets.domain.deidentification import Profile
 from datasets.domain.errors import LoginRefusedError, RefusedError
 from datasets.domain.people import Act, Person, person_of
 from datasets.domain.pseudonyms import Pseudonyms
@@ -47,7 +52,14 @@ class Service:
     records: Records
     provider: Provider
     key: bytes = field(repr=False)
+    held: HeldImages
+    archive: Archive | None = None
+    reads: Reads = field(default_factory=lambda: Tesseract().read)
     templates: Environment = field(default_factory=_templates)
+
+    def profile(self, vo: str) -> Profile:
+        """What takes away from a VO's images who somebody is."""
+        return Profile(self.pseudonyms(vo), self.settings.retain)
 
     def pseudonyms(self, vo: str) -> Pseudonyms:
         """Those of a VO."""

@@ -1,0 +1,220 @@
+"""Images on their way in: to the archive and their case without who somebody is, or held where nobody else looks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets_site import Site, datasets_site
+from dicom_images import captured_screen, file_of, real_image
+from dicomweb_server import DicomWebServer, dicomweb_server
+from PIL import Image, ImageDraw, ImageFont
+from pydicom import Dataset
+
+from datasets.clients.held import HeldImages
+from datasets.clients.ocr import Tesseract
+from datasets.domain.arrival import to_look_at
+from datasets.domain.burnt_in import Seen
+from datasets.domain.deidentification import Profile
+from datasets.domain.errors import UnreadableError
+from datasets.domain.identifiers import Finding
+from datasets.domain.pseudonyms import Pseudonyms
+
+SEND, HELD = "/api/vos/vo-a/images/neuroblastoma", "/api/vos/vo-a/held"
+PROFILE = Profile(Pseudonyms(bytes(range(64)), "vo-a"))
+SCREEN = np.zeros((64, 64))
+
+
+def reads(image: Dataset) -> list[Seen]:
+    """What a test has said is in the pixels, by the series' description."""
+    description = str(image.get("SeriesDescription") or "")
+    if description == "broken":
+        raise UnreadableError("its pixels cannot be decoded here")
+    return [Seen("Quixote" if description == "named" else "Depth 12", 0, (1, 2, 30, 4))]
+
+
+@pytest.fixture(scope="module")
+def archive() -> Iterator[DicomWebServer]:
+    with dicomweb_server() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, archive: DicomWebServer) -> Iterator[Site]:
+    with datasets_site(tmp_path_factory.mktemp("datasets"), archive.url, reads) as one:
+        yield one
+
+
+def send(site: Site, file: bytes, *groups: str) -> Any:
+    headers = {**site.headers(*(groups or ("/vo-a/clinician",))), "Content-Type": "application/dicom"}
+    return site.client.post(SEND, content=file, headers=headers)
+
+
+def case_of(site: Site, pseudonym: str) -> dict[str, Any]:
+    path = f"/api/vos/vo-a/cases/neuroblastoma/{pseudonym}"
+    return dict(site.client.get(path, headers=site.headers("/vo-a/clinician")).json())
+
+
+def test_an_image_is_in_the_archive_and_in_its_case_once_however_often_it_is_sent(
+    site: Site, archive: DicomWebServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        answers = [send(site, file_of(real_image(BodyPartExamined="ABDOMEN"))) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201], answers[0].text
+    said = answers[0].json()
+    assert said["findings"] == []
+    case = case_of(site, said["pseudonym"])
+    (study,) = case["studies"]
+    assert (case["state"], case["revision"], study["modalities"], study["parts"]) == ("draft", 1, ["MR"], ["ABDOMEN"])
+    kept = archive.kept[study["instances"][0]]
+    assert (kept.PatientID, str(kept.StudyInstanceUID)) == (said["pseudonym"], study["uid"])
+    assert kept.PixelData == real_image().PixelData
+    assert not {"quixote", "tob-448812", "acc7731994"} & set(caplog.text.casefold().split())
+    send(site, file_of(real_image("CT_small.dcm")))
+    assert {one["modalities"][0] for one in case_of(site, said["pseudonym"])["studies"]} == {"CT", "MR"}
+
+
+@pytest.mark.parametrize(
+    ("file", "where"),
+    [
+        (file_of(real_image(StudyDescription="QUIXOTE ABD", SOPInstanceUID="1.2.3.1")), "StudyDescription"),
+        (file_of(real_image(BurnedInAnnotation="YES", SOPInstanceUID="1.2.3.2")), "PixelData"),
+        (
+            file_of(captured_screen(SCREEN, SeriesDescription="named", SOPInstanceUID="1.2.3.3")),
+            "PixelData, frame 0, at 1,2 (30x4)",
+        ),
+        (file_of(captured_screen(SCREEN, SeriesDescription="broken", SOPInstanceUID="1.2.3.4")), "PixelData"),
+    ],
+)
+def test_what_may_name_somebody_is_held_and_seen_by_nobody_else(
+    site: Site, archive: DicomWebServer, file: bytes, where: str
+) -> None:
+    before = set(archive.kept)
+    said = send(site, file).json()
+    assert [finding["where"] for finding in said["findings"]] == [where]
+    assert "quixote" not in json.dumps(said).casefold()
+    assert set(archive.kept) == before
+    clinician = site.headers("/vo-a/clinician")
+    assert said["held"] in [one["held"] for one in site.client.get(HELD, headers=clinician).json()]
+    for groups in (("/vo-a/researcher",), ("/vo-a/admin",), ("/vo-b/clinician",)):
+        assert site.client.get(HELD, headers=site.headers(*groups)).status_code == 403
+        assert site.client.post(f"{HELD}/{said['held']}/release", headers=site.headers(*groups)).status_code == 403
+    other = site.client.post(f"/api/vos/vo-b/held/{said['held']}/release", headers=site.headers("/vo-b/clinician"))
+    assert other.status_code == 404
+    assert site.client.post(f"{HELD}/{said['held']}/rejection", headers=clinician).status_code == 200
+    assert site.client.post(f"{HELD}/{said['held']}/release", headers=clinician).status_code == 404
+    assert site.client.post(f"{HELD}/..%2F..%2Fkey/release", headers=clinician).status_code in {404, 422}
+
+
+def test_a_held_image_that_somebody_vouches_for_is_let_in(site: Site, archive: DicomWebServer) -> None:
+    said = send(site, file_of(real_image(StudyDescription="PANZA PROTOCOL", SOPInstanceUID="1.2.3.5"))).json()
+    before = set(archive.kept)
+    assert site.client.post(f"{HELD}/{said['held']}/release", headers=site.headers("/vo-a/clinician")).status_code == 200
+    (uid,) = set(archive.kept) - before
+    assert uid in [one for study in case_of(site, said["pseudonym"])["studies"] for one in study["instances"]]
+    assert site.client.get(HELD, headers=site.headers("/vo-a/clinician")).json() == []
+
+
+def test_text_that_names_nobody_is_let_in(site: Site) -> None:
+    assert send(site, file_of(captured_screen(SCREEN, SeriesDescription="depth", SOPInstanceUID="1.2.3.6"))).json()["held"] == ""
+
+
+def test_an_archive_that_is_away_leaves_nothing_in_the_case(site: Site, archive: DicomWebServer) -> None:
+    file = file_of(real_image(PatientID="AWAY-1"))
+    archive.status = 503
+    try:
+        answer = send(site, file)
+    finally:
+        archive.status = 200
+    assert answer.status_code == 503
+    pseudonym = Pseudonyms(bytes(range(64)), "vo-a").of_patient("AWAY-1")
+    assert case_of(site, pseudonym) == {"what": "there is no such case"}
+    assert send(site, file).json()["pseudonym"] == pseudonym
+
+
+def test_a_withdrawn_patients_images_are_not_taken_in(site: Site, archive: DicomWebServer) -> None:
+    said = send(site, file_of(real_image(PatientID="GONE-1"))).json()
+    path = f"/api/vos/vo-a/cases/neuroblastoma/{said['pseudonym']}/withdrawal"
+    assert site.client.post(path, headers=site.headers("/vo-a/clinician")).status_code == 200
+    before = set(archive.kept)
+    assert send(site, file_of(real_image(PatientID="GONE-1", SOPInstanceUID="1.2.3.7"))).status_code == 409
+    assert set(archive.kept) == before
+
+
+@pytest.mark.parametrize(
+    "file", [b"\x89PNG\r\n\x1a\n" + b"\0" * 500, b"", file_of(real_image())[:-500], file_of(real_image(PatientID=""))]
+)
+def test_what_is_no_image_of_somebody_is_refused_with_a_reason(site: Site, archive: DicomWebServer, file: bytes) -> None:
+    before = set(archive.kept)
+    answer = send(site, file)
+    assert (answer.status_code, bool(answer.json()["what"])) == (422, True)
+    assert set(archive.kept) == before
+    assert send(site, file, "/vo-a/researcher").status_code == 403
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from datasets.clients.held import HeldImages
+from datasets.domain.identifiers import Finding
+held = HeldImages(Path(sys.argv[1]))
+for number in range(100_000):
+    one = held.hold("vo-a", str(number).encode() * 2000, "dipg", "p", [Finding("x", "y")])
+    print(one.name, flush=True)
+"""
+
+
+def test_what_was_said_to_be_held_is_there_after_a_kill(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout
+        said = [process.stdout.readline().strip() for _ in range(20)]
+        process.kill()
+        said += process.stdout.read().split("\n")[:-1]
+    held = HeldImages(tmp_path)
+    assert {one.name for one in held.all("vo-a")} >= set(said)
+    for name in said:
+        found = held.one("vo-a", name)
+        assert found
+        assert len(found[1]) >= 2000
+    held.forget("vo-a", said[0])
+    assert held.one("vo-a", said[0]) is None
+
+
+def screen_with(text: str, scale: int) -> np.ndarray[Any, Any]:
+    """A black screen with white text in a corner, as an ultrasound machine writes it."""
+    drawn = Image.new("L", (640, 480), 0)
+    ImageDraw.Draw(drawn).text((20, 12), text, fill=255, font=ImageFont.load_default(size=scale))
+    return np.asarray(drawn)
+
+
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="Debian's tesseract-ocr is not installed")
+@pytest.mark.parametrize(
+    ("text", "scale", "named"),
+    [
+        ("QUIXOTE, DULCINEA", 24, {"PatientName"}),
+        ("ID TOB-448812", 20, {"PatientID"}),
+        ("Born 03.02.2011", 20, {"PatientBirthDate"}),
+        ("Depth 12 cm  MI 0.9", 20, set()),
+    ],
+)
+def test_text_in_real_pixels_is_read_and_held_where_it_names_somebody(text: str, scale: int, named: set[str]) -> None:
+    cleaned = PROFILE.clean(captured_screen(screen_with(text, scale)))
+    found = to_look_at(cleaned, Tesseract(str(shutil.which("tesseract"))).read)
+    assert {word for finding in found for word in finding.why.replace(",", "").split() if word.startswith("Patient")} == named
+    assert all(isinstance(finding, Finding) and finding.where.startswith("PixelData") for finding in found)
+
+
+def test_pixels_that_cannot_be_looked_through_are_held() -> None:
+    cleaned = PROFILE.clean(captured_screen(SCREEN))
+    (found,) = to_look_at(cleaned, Tesseract("/nowhere/tesseract").read)
+    assert "cannot be looked through" in found.why
