@@ -50,11 +50,15 @@ class Retain(StrEnum):
 KEPT = {
     Retain.CHARACTERISTICS: ("PatientAge", "PatientSex", "PatientSize", "PatientWeight"),
     Retain.DESCRIPTORS: (
-        "StudyDescription", "SeriesDescription", "ProtocolName", "AcquisitionProtocolDescription", "ContrastBolusAgent",
+        "StudyDescription",
+        "SeriesDescription",
+        "ProtocolName",
+        "AcquisitionProtocolDescription",
+        "ContrastBolusAgent",
         "BodyPartExamined",
     ),
     Retain.DEVICE: ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions"),
-}  # fmt: skip
+}
 NAMES = {
     Retain.CHARACTERISTICS: codes.DCM.RetainPatientCharacteristicsOption,
     Retain.DESCRIPTORS: codes.DCM.CleanDescriptorsOption,
@@ -189,15 +193,38 @@ class Profile:
 
 
 DUMMIES: dict[str, Any] = {
-    "AE": "REMOVED", "CS": "REMOVED", "LO": "removed", "LT": "removed", "PN": "removed", "SH": "removed", "ST": "removed",
-    "UC": "removed", "UT": "removed", "AS": "000Y", "DS": "0", "IS": "0", "FD": 0, "FL": 0, "SL": 0, "SS": 0, "UL": 0, "US": 0,
-    "OB": b"\0\0", "UR": "https://example.invalid",
-}  # fmt: skip
+    "AE": "REMOVED",
+    "CS": "REMOVED",
+    "LO": "removed",
+    "LT": "removed",
+    "PN": "removed",
+    "SH": "removed",
+    "ST": "removed",
+    "UC": "removed",
+    "UT": "removed",
+    "AS": "000Y",
+    "DS": "0",
+    "IS": "0",
+    "FD": 0,
+    "FL": 0,
+    "SL": 0,
+    "SS": 0,
+    "UL": 0,
+    "US": 0,
+    "OB": b"\0\0",
+    "UR": "https://example.invalid",
+}
 """What stands where something has to."""
 ACTIONS = {
-    "D_TAGS": "dummy", "Z_TAGS": "empty", "X_TAGS": "remove", "Z_D_TAGS": "dummy", "X_Z_TAGS": "empty", "X_D_TAGS": "dummy",
-    "X_Z_D_TAGS": "dummy", "X_Z_U_STAR_TAGS": "dummy",
-}  # fmt: skip
+    "D_TAGS": "dummy",
+    "Z_TAGS": "empty",
+    "X_TAGS": "remove",
+    "Z_D_TAGS": "dummy",
+    "X_Z_TAGS": "empty",
+    "X_D_TAGS": "dummy",
+    "X_Z_D_TAGS": "dummy",
+    "X_Z_U_STAR_TAGS": "dummy",
+}
 """Of the table: where an image's kind decides, what fits all kinds. UIDs need no action of theirs: all of them are mapped."""
 
 

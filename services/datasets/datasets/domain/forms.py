@@ -136,14 +136,14 @@ class Form:
 
     def wrong(self, values: object) -> list[Wrong]:
         """What is wrong with answers, at most MOST_WRONG of it, in the order of the form."""
-        if not _writable(values):
-            return [Wrong("", "There is a number or a letter in this that cannot be kept: write it in another way.")]
         found: dict[tuple[str, str], Wrong] = {}
         for error in self._validator.iter_errors(values):
             for wrong in self._said(error):
                 found.setdefault((wrong.path, wrong.says), wrong)
             if len(found) >= MOST_WRONG:
                 break
+        if not _writable(values) and all(one.missing for one in found.values()):
+            return [Wrong("", "There is a number or a letter in this that cannot be kept: write it in another way.")]
         return sorted(found.values(), key=self._place)[:MOST_WRONG]
 
     def wrong_in_draft(self, values: object) -> list[Wrong]:

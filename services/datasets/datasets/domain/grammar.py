@@ -226,9 +226,22 @@ class FormFile(Said):
 
 
 RULE_WORDS = frozenset(
-    {"properties", "required", "const", "enum", "minItems", "maxItems", "minimum", "maximum", "exclusiveMinimum",
-     "exclusiveMaximum", "contains", "not", "type"}
-)  # fmt: skip
+    {
+        "properties",
+        "required",
+        "const",
+        "enum",
+        "minItems",
+        "maxItems",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "contains",
+        "not",
+        "type",
+    }
+)
 """Of JSON Schema, in a rule: none of them fetches anything or takes long."""
 DEEPEST_RULE = 8
 

@@ -10,11 +10,29 @@ from dataclasses import dataclass
 from pydicom import DataElement, Dataset
 
 NAMED = (
-    "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "PatientID", "OtherPatientIDs",
-    "IssuerOfPatientID", "AccessionNumber", "PatientAddress", "PatientTelephoneNumbers", "MedicalRecordLocator", "AdmissionID",
-    "ReferringPhysicianName", "PerformingPhysicianName", "NameOfPhysiciansReadingStudy", "OperatorsName", "RequestingPhysician",
-    "ResponsiblePerson", "InstitutionName", "InstitutionAddress", "StationName", "InstitutionalDepartmentName",
-)  # fmt: skip
+    "PatientName",
+    "OtherPatientNames",
+    "PatientBirthName",
+    "PatientMotherBirthName",
+    "PatientID",
+    "OtherPatientIDs",
+    "IssuerOfPatientID",
+    "AccessionNumber",
+    "PatientAddress",
+    "PatientTelephoneNumbers",
+    "MedicalRecordLocator",
+    "AdmissionID",
+    "ReferringPhysicianName",
+    "PerformingPhysicianName",
+    "NameOfPhysiciansReadingStudy",
+    "OperatorsName",
+    "RequestingPhysician",
+    "ResponsiblePerson",
+    "InstitutionName",
+    "InstitutionAddress",
+    "StationName",
+    "InstitutionalDepartmentName",
+)
 """Whose values are looked for in all that is kept."""
 SHORTEST = 3
 """Letters or digits of what is looked for: what is shorter is in every text."""
