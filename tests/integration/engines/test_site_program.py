@@ -26,6 +26,8 @@ SPACE = "vo-dot-primage-dot-eu"
 GENERATED = {
     *("keycloak", "login-client", "keycloak-certificate", "institution-hospital", "portal-client", "portal-certificate"),
     *("gateway-certificate", "contour"),
+    *("image-archive", "image-archive-certificate", "clinical-records-certificate", "clinical-records-client"),
+    *(f"image-archive-{vo}-dot-primage-dot-eu" for vo in ("vo", "training")),
 }
 """Secrets that nobody has chosen the content of."""
 
