@@ -31,8 +31,8 @@ for client in ${CLIENTS:+"$CLIENTS"/*}; do
 DO \$\$ BEGIN IF to_regclass('public.client') IS NOT NULL THEN UPDATE client SET secret = '$(cat "$client")' WHERE client_id = '${client##*/}'; END IF; END \$\$;
 END
 done
-for database in ${DATABASES:+"$DATABASES"/*}; do
-    name=${database##*/}
+for further in ${DATABASES:+"$DATABASES"/*}; do
+    name=${further##*/}
     if [ ! -e "$data/made-$name" ]; then
         # Nobody has used one that was being made when the power went.
         said << END
@@ -49,7 +49,7 @@ REVOKE CONNECT, TEMPORARY ON DATABASE "$name" FROM PUBLIC;
 END
         touch "$data/made-$name"
     fi
-    echo "ALTER ROLE \"$name\" PASSWORD '$(cat "$database")';" | said
+    echo "ALTER ROLE \"$name\" PASSWORD '$(cat "$further")';" | said
 done
 exec postgres -D "$data" -c listen_addresses=127.0.0.1 -c unix_socket_directories=/tmp -c shared_buffers=64MB -c "max_connections=$CONNECTIONS" \
     -c log_min_messages=warning
