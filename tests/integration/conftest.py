@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Generator, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from debian import ensure_program
 from turns import stands, turn
 
 from primage.clients.cluster import Cluster, Ref
@@ -64,10 +64,7 @@ def browser() -> Iterator[Any]:
     """Debian's chromium, for one test only: meanwhile nothing else runs an event loop in this thread, as the engine does."""
     from playwright.sync_api import sync_playwright
 
-    with turn("chromium"):
-        if shutil.which("chromium") is None:
-            for command in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
-                subprocess.run(["apt-get", "-qq", *command], capture_output=True, timeout=600, check=True)
+    ensure_program("chromium", "chromium")
     with sync_playwright() as driver:
         # This machine's user is root and has no name spaces to give away: the sandbox cannot be had.
         found = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

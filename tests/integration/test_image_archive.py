@@ -7,9 +7,7 @@ PRIMAGE_ARCHIVE_PASSWORD and PRIMAGE_ARCHIVE_AUTHORITY (a file) say how to get i
 from __future__ import annotations
 
 import os
-import shutil
 import ssl
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import pydicom
 import pytest
 import requests
+from debian import ensure_program
 from dicomweb_client.api import DICOMwebClient
 from pod_here import PodHere
 from pydicom.data import get_testdata_file
@@ -94,10 +93,7 @@ class Standing:
 @pytest.fixture(scope="module", autouse=True)
 def _dcmtk() -> None:
     """Debian's dcmtk, which sends as scanners do."""
-    with turn("dcmtk"):
-        if shutil.which("storescu") is None:
-            for command in (["update"], ["install", "--yes", "--no-install-recommends", "dcmtk"]):
-                subprocess.run(["apt-get", "-qq", *command], capture_output=True, timeout=600, check=True)
+    ensure_program("storescu", "dcmtk")
 
 
 def _written(folder: Path, authority: Authority, hosts: list[str]) -> dict[str, str]:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from debian import ensure_program
 from redis.exceptions import NoPermissionError
 
 from htc_queue.clients import Queue
@@ -719,9 +719,7 @@ class Strained:
 
 @pytest.fixture
 def strained(site, tmp_path, monkeypatch):
-    if shutil.which("gcc") is None:
-        for command in (["update"], ["install", "--yes", "--no-install-recommends", "gcc", "libc6-dev"]):
-            subprocess.run(["apt-get", "-qq", *command], capture_output=True, timeout=600, check=True)
+    ensure_program("gcc", "gcc", "libc6-dev")
     found = Strained(tmp_path)
     monkeypatch.setenv("PRIMAGE_QUEUE", found.address)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "services/htc_queue"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ import pytest
 from datasets_site import Site, datasets_site
 from dicom_images import captured_screen, file_of, real_image
 from dicomweb_server import DicomWebServer, dicomweb_server
-from PIL import Image, ImageDraw, ImageFont
 from pydicom import Dataset
 
 from datasets.clients.held import HeldImages
@@ -26,7 +24,6 @@ from datasets.domain.arrival import to_look_at
 from datasets.domain.burnt_in import Seen
 from datasets.domain.deidentification import Profile
 from datasets.domain.errors import UnreadableError
-from datasets.domain.identifiers import Finding
 from datasets.domain.pseudonyms import Pseudonyms
 
 SEND, HELD = "/api/vos/vo-a/images/neuroblastoma", "/api/vos/vo-a/held"
@@ -188,30 +185,6 @@ def test_what_was_said_to_be_held_is_there_after_a_kill(tmp_path: Path) -> None:
         assert len(found[1]) >= 2000
     held.forget("vo-a", said[0])
     assert held.one("vo-a", said[0]) is None
-
-
-def screen_with(text: str, scale: int) -> np.ndarray[Any, Any]:
-    """A black screen with white text in a corner, as an ultrasound machine writes it."""
-    drawn = Image.new("L", (640, 480), 0)
-    ImageDraw.Draw(drawn).text((20, 12), text, fill=255, font=ImageFont.load_default(size=scale))
-    return np.asarray(drawn)
-
-
-@pytest.mark.skipif(shutil.which("tesseract") is None, reason="Debian's tesseract-ocr is not installed")
-@pytest.mark.parametrize(
-    ("text", "scale", "named"),
-    [
-        ("QUIXOTE, DULCINEA", 24, {"PatientName"}),
-        ("ID TOB-448812", 20, {"PatientID"}),
-        ("Born 03.02.2011", 20, {"PatientBirthDate"}),
-        ("Depth 12 cm  MI 0.9", 20, set()),
-    ],
-)
-def test_text_in_real_pixels_is_read_and_held_where_it_names_somebody(text: str, scale: int, named: set[str]) -> None:
-    cleaned = PROFILE.clean(captured_screen(screen_with(text, scale)))
-    found = to_look_at(cleaned, Tesseract(str(shutil.which("tesseract"))).read)
-    assert {word for finding in found for word in finding.why.replace(",", "").split() if word.startswith("Patient")} == named
-    assert all(isinstance(finding, Finding) and finding.where.startswith("PixelData") for finding in found)
 
 
 def test_pixels_that_cannot_be_looked_through_are_held() -> None:
