@@ -8,6 +8,8 @@ from primage.contract import names
 from primage.contract.hpc import ANNOTATION_JOB, FINALIZER, PREFIX, backend_object
 
 BACKEND_PREFIX = backend_object("")
+MOST_SECRETS = 20
+"""That a service account names."""
 
 KUBERNETES_FINALIZERS = ("foregroundDeletion", "orphan")
 """Those that a tenant's way of deleting puts on an object in a tenant's request."""
@@ -40,6 +42,13 @@ SITE_OBJECTS = Policy(
             "!(request.resource.resource in ['secrets', 'configmaps']) || request.operation != 'CREATE'"
             f" || !object.metadata.?name.orValue('').startsWith('{BACKEND_PREFIX}')",
             f"names that begin with {BACKEND_PREFIX} are for the HPC centres that operators connect. Use another name",
+        ),
+        # The authorizer reads every namespace's account `default`, all in one.
+        Rule(
+            "request.resource.resource != 'serviceaccounts' || request.operation == 'DELETE'"
+            f" || (object.?imagePullSecrets.orValue([]).size() <= {MOST_SECRETS}"
+            f" && object.?secrets.orValue([]).size() <= {MOST_SECRETS})",
+            f"a service account names at most {MOST_SECRETS} Secrets of each kind. Name fewer",
         ),
     ),
     FROM_TENANT,

@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import Field
 
 from datasets.domain.deidentification import Retain
-from primage.contract.login import AUTHORITY_KEY, Origin, RealmUrl
+from primage.contract.https import Origin, RealmUrl
+from primage.contract.login import AUTHORITY_KEY
 from primage.contract.outputs import Settings
 from primage.contract.spelling import VoName
 

@@ -203,6 +203,7 @@ def policy(**spec: Any) -> Object:
 
 MINE, OTHERS, ANYWHERE = {"podSelector": {}}, {"namespaceSelector": {}}, {"ipBlock": {"cidr": "10.89.77.11/32"}}
 OPENS = "opens more than this namespace"
+ACCOUNT: Object = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _meta()}
 OBJECTS: dict[str, tuple[Object, str]] = {
     # Finalizers, on the object and in what objects are made from.
     "a config map": (CONFIG, ""),
@@ -296,6 +297,11 @@ OBJECTS: dict[str, tuple[Object, str]] = {
         "said by its controller alone",
     ),
     "a config map for a centre": (changed(CONFIG, {"metadata/name": "backend-new"}), "the HPC centres that operators connect"),
+    "a service account": (ACCOUNT, ""),
+    "one that names more Secrets than anybody has": (
+        changed(ACCOUNT, {"imagePullSecrets": [{"name": f"secret-{number}"} for number in range(21)]}),
+        "at most 20 Secrets",
+    ),
     "a daemon set": (changed(deployment_of(POD), {"kind": "DaemonSet"}), "stay on nodes that are being emptied"),
     # What keeps nodes from being drained.
     "a disruption budget": (BUDGET, "keep nodes from being drained"),
