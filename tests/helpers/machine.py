@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from primage.local.images import storage
 from primage.process import capture
@@ -53,6 +55,18 @@ def first_process_in(container: str) -> int:
             if numbers[-1] == "1" and mark in (path / "cgroup").read_text():
                 return int(path.name)
     return 0
+
+
+def process_in(pod: Mapping[str, Any], name: str) -> int:
+    """The first process of one of a pod's containers: machines are containers of this host, which may have another's beside it.
+
+    Args:
+        pod: as the API server has it.
+        name: of a container, or of one that starts before the others; 0 where it has not been started.
+    """
+    statuses = [one for kind in ("containerStatuses", "initContainerStatuses") for one in pod["status"].get(kind, ())]
+    container = next((status.get("containerID", "") for status in statuses if status["name"] == name), "")
+    return first_process_in(container) if container else 0
 
 
 KNOWN: dict[str, FirstProcess] = {}

@@ -24,6 +24,8 @@ from primage.local.images.build import ensure_images
 from primage.local.images.wheels import unpack_wheels
 from primage.paths import repository_root
 
+pytestmark = pytest.mark.apart
+
 FERRETDB, NX = "ferretdb", "nx-27017"
 WAIT_MS = 10_000
 WITHOUT_TLS = {"tls": False, "tlsCAFile": None, "tlsCertificateKeyFile": None, "serverSelectionTimeoutMS": 1000}

@@ -30,6 +30,8 @@ from primage.local.images.build import ensure_images
 from primage.local.images.catalogue import archive_image, postgresql_image, web_image
 from primage.paths import repository_root
 
+pytestmark = pytest.mark.apart
+
 ONE, OTHER = "vo.example.org", "other.example.org"
 FILES = ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm", "SC_rgb_small_odd.dcm")
 """Of pydicom: two that anything takes, one that is compressed, and one with an odd number of bytes in a row."""

@@ -18,12 +18,13 @@ import requests
 from browsers import come_by_the_hospital
 from hpc_machine import until
 from keycloak.exceptions import KeycloakError
-from machine import output_on
+from machine import output_on, process_in
 from people import ISSUER, account, administrator, gone, leave, log_in, member, person, ready
 
 from primage.clients.cluster import Cluster, Ref, Refused
 from primage.contract import custom_resources as custom
 from primage.contract import names
+from primage.contract.login import KEYCLOAK
 
 VO, SPACE = "vo.primage.eu", "vo-dot-primage-dot-eu"
 API = "https://10.89.77.11:6443"
@@ -354,14 +355,9 @@ def test_who_comes_by_their_institution_has_its_domain_and_nothing_until_somebod
         there.delete_user(known)
 
 
-def processes(program):
-    """Of the machines, which are containers of this host, those that are this program."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            if path.read_bytes().startswith(program.encode().replace(b" ", b"\0")):
-                found.append(int(path.parent.name))
-    return found
+def database(cluster):
+    """The process that keeps Keycloak's accounts; 0 while there is none."""
+    return process_in(cluster.get(Ref("v1", "Pod", f"{KEYCLOAK}-0", names.SYSTEM_NAMESPACE)), "postgresql")
 
 
 def test_a_database_that_is_killed_during_logins_loses_nobody(ada, admin, cluster):
@@ -378,9 +374,10 @@ def test_a_database_that_is_killed_during_logins_loses_nobody(ada, admin, cluste
     writer.start()
     try:
         until("accounts are being made", lambda: len(newcomers) > 3, NOW_S)
-        (server,) = processes("postgres -D /data")
+        server = database(cluster)
+        assert server, "it does not run"
         os.kill(server, signal.SIGKILL)
-        until("it is started again", lambda: processes("postgres -D /data") not in ([], [server]), NOW_S)
+        until("it is started again", lambda: database(cluster) not in (0, server), NOW_S)
         until("people log in again", lambda: logs_in(ada[0]), 60)
         before = len(newcomers)
         until("accounts are made again", lambda: len(newcomers) > before, 60)

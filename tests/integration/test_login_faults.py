@@ -14,7 +14,7 @@ import people
 import pytest
 import requests
 from browsers import fill_in
-from machine import first_process_in
+from machine import process_in
 from people import AUTHORITY, ISSUER, administrator, log_in, person
 from portal_visits import URL
 from waiting import until
@@ -120,11 +120,8 @@ def test_who_types_the_code_and_consents_is_logged_in_and_who_is_sent_the_addres
 
 
 def keycloak(cluster):
-    """The process of the site's own: machines are containers of this host, which may have another's beside it."""
-    statuses = cluster.get(Ref("v1", "Pod", f"{KEYCLOAK}-0", names.SYSTEM_NAMESPACE))["status"]["containerStatuses"]
-    (container,) = [status["containerID"] for status in statuses if status["name"] == KEYCLOAK]
-    found = first_process_in(container)
-    assert found, f"{container} does not run"
+    found = process_in(cluster.get(Ref("v1", "Pod", f"{KEYCLOAK}-0", names.SYSTEM_NAMESPACE)), KEYCLOAK)
+    assert found, "it does not run"
     return found
 
 

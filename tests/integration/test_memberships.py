@@ -82,9 +82,13 @@ def state(cluster, identity):
     return contract.state_of(cluster.get(_request(identity)) or {})
 
 
+OTHERS = "net::ERR_NETWORK_CHANGED"
+"""What chromium says when other tests make or remove this host's interfaces."""
+
+
 def visible(browser, complaints):
     page = browser.new_context(ignore_https_errors=True, viewport={"width": 1000, "height": 900}).new_page()
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" and OTHERS not in said.text else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
     return page
