@@ -21,11 +21,13 @@ class DicomWebServer:
     Attributes:
         kept: by UID of the instance.
         status: of the next answers.
+        boundary: what divided the last message.
     """
 
     url: str
     kept: dict[str, FileDataset] = field(default_factory=dict)
     status: int = 200
+    boundary: str = ""
 
 
 @contextmanager
@@ -39,6 +41,7 @@ def dicomweb_server() -> Iterator[DicomWebServer]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             found = re.search(r'boundary="?([^";]+)', self.headers["Content-Type"])
             assert found
+            made.boundary = found[1]
             if made.status == 200:
                 for part in body.split(f"--{found[1]}".encode())[1:-1]:
                     image = dcmread(BytesIO(part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import datetime
 from io import BytesIO
 
@@ -9,13 +10,15 @@ import pytest
 from dicom_images import file_of, real_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, FileDataset, dcmread
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from datasets.domain import burnt_in, dicom_bytes
 from datasets.domain.burnt_in import Seen, may_have_text
-from datasets.domain.deidentification import Profile, Retain
+from datasets.domain.deidentification import OUR_UID, Profile, Retain, study_of
 from datasets.domain.dicom_bytes import read_image, written
 from datasets.domain.errors import RefusedImageError
 from datasets.domain.identifiers import walked
@@ -118,6 +121,51 @@ def test_a_header_that_says_who_it_is_is_cleaned_or_held_with_the_tag_named(
     assert not any(part.casefold() in str(cleaned.findings).casefold() for part in secret.split() if len(part) > 4)
 
 
+def added(image: FileDataset, keyword: str, kind: str, value: object) -> FileDataset:
+    """An image with an element that says that it is of a kind."""
+    tag = Tag(tag_for_keyword(keyword) or 0)
+    image[tag] = DataElement(tag, kind, value)
+    return image
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("LO", "QUIXOTE"), ("UI", "1.2.840.10008.1/../../QUIXOTE"), ("UI", "1.2.840.10008.448812"), ("UI", "1.2.840.10008.1.2.1")],
+)
+def test_no_file_chooses_what_its_image_is_known_by(keyword: str, kind: str, value: str) -> None:
+    try:
+        cleaned = PROFILE.clean(read_image(file_of(added(real_image(), keyword, kind, value))))
+    except RefusedImageError as refusal:
+        assert "quixote" not in str(refusal).casefold()
+        return
+    assert OUR_UID.fullmatch(cleaned.image[keyword].value)
+    assert kind == "UI"
+    study = study_of(cleaned.image)
+    assert all(OUR_UID.fullmatch(one) for one in (study.uid, *study.instances))
+
+
+@given(
+    keyword=st.sampled_from(
+        ["FrameOfReferenceUID", "StudyDate", "OperatorsName", "StudyTime", "PatientAge", "BodyPartExamined", "Rows", "EthnicGroup"]
+    ),
+    kind=st.sampled_from(["LO", "LT", "UT", "SH", "PN", "UI", "OB", "UC", "CS", "AE", "DT"]),
+    nested=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_element_stays_by_saying_that_it_is_of_another_kind(keyword: str, kind: str, nested: bool) -> None:
+    image, secret = real_image(), "WINDMILL"
+    place = image.ReferencedImageSequence[0] if nested else image
+    tag = Tag(tag_for_keyword(keyword) or 0)
+    place[tag] = DataElement(tag, kind, secret.encode() if kind == "OB" else secret)
+    as_it_is = kind in dictionary_VR(tag).split(" or ")
+    try:
+        cleaned = PROFILE.clean(read_image(file_of(image)))
+    except RefusedImageError:
+        return
+    assert as_it_is or secret.casefold() not in raw(written(cleaned.image))
+
+
 def test_an_image_that_says_text_is_burnt_in_is_held() -> None:
     assert [one.where for one in PROFILE.clean(real_image(BurnedInAnnotation="YES")).findings] == ["PixelData"]
 
@@ -162,11 +210,50 @@ def test_a_deflated_image_is_read_within_bounds(monkeypatch: pytest.MonkeyPatch)
     assert read_image(file).PixelData == real_image().PixelData
     with pytest.raises(RefusedImageError, match="cut off"):
         read_image(file[:-40])
-    monkeypatch.setattr(dicom_bytes, "MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(dicom_bytes, "MOST_INFLATED", 1_000_000)
     bomb = deflated(file_of(real_image(PixelData=b"\0" * 4096 * 4096)))
     assert len(bomb) < 100_000
     with pytest.raises(RefusedImageError, match="deflated and holds more"):
         read_image(bomb)
+
+
+def element(tag: int, kind: bytes, value: bytes) -> bytes:
+    """One in a file, of a kind with a short length."""
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, kind, len(value)) + value
+
+
+def test_nothing_after_the_pixels_is_read_whichever_tags_it_has() -> None:
+    file, after = file_of(real_image()), element(0x00100020, b"LO", b"EVIL-1") + element(0x00080005, b"CS", b"") * 30_000
+    image = read_image(file + after)
+    assert image.PatientID == real_image().PatientID
+    assert list(image.keys()) == list(read_image(file).keys())
+
+
+def with_sequence(items: bytes) -> bytes:
+    """A file whose header has such a sequence, of undefined length."""
+    file = file_of(real_image())
+    at = file.rindex(b"\x10\x00\x10\x00PN")
+    return file[:at] + b"\x08\x00\x50\x12SQ\0\0\xff\xff\xff\xff" + items + b"\xfe\xff\xdd\xe0\0\0\0\0" + file[at:]
+
+
+def test_items_and_elements_are_counted_at_every_level() -> None:
+    item = b"\xfe\xff\x00\xe0"
+    few = element(0x00081150, b"UI", b"1.2\0") * 2
+    assert read_image(with_sequence((item + struct.pack("<I", len(few)) + few) * 5))
+    with pytest.raises(RefusedImageError, match="items"):
+        read_image(with_sequence((item + b"\0\0\0\0") * 10_001))
+    many = b"".join(element(0x00090000 + number, b"LO", b"") for number in range(20_001))
+    with pytest.raises(RefusedImageError, match="more than 20000 elements"):
+        read_image(with_sequence(item + struct.pack("<I", len(many)) + many))
+
+
+def test_pixels_that_are_a_sequence_and_a_second_transfer_syntax_are_refused() -> None:
+    file = file_of(real_image())
+    with pytest.raises(RefusedImageError, match="pixels of a kind"):
+        read_image(file.replace(b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x10\x00SQ"))
+    ends = 144 + int.from_bytes(file[140:144], "little")
+    with pytest.raises(RefusedImageError, match="too short a length"):
+        read_image(file[:ends] + element(0x00020010, b"UI", DeflatedExplicitVRLittleEndian.encode()) + file[ends:])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from dicom_images import captured_screen, file_of, real_image
 from dicomweb_server import DicomWebServer, dicomweb_server
 from pydicom import Dataset
 
+from datasets.clients.archive import Archive
 from datasets.clients.held import HeldImages
 from datasets.clients.ocr import Tesseract
 from datasets.domain.arrival import to_look_at
@@ -78,6 +79,15 @@ def test_an_image_is_in_the_archive_and_in_its_case_once_however_often_it_is_sen
     assert not {"quixote", "tob-448812", "acc7731994"} & set(caplog.text.casefold().split())
     send(site, file_of(real_image("CT_small.dcm")))
     assert {one["modalities"][0] for one in case_of(site, said["pseudonym"])["studies"]} == {"CT", "MR"}
+
+
+def test_an_image_whose_pixels_look_like_another_part_of_the_message_is_kept_as_one(archive: DicomWebServer) -> None:
+    shelf, whole = Archive(archive.url), file_of(real_image(SOPInstanceUID="1.2.4.1"))
+    shelf.store(real_image(SOPInstanceUID="1.2.4.2"))
+    part = b"\r\n--%s\r\nContent-Type: application/dicom\r\n\r\n%s" % (archive.boundary.encode(), whole)
+    shelf.store(real_image(SOPInstanceUID="1.2.4.3", PixelData=real_image().PixelData + part + b"\0" * (len(part) % 2)))
+    assert {"1.2.4.2", "1.2.4.3"} <= set(archive.kept)
+    assert "1.2.4.1" not in archive.kept
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,16 @@ from typing import Any
 
 from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
 from pydicom import DataElement, Dataset, FileDataset
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, UID_dictionary
 
 from datasets.domain.cases import Study
+from datasets.domain.dicom_bytes import NEEDED
 from datasets.domain.errors import RefusedImageError
 from datasets.domain.identifiers import Finding, identifiers_of, said_again
 from datasets.domain.pseudonyms import Pseudonyms
@@ -32,8 +34,10 @@ from datasets.domain.sightings import code_of
 
 EDITION = "dicomfields_2026c"
 """Of the standard's table E.1-1."""
-STANDARDS_OWN = "1.2.840.10008."
-"""What UIDs of the standard begin with: they name kinds, and no image."""
+OUR_UID = re.compile(r"2\.25\.[0-9]{1,39}")
+"""A UID that stands for another."""
+OF_IMAGES = 0x0008
+"""The first group of elements that an image has: those of groups before belong to files and messages."""
 
 
 class Retain(StrEnum):
@@ -122,12 +126,14 @@ class Profile:
             findings = [*said_again(image, identifiers, OURS), *_said_of_pixels(image)]
         except Exception as error:  # noqa: BLE001  # pydicom raises whatever a broken element leads to, once it is looked at
             raise RefusedImageError(f"an element of the header cannot be read ({type(error).__name__})") from None
+        _require_ours(image)
         return Cleaned(image, pseudonym, tuple(findings), identifiers)
 
     def _walk(self, header: Dataset, pseudonym: str) -> None:
         for tag in list(header.keys()):
             element = header[tag]
-            if element.tag.is_private or element.VR == "UN":
+            # A file that says another kind than the standard would choose by it what is done with the element.
+            if element.tag.is_private or element.tag.group < OF_IMAGES or not _as_the_standard_has_it(element):
                 del header[tag]
             elif element.keyword in self._kept:
                 continue
@@ -167,7 +173,8 @@ class Profile:
         return next((what for mask, value, what in self._ranges if int(tag) & mask == value), "")
 
     def _uid(self, given: str) -> str:
-        return given if given.startswith(STANDARDS_OWN) or not given else self._pseudonyms.of_uid(given)
+        # The standard's own name kinds, and no image; they are known one by one, for a file may begin any UID like them.
+        return given if given in UID_dictionary or not given else self._pseudonyms.of_uid(given)
 
     def _day(self, given: str, pseudonym: str) -> str:
         """A date, or a date with a time, moved; nothing where it is none."""
@@ -241,6 +248,24 @@ def _table() -> tuple[dict[int, str], list[tuple[int, int, str]]]:
                 mask = tag[2] << 16 | tag[3]
                 ranges.append((mask, (tag[0] << 16 | tag[1]) & mask, what))
     return single, ranges
+
+
+def _as_the_standard_has_it(element: DataElement) -> bool:
+    try:
+        kinds = dictionary_VR(element.tag)
+    except KeyError:
+        return False
+    # One of several that only other elements decide between is called by all of them until it is written.
+    return element.VR in {kinds, *kinds.split(" or ")}
+
+
+def _require_ours(image: Dataset) -> None:
+    """What a case and the archive know an image by is what was made here, whatever the file has said."""
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        if not OUR_UID.fullmatch(str(image.get(keyword) or "")):
+            raise RefusedImageError(f"the image's {keyword} is no UID of an image: have it sent again by what made it")
+    if missing := [keyword for keyword in (*NEEDED, "PixelData") if not image.get(keyword)]:
+        raise RefusedImageError(f"the image's {missing[0]} is not of the kind that the standard says")
 
 
 def _each(value: Any, change: Callable[[str], str]) -> Any:
