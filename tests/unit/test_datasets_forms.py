@@ -10,6 +10,7 @@ import pytest
 from eform_values import values_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import _keywords
 
 from datasets.clients.eforms import FOLDER, read_forms
 from datasets.domain.answers import answered, written
@@ -92,6 +93,23 @@ def test_what_is_wrong_is_said_at_its_field(path: str, value: Any, says: str) ->
     name, _, last = path.partition(".")
     values.setdefault(name, {})[last] = value
     assert [(one.path, says in one.says) for one in NEUROBLASTOMA.wrong(values)] == [(path, True)]
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("staging.idrf", lambda many: {**COMPLETE, "staging": {"stage": "L2", "idrf": many}}),
+        ("treatment.1.kind", lambda many: {**COMPLETE, "treatment": [{"phase": "induction"}, {"kind": many}]}),
+    ],
+)
+def test_a_list_with_more_answers_than_are_offered_is_not_compared(path: str, values: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(_keywords, "uniq", lambda given: asked.append(given) or True)
+    many = [{"a": number} for number in range(100)]
+    assert [(one.path, one.says) for one in NEUROBLASTOMA.wrong(values(many))] == [(path, "Choose each answer once.")]
+    assert asked == []
+    assert NEUROBLASTOMA.wrong(COMPLETE) == []
+    assert asked != []
 
 
 def test_a_stage_of_small_children_is_refused_for_older_ones() -> None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+import struct
 import subprocess
 import sys
+import threading
+import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,9 @@ import pytest
 from datasets_site import Site, datasets_site
 from dicom_images import captured_screen, file_of, real_image
 from dicomweb_server import DicomWebServer, dicomweb_server
-from pydicom import Dataset
+from pydicom import DataElement, Dataset, FileDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import RLELossless
 
 from datasets.clients.archive import Archive
 from datasets.clients.held import HeldImages
@@ -195,6 +202,64 @@ def test_what_was_said_to_be_held_is_there_after_a_kill(tmp_path: Path) -> None:
         assert len(found[1]) >= 2000
     held.forget("vo-a", said[0])
     assert held.one("vo-a", said[0]) is None
+
+
+def bomb() -> FileDataset:
+    """An image of 64 pixels across whose one run-length fragment of some megabytes is 64 times as much."""
+    image = captured_screen(SCREEN)
+    head = struct.pack("<16I", 1, 64, *[0] * 14)
+    image.PixelData = encapsulate([head + b"\x81\0" * 1_000_000])
+    image["PixelData"].is_undefined_length = True
+    image.file_meta.TransferSyntaxUID = RLELossless
+    return image
+
+
+def test_pixels_are_decoded_within_bounds_and_not_in_this_process() -> None:
+    program = str(shutil.which("true"))
+    assert Tesseract(program).read(captured_screen(SCREEN)) == []
+    tracemalloc.start()
+    try:
+        # Room for the decoder itself and little more.
+        with pytest.raises(UnreadableError, match="decoded"):
+            Tesseract(program, memory=200 << 20).read(bomb())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 32 << 20
+
+
+@pytest.mark.parametrize("frames", ["many", "9" * 400])
+def test_a_number_of_frames_that_is_none_is_held(frames: str) -> None:
+    image = captured_screen(SCREEN)
+    image["NumberOfFrames"] = DataElement(0x00280008, "IS", "1")
+    image["NumberOfFrames"]._value = frames
+    (found,) = to_look_at(PROFILE.clean(captured_screen(SCREEN)), lambda _: Tesseract(str(shutil.which("true"))).read(image))
+    assert found.where == "PixelData"
+    assert frames not in found.why
+
+
+def test_an_image_is_told_to_come_again_while_others_are_looked_at_and_the_service_is_healthy(
+    tmp_path: Path, archive: DicomWebServer
+) -> None:
+    looks, goes_on = threading.Semaphore(0), threading.Event()
+
+    def waits(_: Dataset) -> list[Seen]:
+        looks.release()
+        assert goes_on.wait(100)
+        return []
+
+    with datasets_site(tmp_path, archive.url, waits) as one, ThreadPoolExecutor() as threads:
+        try:
+            sent = [
+                threads.submit(send, one, file_of(captured_screen(SCREEN, SOPInstanceUID=f"1.2.5.{number}"))) for number in (1, 2)
+            ]
+            assert all(looks.acquire(timeout=100) for _ in sent)
+            answer = send(one, file_of(captured_screen(SCREEN, SOPInstanceUID="1.2.5.3")))
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+            assert one.client.get("/health").status_code == 200
+        finally:
+            goes_on.set()
+        assert [each.result().status_code for each in sent] == [201, 201]
 
 
 def test_pixels_that_cannot_be_looked_through_are_held() -> None:

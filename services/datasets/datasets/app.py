@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from datasets.clients.archive import Archive
 from datasets.clients.eforms import read_forms
@@ -25,10 +26,11 @@ from datasets.domain.errors import (
     RefusedError,
     RefusedImageError,
 )
-from datasets.guard import HEALTH, Guard
+from datasets.domain.people import Act
+from datasets.guard import HEALTH, RETRY_S, Guard
 from datasets.log import log
 from datasets.pages import cases, images, interface
-from datasets.pages.shared import HERE, Service, show
+from datasets.pages.shared import HERE, Service, asker, show
 from datasets.settings import Given
 
 API = "/api/"
@@ -78,11 +80,19 @@ def application(service: Service) -> ASGIApp:
     app.exception_handler(RefusedError)(_refused)
     app.exception_handler(HTTPException)(_no_page)
     app.exception_handler(RequestValidationError)(_not_so)
-    return Guard(app, service.settings.url)
+    return Guard(app, service.settings.url, partial(_sends, service))
 
 
-def healthy() -> PlainTextResponse:
-    """For Kubernetes: the service answers."""
+def _sends(service: Service, scope: Scope, vo: str) -> bool:
+    """Whether somebody's image is read at all; those who are no such people are told why by the page."""
+    try:
+        return asker(Request(scope), service).may(vo, Act.SEND_IMAGES)
+    except (LoginRefusedError, ProviderAwayError):
+        return False
+
+
+async def healthy() -> PlainTextResponse:
+    """For Kubernetes: the service answers, however many threads wait for something."""
     return PlainTextResponse("ok\n")
 
 
@@ -106,7 +116,10 @@ def _said(status: int) -> Callable[[Request, Exception], Response]:
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
     log.warning("%r is refused with %d", request.url.path, error.status)
-    return _problem(request, error.status, str(error))
+    answer = _problem(request, error.status, str(error))
+    if error.status == 503:
+        answer.headers["Retry-After"] = RETRY_S
+    return answer
 
 
 def _no_page(request: Request, error: Exception) -> Response:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,7 +24,11 @@ LONGEST_LOGGED = 200
 BODY_S = 20.0
 MOST_IMAGE, IMAGE_S = 256 * 1024 * 1024, 600.0
 """The same for images."""
-IMAGES, IMAGE_TYPE = re.compile(r"/api/vos/[^/]+/images/[^/]+"), "application/dicom"
+IMAGES_AT_A_TIME = 4
+"""That are read and in memory."""
+IMAGES, IMAGE_TYPE = re.compile(r"/api/vos/([^/]+)/images/[^/]+"), "application/dicom"
+RETRY_S = "30"
+"""Before somebody asks again whom the service has had no turn for."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT"})
 SAFE = frozenset({"GET", "HEAD"})
 HEALTH = "/health"
@@ -44,10 +50,12 @@ class Guard:
 
     Args:
         origin: the service's own, as browsers name it.
+        sends: whether whoever asks may send a VO images; it may take a while.
     """
 
-    def __init__(self, app: ASGIApp, origin: str) -> None:
-        self._app, self._origin, self._host = app, origin, origin.partition("://")[2]
+    def __init__(self, app: ASGIApp, origin: str, sends: Callable[[Scope, str], bool]) -> None:
+        self._app, self._origin, self._host, self._sends = app, origin, origin.partition("://")[2], sends
+        self._images = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -56,13 +64,32 @@ class Guard:
             return
         try:
             self._require_own(scope)
-            image = IMAGES.fullmatch(scope["path"]) and Headers(scope=scope).get("content-type") == IMAGE_TYPE
-            arrived = await _arrived(receive, *((MOST_IMAGE, IMAGE_S) if image else (MOST_BYTES, BODY_S)))
+            image = IMAGES.fullmatch(scope["path"])
+            if image and Headers(scope=scope).get("content-type") == IMAGE_TYPE:
+                await self._image(scope, receive, send, image[1])
+                return
+            arrived = await _arrived(receive, MOST_BYTES, BODY_S)
         except RefusedError as refusal:
             log.warning("%r is refused: %s", scope["path"][:LONGEST_LOGGED], refusal)
-            await JSONResponse({"what": str(refusal)}, refusal.status)(scope, receive, _saying(send))
+            answer = JSONResponse({"what": str(refusal)}, refusal.status)
+            if refusal.status == 503:
+                answer.headers["Retry-After"] = RETRY_S
+            await answer(scope, receive, _saying(send))
             return
         await self._app(scope, arrived, _saying(send))
+
+    async def _image(self, scope: Scope, receive: Receive, send: Send, vo: str) -> None:
+        """Read an image of somebody who may send it; without it, the page itself says to all others why it is not taken."""
+        if not await run_in_threadpool(self._sends, scope, vo):
+            await self._app(scope, _with(b"", receive), _saying(send))
+            return
+        if self._images >= IMAGES_AT_A_TIME:
+            raise RefusedError(503, "other images are arriving: send this again in half a minute")
+        self._images += 1
+        try:
+            await self._app(scope, await _arrived(receive, MOST_IMAGE, IMAGE_S), _saying(send))
+        finally:
+            self._images -= 1
 
     def _require_own(self, scope: Scope) -> None:
         headers, method = Headers(scope=scope), scope["method"]
@@ -98,7 +125,12 @@ async def _arrived(receive: Receive, most: int, seconds: float) -> Receive:
                     raise RefusedError(413, f"what is sent has at most {most} bytes")
     except TimeoutError:
         raise RefusedError(408, f"what is sent arrives within {seconds:.0f} s") from None
-    coming = iter([message if more else {"type": "http.request", "body": bytes(body), "more_body": False}])
+    return _with(message if more else bytes(body), receive)
+
+
+def _with(first: Message | bytes, receive: Receive) -> Receive:
+    """What comes: a message, or a body, before all others."""
+    coming = iter([{"type": "http.request", "body": first, "more_body": False} if isinstance(first, bytes) else first])
 
     async def arrived() -> Message:
         return next(coming, None) or await receive()

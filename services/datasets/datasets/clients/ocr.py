@@ -1,4 +1,4 @@
-"""Text in pixels, as Tesseract reads it: a program of its own, so that what goes wrong in it ends with it.
+"""Text in pixels, as Tesseract reads it: programs of their own, within bounds, so that what goes wrong in them ends with them.
 
 https://tesseract-ocr.github.io/tessdoc/Command-Line-Usage.html
 """
@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import resource
 import subprocess
-from typing import Any
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-from pydicom import Dataset
-from pydicom.pixels.utils import pixel_array
+from pydicom import FileDataset
 
 from datasets.domain.burnt_in import Seen
+from datasets.domain.dicom_bytes import written
 from datasets.domain.errors import UnreadableError
 
 SECONDS = 60
-"""For one frame."""
+"""For the pixels to be decoded, and for one frame to be read."""
+MEMORY = 2 * 1024 * 1024 * 1024
+"""Bytes of address space for each program: a frame of 100 million pixels in grey, and what a decoder needs beside it."""
 LEAST_SURE = 30.0
 """Of a word, in percent: better a wrong word that names nobody than a name that is missed."""
-SMALL = 1500
-"""Pixels across, below which an image is made larger: Tesseract reads letters of 20 to 40 pixels best."""
-COLOURS = 3
-
-Grey = np.ndarray[Any, np.dtype[np.uint8]]
+DECODER = (sys.executable, "-m", "datasets.clients.pixels")
 
 
 class Tesseract:
@@ -33,50 +33,69 @@ class Tesseract:
 
     Args:
         environment: what it runs with, besides one thread.
+        memory: bytes of address space for it, and for what decodes the pixels before.
     """
 
-    def __init__(self, program: str = "tesseract", environment: dict[str, str] | None = None) -> None:
-        self._program = program
+    def __init__(self, program: str = "tesseract", environment: Mapping[str, str] | None = None, *, memory: int = MEMORY) -> None:
+        self._program, self._memory = program, memory
         self._environment = {"PATH": "/usr/bin:/bin", "OMP_THREAD_LIMIT": "1", **(environment or {})}
 
-    def read(self, image: Dataset) -> list[Seen]:
-        """Words in the first, middle and last frame: what a machine writes into pixels it writes into all.
+    def read(self, image: FileDataset) -> list[Seen]:
+        """Words in the first, middle and last frame.
 
         Raises:
             UnreadableError: the pixels cannot be decoded, or the program cannot be run.
         """
-        frames = int(image.get("NumberOfFrames") or 1)
-        return [seen for number in sorted({0, frames // 2, frames - 1}) for seen in self._frame(image, number)]
+        return [seen for number, times, frame in self._frames(image) for seen in self._words(number, times, frame)]
 
-    def _frame(self, image: Dataset, number: int) -> list[Seen]:
-        grey = _grey(image, number)
-        times = max(1, -(-SMALL // max(grey.shape)))
-        larger = grey.repeat(times, axis=0).repeat(times, axis=1)
-        file = f"P5 {larger.shape[1]} {larger.shape[0]} 255\n".encode() + larger.tobytes()
+    def _frames(self, image: FileDataset) -> Iterator[tuple[int, int, bytes]]:
+        """Each frame's number, the times that it was enlarged, and its file."""
         try:
-            said = subprocess.run(
-                [self._program, "stdin", "stdout", "-l", "eng", "--psm", "11", "tsv"],
-                input=file,
-                capture_output=True,
-                timeout=SECONDS,
-                env=self._environment,
-                check=True,
-            ).stdout
+            file = written(image)
+        except Exception as error:  # noqa: BLE001  # pydicom raises whatever a broken element leads to
+            raise UnreadableError(f"its pixels cannot be decoded here ({type(error).__name__})") from None
+        environment = {"PATH": "/usr/bin:/bin", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        try:
+            said = io.BytesIO(_ran(DECODER, file, environment, self._memory))
+        except (OSError, subprocess.SubprocessError) as error:
+            raise UnreadableError(f"its pixels cannot be decoded here ({_why(error)})") from None
+        while head := said.readline():
+            number, times = (int(word) for word in head.split())
+            form = said.readline()
+            _, width, height, _ = form.split()
+            yield number, times, form + said.read(int(width) * int(height))
+
+    def _words(self, number: int, times: int, frame: bytes) -> list[Seen]:
+        command = (self._program, "stdin", "stdout", "-l", "eng", "--psm", "11", "tsv")
+        try:
+            said = _ran(command, frame, self._environment, self._memory)
         except (OSError, subprocess.SubprocessError) as error:
             raise UnreadableError(f"they cannot be looked through for it ({type(error).__name__})") from None
         return [_seen(line, number, times) for line in _lines(said) if float(line["conf"]) >= LEAST_SURE and line["text"].strip()]
 
 
-def _grey(image: Dataset, number: int) -> Grey:
-    try:
-        pixels = np.asarray(pixel_array(image, index=number), dtype=np.float64)
-    except Exception as error:  # noqa: BLE001  # decoders raise whatever a broken frame leads to
-        raise UnreadableError(f"its pixels cannot be decoded here ({type(error).__name__})") from None
-    if pixels.ndim == COLOURS:
-        pixels = pixels.mean(axis=2)
-    low, high = float(pixels.min()), float(pixels.max())
-    scaled: Grey = ((pixels - low) * (255 / (high - low or 1))).astype(np.uint8)
-    return scaled
+def _ran(command: Sequence[str], given: bytes, environment: Mapping[str, str], memory: int) -> bytes:
+    """What a program says, which is given nothing before it is bounded.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it cannot be run, or does not end well or in time.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        try:
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (memory, memory))
+            said, wrong = process.communicate(given, timeout=SECONDS)
+        finally:
+            process.kill()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command[0], stderr=wrong)
+    return said
+
+
+def _why(error: Exception) -> str:
+    """What the decoder said, where it is the name of an error and so nothing of the image's."""
+    said = error.stderr.decode("ascii", "replace") if isinstance(error, subprocess.CalledProcessError) else ""
+    return said if said.isidentifier() else type(error).__name__
 
 
 def _lines(said: bytes) -> list[dict[str, str]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pydicom import Dataset
+from pydicom import FileDataset
 
 from datasets.domain.burnt_in import Seen, findings, may_have_text
 from datasets.domain.deidentification import Cleaned
 from datasets.domain.errors import UnreadableError
 from datasets.domain.identifiers import Finding
 
-Reads = Callable[[Dataset], list[Seen]]
+Reads = Callable[[FileDataset], list[Seen]]
 """Looks for text in an image's pixels; raises UnreadableError where it cannot."""
 
 

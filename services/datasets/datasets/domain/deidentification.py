@@ -111,7 +111,7 @@ class Profile:
         """The image without who somebody is; the one that is given is changed.
 
         Raises:
-            RefusedImageError: it does not say whose it is, or has an element that cannot be read.
+            RefusedImageError: it does not say whose it is, has an element that cannot be read, or more than is looked through.
         """
         try:
             pseudonym = self._pseudonyms.of_patient(str(image.get("PatientID") or ""))
@@ -124,6 +124,8 @@ class Profile:
             self._walk(image, pseudonym)
             self._sign(image, pseudonym)
             findings = [*said_again(image, identifiers, OURS), *_said_of_pixels(image)]
+        except RefusedImageError:
+            raise
         except Exception as error:  # noqa: BLE001  # pydicom raises whatever a broken element leads to, once it is looked at
             raise RefusedImageError(f"an element of the header cannot be read ({type(error).__name__})") from None
         _require_ours(image)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -136,6 +137,8 @@ class Form:
 
     def wrong(self, values: object) -> list[Wrong]:
         """What is wrong with answers, at most MOST_WRONG of it, in the order of the form."""
+        if longer := list(islice(self._longer(values), MOST_WRONG)):
+            return longer
         found: dict[tuple[str, str], Wrong] = {}
         for error in self._validator.iter_errors(values):
             for wrong in self._said(error):
@@ -145,6 +148,17 @@ class Form:
         if not _writable(values) and all(one.missing for one in found.values()):
             return [Wrong("", "There is a number or a letter in this that cannot be kept: write it in another way.")]
         return sorted(found.values(), key=self._place)[:MOST_WRONG]
+
+    def _longer(self, values: object) -> Iterator[Wrong]:
+        """Lists with more answers than are offered: to compare each with each takes the square of the time, so none are."""
+        for section in self.sections:
+            given = values.get(section.name) if isinstance(values, dict) else None
+            lines = {f"{section.name}.{number}": line for number, line in enumerate(given)} if isinstance(given, list) else {}
+            for path, line in (lines or {section.name: given}).items():
+                for one in section.fields if isinstance(line, dict) else ():
+                    answers = line.get(one.name)
+                    if isinstance(one.about, Many) and isinstance(answers, list) and len(answers) > len(one.options):
+                        yield Wrong(f"{path}.{one.name}", "Choose each answer once.")
 
     def wrong_in_draft(self, values: object) -> list[Wrong]:
         """What is wrong with answers of which some are still to come."""

@@ -6,8 +6,11 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from pydicom import DataElement, Dataset
+
+from datasets.domain.errors import RefusedImageError
 
 NAMED = (
     "PatientName",
@@ -41,6 +44,9 @@ COMMON = frozenset(
     {"unknown", "anonymous", "anonymized", "anonymised", "none", "test", "patient", "hospital", "the", "and", "dr", "mrs"}
 )
 """Words that name nobody."""
+MOST_WORDS = 1000
+"""That say who somebody is: each is looked for in all that is kept."""
+MOST_FINDINGS = 50
 _WORDS = re.compile(r"[^\W_]+")
 
 
@@ -64,7 +70,11 @@ def words(text: str) -> list[str]:
 
 
 def identifiers_of(header: Dataset) -> dict[str, str]:
-    """Words that say who somebody is, and which element says so; of a header as it arrived, wherever in it."""
+    """Words that say who somebody is, and which element says so; of a header as it arrived, wherever in it.
+
+    Raises:
+        RefusedImageError: there are more than anybody is called by.
+    """
     found: dict[str, str] = {}
     for _, element in walked(header):
         if element.keyword in NAMED or element.VR == "PN":
@@ -75,6 +85,8 @@ def identifiers_of(header: Dataset) -> dict[str, str]:
             year, month, day = born[:4], born[4:6], born[6:]
             for spelt in (born, day + month + year, month + day + year):
                 found[spelt] = element.keyword
+        if len(found) > MOST_WORDS:
+            raise RefusedImageError(f"the header names people in more than {MOST_WORDS} words: send it without most of them")
     return found
 
 
@@ -96,24 +108,28 @@ def walked(header: Dataset, path: str = "") -> Iterator[tuple[str, DataElement]]
 
 
 def said_again(header: Dataset, identifiers: dict[str, str], own: Iterable[str] = ()) -> list[Finding]:
-    """Elements that still say what says who somebody is.
+    """Elements that still say what says who somebody is; where there are more than MOST_FINDINGS, the last one says so.
 
     Args:
         own: keywords of elements that say something of our own.
     """
-    skipped = set(own)
-    found = []
+    found = list(islice(_said_again(header, identifiers, frozenset(own)), MOST_FINDINGS + 1))
+    if len(found) > MOST_FINDINGS:
+        found[MOST_FINDINGS] = Finding("the header", f"it has more than these {MOST_FINDINGS} findings")
+    return found
+
+
+def _said_again(header: Dataset, identifiers: dict[str, str], skipped: frozenset[str]) -> Iterator[Finding]:
     for where, element in walked(header):
         if element.VR in TEXTS and element.keyword not in skipped:
-            sources = said(" ".join(texts_of(element)), identifiers)
-            found += [Finding(where, f"it holds what {source} said") for source in sources]
-    return found
+            for source in said(" ".join(texts_of(element)), identifiers):
+                yield Finding(where, f"it holds what {source} said")
 
 
 def said(text: str, identifiers: dict[str, str]) -> list[str]:
     """Which elements' values a text holds: a word of theirs, or digits however they are divided."""
-    given = words(text)
-    joined = "".join(given)
+    in_order = words(text)
+    given, joined = frozenset(in_order), "".join(in_order)
     return sorted(
         {
             source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -57,13 +59,14 @@ def send(service: Given, who: Asker, vo: Vo, disease: Disease, file: Annotated[b
     """Send an image; it is in the archive and in its case, or held, when this is answered. Sent again it is not there twice."""
     permit(who, vo, Act.SEND_IMAGES, f"image of {disease}")
     service.forms.newest(disease)
-    cleaned = service.profile(vo).clean(read_image(file))
-    found = to_look_at(cleaned, service.reads)
-    if found:
-        held = service.held.hold(vo, written(cleaned.image), disease, cleaned.pseudonym, found)
-        done(who, vo, Act.SEND_IMAGES, f"{disease}/{cleaned.pseudonym}", held=held.name)
-        return _shown(held)
-    _let_in(service, vo, disease, cleaned.pseudonym, cleaned.image)
+    with _turn(service):
+        cleaned = service.profile(vo).clean(read_image(file))
+        found = to_look_at(cleaned, service.reads)
+        if found:
+            held = service.held.hold(vo, written(cleaned.image), disease, cleaned.pseudonym, found)
+            done(who, vo, Act.SEND_IMAGES, f"{disease}/{cleaned.pseudonym}", held=held.name)
+            return _shown(held)
+        _let_in(service, vo, disease, cleaned.pseudonym, cleaned.image)
     done(who, vo, Act.SEND_IMAGES, f"{disease}/{cleaned.pseudonym}", instance=str(cleaned.image.SOPInstanceUID))
     return Arrived(pseudonym=cleaned.pseudonym)
 
@@ -79,8 +82,9 @@ def held(service: Given, who: Asker, vo: Vo) -> list[Arrived]:
 def release(service: Given, who: Asker, vo: Vo, name: HeldName) -> Arrived:
     """Let a held image in as it is: somebody has looked and vouches that it names nobody."""
     permit(who, vo, Act.SEND_IMAGES, f"held image {name}")
-    one, file = _one(service, vo, name)
-    _let_in(service, vo, one.disease, one.pseudonym, read_image(file))
+    with _turn(service):
+        one, file = _one(service, vo, name)
+        _let_in(service, vo, one.disease, one.pseudonym, read_image(file))
     service.held.forget(vo, name)
     done(who, vo, Act.SEND_IMAGES, f"held image {name}", released=True)
     return Arrived(pseudonym=one.pseudonym)
@@ -94,6 +98,17 @@ def reject(service: Given, who: Asker, vo: Vo, name: HeldName) -> Arrived:
     service.held.forget(vo, name)
     done(who, vo, Act.SEND_IMAGES, f"held image {name}", rejected=True)
     return Arrived(pseudonym=one.pseudonym)
+
+
+@contextmanager
+def _turn(service: Service) -> Iterator[None]:
+    """One of few at a time; others are told to come again rather than kept waiting in a thread that pages need."""
+    if not service.looking.acquire(blocking=False):
+        raise RefusedError(503, "other images are being looked at: send this again in half a minute")
+    try:
+        yield
+    finally:
+        service.looking.release()
 
 
 def _one(service: Service, vo: str, name: str) -> tuple[Held, bytes]:

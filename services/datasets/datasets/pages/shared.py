@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,8 @@ from datasets.domain.versions import Forms
 from datasets.log import audit
 from datasets.settings import DatasetsSettings
 
+LOOKED_AT = 2
+"""Images that are looked at at a time: each takes a process, and memory of several times its own size."""
 HERE = Path(__file__).parent.parent
 Vo = Annotated[str, InPath(pattern="^[a-z0-9][a-z0-9.-]{0,62}$", description="A virtual organisation.")]
 Disease = Annotated[str, InPath(pattern="^[a-z][a-z0-9-]{0,30}$", description="What a form is of.")]
@@ -55,6 +58,7 @@ class Service:
     held: HeldImages
     archive: Archive | None = None
     reads: Reads = field(default_factory=lambda: Tesseract().read)
+    looking: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(LOOKED_AT))
     templates: Environment = field(default_factory=_templates)
 
     def profile(self, vo: str) -> Profile:
