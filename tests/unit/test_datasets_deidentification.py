@@ -165,6 +165,29 @@ def test_no_element_stays_by_saying_that_it_is_of_another_kind(keyword: str, kin
     assert as_it_is or secret.casefold() not in raw(written(cleaned.image))
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("StudyDate", "20190504QUIXOTE"),
+        ("StudyDate", "20190504448812"),
+        ("AcquisitionDateTime", "20190514 QUIXOTE"),
+        ("StudyTime", "QUIXOTE"),
+        ("SeriesTime", "10 448812"),
+    ],
+)
+def test_days_and_times_keep_nothing_that_is_none(keyword: str, value: str) -> None:
+    cleaned = PROFILE.clean(real_image(**{keyword: value})).image
+    assert str(cleaned.get(keyword) or "") == ""
+
+
+def test_what_our_own_elements_are_called_is_looked_through_within_others() -> None:
+    image = real_image()
+    image.ViewCodeSequence = Sequence([Dataset()])
+    image.ViewCodeSequence[0].CodeMeaning, image.ViewCodeSequence[0].CodeValue = "Quixote", "448812"
+    findings = PROFILE.clean(image).findings
+    assert [one.where for one in findings] == ["ViewCodeSequence[0].CodeValue", "ViewCodeSequence[0].CodeMeaning"]
+
+
 def test_an_image_that_says_text_is_burnt_in_is_held() -> None:
     assert [one.where for one in PROFILE.clean(real_image(BurnedInAnnotation="YES")).findings] == ["PixelData"]
 
@@ -196,6 +219,7 @@ def test_an_image_of_nobody_is_refused() -> None:
         ({"Modality": "US"}, True),
         ({"Modality": "US", "BurnedInAnnotation": "NO"}, False),
         ({"Modality": "MR", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "BurnedInAnnotation": "NO"}, True),
+        ({"Modality": "CT", "ImageType": "DERIVED"}, True),
         ({"Modality": "CT", "ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, True),
     ],
 )

@@ -87,6 +87,13 @@ def test_each_cell_of_the_table_of_rights_holds(site: Site, dataset: dict[str, A
     assert answer.status_code in ({200, 404, 422} if allowed else {403})
 
 
+@pytest.mark.parametrize("asked", ["withdrawn", "difference?since=1"])
+def test_who_may_only_list_datasets_gets_no_pseudonym(site: Site, dataset: dict[str, Any], asked: str) -> None:
+    path = f"/api/vos/vo-a/datasets/table/{dataset['version']}/{asked}"
+    answers = [site.client.get(path, headers=site.headers(f"/vo-a/{role.value}")) for role in (Role.GUEST, Role.DEVELOPER)]
+    assert [answer.status_code for answer in answers] == [403, 200]
+
+
 def test_every_role_of_the_contract_has_rights_here() -> None:
     assert set(RIGHTS) == set(Role)
 

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from datasets.domain.errors import RefusedError
 from datasets.domain.identifiers import Finding
 
+MOST_BYTES = 20 * 1024 * 1024 * 1024
+"""Of a VO's held images: some hundred of the largest."""
 NAME = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,23 +34,35 @@ class Held:
 
 
 class HeldImages:
-    """All of them, apart by VO."""
+    """All of them, apart by VO.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        most: bytes of files for each VO.
+    """
+
+    def __init__(self, folder: Path, most: int = MOST_BYTES) -> None:
+        self._folder, self._most = folder, most
 
     def hold(self, vo: str, file: bytes, disease: str, pseudonym: str, findings: Sequence[Finding]) -> Held:
         """Keep an image; it is on the disk when this returns, and the same once more changes nothing.
 
         Raises:
-            OSError: it cannot be written; nothing is half there.
+            RefusedError: it cannot be written, or the VO has no room left; nothing is half there.
         """
         held = Held(hashlib.sha256(file).hexdigest(), disease, pseudonym, tuple(findings))
         folder = self._folder / vo
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(folder / f"{held.name}.dcm", file)
-        # What is listed is what has this: so an image is there before anybody is told of it.
-        _write(folder / f"{held.name}.json", json.dumps(asdict(held)).encode())
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            others = sum(one.stat().st_size for one in folder.glob("*.dcm") if one.stem != held.name)
+            if others + len(file) > self._most:
+                raise RefusedError(503, f"{vo} has no room for held images: release or reject some, and send this again")
+            _write(folder / f"{held.name}.dcm", file)
+            # What is listed is what has this: so an image is there before anybody is told of it.
+            _write(folder / f"{held.name}.json", json.dumps(asdict(held)).encode())
+        except OSError as error:
+            raise RefusedError(
+                503, f"the image cannot be held ({type(error).__name__}): ask an operator to look at the volume of held images"
+            ) from error
         return held
 
     def all(self, vo: str) -> list[Held]:

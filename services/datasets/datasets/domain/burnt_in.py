@@ -34,7 +34,8 @@ def may_have_text(image: Dataset) -> bool:
     """Whether an image's pixels have to be looked through; not where it says itself that there is nothing."""
     if str(image.get("BurnedInAnnotation") or "").upper() == "NO" and not _captured(image):
         return False
-    kinds = {str(one).upper() for one in image.get("ImageType") or []}
+    given = image.get("ImageType") or []
+    kinds = {str(one).upper() for one in ([given] if isinstance(given, str) else given)}
     return str(image.Modality).upper() in OFTEN or _captured(image) or bool(kinds & DERIVED and "LOCALIZER" not in kinds)
 
 

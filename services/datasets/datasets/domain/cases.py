@@ -11,6 +11,9 @@ from datasets.domain.errors import RefusedError
 from datasets.domain.forms import Form, Values
 from datasets.domain.versions import Forms
 
+MOST_MODALITIES, MOST_PARTS = 16, 32
+"""Of a study: it is found by each of one with each of the other."""
+
 
 class State(StrEnum):
     """How far a case is."""
@@ -50,11 +53,20 @@ class Study:
     quality: Quality = Quality.UNRATED
 
     def with_another(self, other: Study) -> Study:
-        """The same with what else has arrived of it."""
+        """The same with what else has arrived of it.
+
+        Raises:
+            RefusedError: it would be of more modalities or parts than one study is.
+        """
+        modalities, parts = {*self.modalities, *other.modalities}, {*self.parts, *other.parts}
+        if len(modalities) > MOST_MODALITIES or len(parts) > MOST_PARTS:
+            raise RefusedError(
+                422, f"one study has images of at most {MOST_MODALITIES} modalities and {MOST_PARTS} parts of the body"
+            )
         return replace(
             self,
-            modalities=tuple(sorted({*self.modalities, *other.modalities})),
-            parts=tuple(sorted({*self.parts, *other.parts})),
+            modalities=tuple(sorted(modalities)),
+            parts=tuple(sorted(parts)),
             day=min((day for day in (self.day, other.day) if day), default=None),
             instances=tuple(sorted({*self.instances, *other.instances})),
         )
@@ -93,7 +105,11 @@ class Case:
         return replace(self, version=form.version, answers=answers, state=State.COMPLETE if complete else State.DRAFT)
 
     def with_study(self, study: Study) -> Case:
-        """The same with images more."""
+        """The same with images more.
+
+        Raises:
+            RefusedError: their study would be of more modalities or parts than one is.
+        """
         others = [one for one in self.studies if one.uid != study.uid]
         mine = next((one for one in self.studies if one.uid == study.uid), None)
         return replace(self, studies=tuple(sorted([*others, mine.with_another(study) if mine else study], key=lambda one: one.uid)))

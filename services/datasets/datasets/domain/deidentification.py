@@ -73,11 +73,12 @@ OURS = (
     "PatientName",
     "PatientIdentityRemoved",
     "DeidentificationMethod",
-    "CodeMeaning",
-    "CodeValue",
-    "CodingSchemeDesignator",
+    "DeidentificationMethodCodeSequence",
+    "LongitudinalTemporalInformationModified",
 )
 BIRTH = ("PatientBirthDate", "PatientBirthTime", "PatientBirthDateInAlternativeCalendar", "PatientDeathDateInAlternativeCalendar")
+_MOMENT = re.compile(r"([0-9]{8})((?:[0-9]{2}){0,3}(?:\.[0-9]{1,6})?(?:[+-][0-9]{4})?) *")
+_TIME = re.compile(r"[0-9]{2}(?::?[0-9]{2}){0,2}(?:\.[0-9]{1,6})? *")
 _DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
 
 
@@ -122,13 +123,13 @@ class Profile:
         try:
             identifiers = identifiers_of(image)
             self._walk(image, pseudonym)
+            _require_ours(image)
             self._sign(image, pseudonym)
             findings = [*said_again(image, identifiers, OURS), *_said_of_pixels(image)]
         except RefusedImageError:
             raise
         except Exception as error:  # noqa: BLE001  # pydicom raises whatever a broken element leads to, once it is looked at
             raise RefusedImageError(f"an element of the header cannot be read ({type(error).__name__})") from None
-        _require_ours(image)
         return Cleaned(image, pseudonym, tuple(findings), identifiers)
 
     def _walk(self, header: Dataset, pseudonym: str) -> None:
@@ -146,11 +147,16 @@ class Profile:
         """Whether an element is a UID or a time, which are treated alike wherever they are."""
         if element.VR == "UI":
             element.value = _each(element.value, self._uid)
-        elif element.VR in {"DA", "DT"} and element.keyword not in BIRTH:
-            element.value = _each(element.value, lambda given: self._day(given, pseudonym))
-        else:
+        elif element.keyword in BIRTH:
+            return False
+        elif element.VR in {"DA", "DT"}:
+            timed = element.VR == "DT"
+            element.value = _each(element.value, lambda given: self._day(given, pseudonym, timed=timed))
+        elif element.VR == "TM":
             # A time of day stays, for days are moved as a whole.
-            return element.VR == "TM" and element.keyword not in BIRTH
+            element.value = _each(element.value, lambda given: given if _TIME.fullmatch(given) else "")
+        else:
+            return False
         return True
 
     def _act(self, header: Dataset, element: DataElement, pseudonym: str) -> None:
@@ -178,10 +184,12 @@ class Profile:
         # The standard's own name kinds, and no image; they are known one by one, for a file may begin any UID like them.
         return given if given in UID_dictionary or not given else self._pseudonyms.of_uid(given)
 
-    def _day(self, given: str, pseudonym: str) -> str:
-        """A date, or a date with a time, moved; nothing where it is none."""
-        day = _day(given)
-        return f"{self._pseudonyms.shifted(pseudonym, day):%Y%m%d}".zfill(8) + given[8:] if day else ""
+    def _day(self, given: str, pseudonym: str, *, timed: bool) -> str:
+        """A date, or a date with a time, moved; nothing where it is none, or has something else beside it."""
+        found = _MOMENT.fullmatch(given)
+        if not found or not (day := _day(found[1])) or (found[2] and not timed):
+            return ""
+        return f"{self._pseudonyms.shifted(pseudonym, day):%Y%m%d}".zfill(8) + found[2]
 
     def _sign(self, image: FileDataset, pseudonym: str) -> None:
         image.PatientID, image.PatientName = pseudonym, pseudonym

@@ -39,7 +39,7 @@ NAMED = (
 """Whose values are looked for in all that is kept."""
 SHORTEST = 3
 """Letters or digits of what is looked for: what is shorter is in every text."""
-TEXTS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
+TEXTS = frozenset({"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 COMMON = frozenset(
     {"unknown", "anonymous", "anonymized", "anonymised", "none", "test", "patient", "hospital", "the", "and", "dr", "mrs"}
 )
@@ -47,6 +47,7 @@ COMMON = frozenset(
 MOST_WORDS = 1000
 """That say who somebody is: each is looked for in all that is kept."""
 MOST_FINDINGS = 50
+_OUTERMOST = re.compile(r"\[[0-9]+\]\.")
 _WORDS = re.compile(r"[^\W_]+")
 
 
@@ -111,7 +112,7 @@ def said_again(header: Dataset, identifiers: dict[str, str], own: Iterable[str] 
     """Elements that still say what says who somebody is; where there are more than MOST_FINDINGS, the last one says so.
 
     Args:
-        own: keywords of elements that say something of our own.
+        own: keywords of elements of the outermost level that say something of our own, with all that is in them.
     """
     found = list(islice(_said_again(header, identifiers, frozenset(own)), MOST_FINDINGS + 1))
     if len(found) > MOST_FINDINGS:
@@ -121,7 +122,7 @@ def said_again(header: Dataset, identifiers: dict[str, str], own: Iterable[str] 
 
 def _said_again(header: Dataset, identifiers: dict[str, str], skipped: frozenset[str]) -> Iterator[Finding]:
     for where, element in walked(header):
-        if element.VR in TEXTS and element.keyword not in skipped:
+        if element.VR in TEXTS and _OUTERMOST.split(where, maxsplit=1)[0] not in skipped:
             for source in said(" ".join(texts_of(element)), identifiers):
                 yield Finding(where, f"it holds what {source} said")
 

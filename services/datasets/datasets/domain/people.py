@@ -23,7 +23,7 @@ class Act(StrEnum):
     SEND_IMAGES = "send images"
     """And see which are held for review, of all that the VO has sent."""
     LIST_DATASETS = "list datasets"
-    """Their names and digests, and what has changed in them; nothing of a single case's answers."""
+    """Their names, versions and digests; no pseudonym."""
     READ_DATASETS = "read datasets"
     FREEZE = "freeze datasets"
 

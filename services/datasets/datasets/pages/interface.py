@@ -212,7 +212,7 @@ def variables(service: Given, who: Asker, vo: Vo, name: Name, version: Version) 
 @router.get("/vos/{vo}/datasets/{name}/{version}/withdrawn")
 def withdrawn(service: Given, who: Asker, vo: Vo, name: Name, version: Version) -> list[str]:
     """Pseudonyms of the dataset's cases whose consent has ended since: leave them out."""
-    permit(who, vo, Act.LIST_DATASETS, f"withdrawn of dataset {name}/{version}")
+    permit(who, vo, Act.READ_DATASETS, f"withdrawn of dataset {name}/{version}")
     found = _dataset(service, vo, name, version)
     return list(withdrawn_from(found, service.records.withdrawn(vo, found.disease)))
 
@@ -222,7 +222,7 @@ def changes(
     service: Given, who: Asker, vo: Vo, name: Name, version: Version, since: Annotated[int, Query(ge=1, le=9999)]
 ) -> Difference:
     """What a version has that an earlier one has not, and the other way round."""
-    permit(who, vo, Act.LIST_DATASETS, f"difference of dataset {name}/{since}..{version}")
+    permit(who, vo, Act.READ_DATASETS, f"difference of dataset {name}/{since}..{version}")
     old, new = (_dataset(service, vo, name, number) for number in (since, version))
     return difference(old, new, service.records.withdrawn(vo, new.disease))
 
