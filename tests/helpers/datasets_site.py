@@ -20,7 +20,7 @@ from datasets.domain.arrival import Reads
 from datasets.settings import read_folder
 
 URL = "https://datasets.test"
-AUDIENCE = "primage-datasets"
+AUDIENCE, ARCHIVE_PASSWORD = "primage-datasets", "made for a test: it"
 
 
 class Site:
@@ -62,7 +62,7 @@ def datasets_site(folder: Path, archive: str = "", reads: Reads | None = None) -
     """One, while the block runs, that serves vo-a and vo-b.
 
     Args:
-        archive: where its DICOMweb is; empty: there is none.
+        archive: where the DICOMweb of vo-a is, and nobody else's; empty: there is none.
         reads: looks for text in pixels, where Debian's tesseract does not.
     """
     key = signing_key()
@@ -77,8 +77,10 @@ def datasets_site(folder: Path, archive: str = "", reads: Reads | None = None) -
             f'{{"url": "{URL}", "issuer": "{issuer.url}", "audience": "{AUDIENCE}", "vos": ["vo-a", "vo-b"]}}'
         )
         if archive:
-            (folder / "archive").mkdir()
-            (folder / "archive" / "url").write_text(archive)
+            shelf = folder / "archive" / "vo-a"
+            shelf.mkdir(parents=True)
+            (shelf / "url").write_text(archive)
+            (shelf / "password").write_text(f"{ARCHIVE_PASSWORD}\n")
         service = service_with(read_folder(folder))
         if reads:
             service = replace(service, reads=reads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,12 +23,14 @@ class DicomWebServer:
         kept: by UID of the instance.
         status: of the next answers.
         boundary: what divided the last message.
+        login: who sent it, as `user:password`.
     """
 
     url: str
     kept: dict[str, FileDataset] = field(default_factory=dict)
     status: int = 200
     boundary: str = ""
+    login: str = ""
 
 
 @contextmanager
@@ -42,6 +45,7 @@ def dicomweb_server() -> Iterator[DicomWebServer]:
             found = re.search(r'boundary="?([^";]+)', self.headers["Content-Type"])
             assert found
             made.boundary = found[1]
+            made.login = b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
             if made.status == 200:
                 for part in body.split(f"--{found[1]}".encode())[1:-1]:
                     image = dcmread(BytesIO(part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from datasets_site import Site, datasets_site
+from datasets_site import ARCHIVE_PASSWORD, Site, datasets_site
 from dicom_images import captured_screen, file_of, real_image
 from dicomweb_server import DicomWebServer, dicomweb_server
 from pydicom import DataElement, Dataset, FileDataset
@@ -28,10 +28,11 @@ from pydicom.uid import RLELossless
 from datasets.clients.archive import Archive
 from datasets.clients.held import HeldImages
 from datasets.clients.ocr import Tesseract
+from datasets.domain import cases
 from datasets.domain.arrival import to_look_at
 from datasets.domain.burnt_in import Seen
 from datasets.domain.deidentification import Profile
-from datasets.domain.errors import UnreadableError
+from datasets.domain.errors import RefusedError, UnreadableError
 from datasets.domain.pseudonyms import Pseudonyms
 
 SEND, HELD = "/api/vos/vo-a/images/neuroblastoma", "/api/vos/vo-a/held"
@@ -95,6 +96,17 @@ def test_an_image_whose_pixels_look_like_another_part_of_the_message_is_kept_as_
     shelf.store(real_image(SOPInstanceUID="1.2.4.3", PixelData=real_image().PixelData + part + b"\0" * (len(part) % 2)))
     assert {"1.2.4.2", "1.2.4.3"} <= set(archive.kept)
     assert "1.2.4.1" not in archive.kept
+
+
+def test_each_vo_has_its_own_part_of_the_archive_or_none(site: Site, archive: DicomWebServer) -> None:
+    file = file_of(real_image(SOPInstanceUID="1.2.7.1"))
+    assert send(site, file).status_code == 201
+    assert archive.login == f"datasets:{ARCHIVE_PASSWORD}"
+    before = set(archive.kept)
+    headers = {**site.headers("/vo-b/clinician"), "Content-Type": "application/dicom"}
+    answer = site.client.post(SEND.replace("vo-a", "vo-b"), content=file, headers=headers)
+    assert (answer.status_code, answer.json()["what"]) == (503, "this site has no archive for images of vo-b")
+    assert set(archive.kept) == before
 
 
 @pytest.mark.parametrize(
@@ -260,6 +272,34 @@ def test_an_image_is_told_to_come_again_while_others_are_looked_at_and_the_servi
         finally:
             goes_on.set()
         assert [each.result().status_code for each in sent] == [201, 201]
+
+
+def test_held_images_of_a_vo_have_so_much_room_and_a_volume_that_is_none_is_said(tmp_path: Path) -> None:
+    held = HeldImages(tmp_path / "held", most=100)
+    first = held.hold("vo-a", b"1" * 60, "dipg", "p", [])
+    assert held.hold("vo-a", b"1" * 60, "dipg", "p", []) == first
+    with pytest.raises(RefusedError, match="no room"):
+        held.hold("vo-a", b"2" * 60, "dipg", "p", [])
+    held.hold("vo-b", b"2" * 60, "dipg", "p", [])
+    held.forget("vo-a", first.name)
+    held.hold("vo-a", b"2" * 60, "dipg", "p", [])
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(RefusedError, match="volume of held images"):
+        HeldImages(tmp_path / "file").hold("vo-a", b"3", "dipg", "p", [])
+
+
+def test_a_study_of_more_parts_than_a_body_has_is_refused_before_the_archive_has_it(
+    site: Site, archive: DicomWebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cases, "MOST_PARTS", 2)
+    sent = [
+        send(site, file_of(real_image(PatientID="PARTS-1", BodyPartExamined=part, SOPInstanceUID=f"1.2.6.{number}")))
+        for number, part in enumerate(("HEAD", "NECK", "CHEST"))
+    ]
+    assert [answer.status_code for answer in sent] == [201, 201, 422]
+    (study,) = case_of(site, sent[0].json()["pseudonym"])["studies"]
+    assert study["parts"] == ["HEAD", "NECK"]
+    assert Pseudonyms(bytes(range(64)), "vo-a").of_uid("1.2.6.2") not in archive.kept
 
 
 def test_pixels_that_cannot_be_looked_through_are_held() -> None:

@@ -45,12 +45,11 @@ def service_with(given: Given) -> Service:
         RecordsAwayError: the records cannot be asked.
     """
     settings, forms = given.settings, read_forms()
-    options = {"tls": True, "tlsCAFile": str(given.records_authority)} if given.records_authority else {}
-    records = Records(connect(given.records_url, settings.database, **options), forms)
+    records = Records(connect(given.records_url, settings.database, **given.records_login), forms)
     records.prepare()
     provider = Provider(settings.issuer, settings.audience, given.issuers_authority)
-    archive = Archive(*given.archive) if given.archive else None
-    return Service(settings, forms, records, provider, read_key(given.key), HeldImages(given.held), archive)
+    archives = {vo: Archive(*found) for vo in settings.vos if (found := given.archive_of(vo))}
+    return Service(settings, forms, records, provider, read_key(given.key), HeldImages(given.held), archives)
 
 
 def application(service: Service) -> ASGIApp:

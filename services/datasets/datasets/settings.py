@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from datasets.domain.deidentification import Retain
+from primage.contract import image_archive, records
 from primage.contract.https import Origin, RealmUrl
 from primage.contract.login import AUTHORITY_KEY
 from primage.contract.outputs import Settings
@@ -26,7 +27,7 @@ class DatasetsSettings(Settings):
     retain: frozenset[Retain] = Field(
         default=frozenset({Retain.CHARACTERISTICS, Retain.DESCRIPTORS}), description="What images keep beside the basic profile."
     )
-    database: str = Field(default="primage", pattern="^[a-z]{1,30}$", description="Name of the database of records.")
+    database: str = Field(default=records.DATABASE, pattern="^[a-z]{1,30}$", description="Name of the database of records.")
 
 
 @dataclass(frozen=True)
@@ -47,22 +48,36 @@ class Given:
 
     @property
     def records_url(self) -> str:
-        """Where the records are, with who asks and their password; never logged."""
+        """Where the records are, as `primage.contract.records` says it: without who asks, or a password."""
         return (self.folder / "records" / "url").read_text(encoding="utf-8").strip()
 
     @property
-    def records_authority(self) -> Path | None:
-        """Who vouches for the records' server; None where it has no TLS."""
-        file = self.folder / "records" / AUTHORITY_KEY
-        return file if file.exists() else None
+    def records_login(self) -> dict[str, str]:
+        """Who the service is to the records, and who vouches for their server, as pymongo takes it; never logged.
 
-    @property
-    def archive(self) -> tuple[str, Path | None, Path | None] | None:
-        """Where the archive's DICOMweb is, and the files with its password and with who vouches for it; None: there is none."""
-        place = self.folder / "archive"
+        A server has TLS where a file says who vouches for it; the service logs in with a password, or shows a certificate.
+        """
+        place = self.folder / "records"
+        given: dict[str, str] = {}
+        for option, name in (("tlsCAFile", records.AUTHORITY_KEY), ("tlsCertificateKeyFile", records.CLIENT_KEY)):
+            if (file := place / name).exists():
+                given[option] = str(file)
+        if (file := place / records.PASSWORD_KEY).exists():
+            given |= {
+                "username": records.USER,
+                "password": file.read_text(encoding="utf-8").strip(),
+                "authSource": records.AUTH_SOURCE,
+            }
+        return given
+
+    def archive_of(self, vo: str) -> tuple[str, Path | None, Path | None] | None:
+        """Where a VO's part of the archive is, and the files with its password and with who vouches for it; None: there is none."""
+        place = self.folder / "archive" / vo
         if not (place / "url").exists():
             return None
-        files = [file if file.exists() else None for file in (place / "password", place / AUTHORITY_KEY)]
+        files = [
+            file if file.exists() else None for file in (place / image_archive.PASSWORD_KEY, place / image_archive.AUTHORITY_KEY)
+        ]
         return (place / "url").read_text(encoding="utf-8").strip(), files[0], files[1]
 
     @property

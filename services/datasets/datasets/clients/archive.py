@@ -10,6 +10,7 @@ from pydicom import FileDataset
 
 from datasets.domain.dicom_bytes import written
 from datasets.domain.errors import ArchiveAwayError
+from primage.contract.image_archive import USER
 
 SECONDS = (5, 120)
 """For the archive to be reached, and to answer."""
@@ -20,11 +21,11 @@ FAILED = "00081198"
 
 
 class Archive:
-    """One.
+    """One VO's part of it.
 
     Args:
         url: of its DICOMweb.
-        password: file with `user:password`, read each time; None where the archive asks for none.
+        password: file with the service's password there, read each time; None where the archive asks for none.
         authority: file with the certificates that vouch for it; None for the usual ones.
     """
 
@@ -48,8 +49,7 @@ class Archive:
             session.verify = str(self._authority) if self._authority else True
             try:
                 if self._password:
-                    user, _, password = self._password.read_text(encoding="utf-8").strip().partition(":")
-                    session.auth = (user, password)
+                    session.auth = (USER, self._password.read_text(encoding="utf-8").strip())
                 # Once: whoever sends the image sends it again, and is told so soon.
                 answer = session.post(
                     f"{self._url}/studies", _part(file, boundary), headers=headers, timeout=SECONDS, allow_redirects=False

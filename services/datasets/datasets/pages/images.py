@@ -120,10 +120,14 @@ def _one(service: Service, vo: str, name: str) -> tuple[Held, bytes]:
 
 def _let_in(service: Service, vo: str, disease: str, pseudonym: str, image: FileDataset) -> None:
     """Into the archive first: what a case names is there."""
-    if service.archive is None:
-        raise ArchiveAwayError("this site has no archive for images")
-    _require_not_withdrawn(service.records.case(vo, disease, pseudonym))
-    service.archive.store(image)
+    if (archive := service.archives.get(vo)) is None:
+        raise ArchiveAwayError(f"this site has no archive for images of {vo}")
+    kept = service.records.case(vo, disease, pseudonym)
+    _require_not_withdrawn(kept)
+    if kept:
+        # What the case has no room for is refused before the archive has it.
+        kept.with_study(study_of(image))
+    archive.store(image)
     for left in reversed(range(TRIES)):
         try:
             _name_it(service, vo, disease, pseudonym, study_of(image))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +57,7 @@ class Service:
     provider: Provider
     key: bytes = field(repr=False)
     held: HeldImages
-    archive: Archive | None = None
+    archives: Mapping[str, Archive] = field(default_factory=dict)
     reads: Reads = field(default_factory=lambda: Tesseract().read)
     looking: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(LOOKED_AT))
     templates: Environment = field(default_factory=_templates)
