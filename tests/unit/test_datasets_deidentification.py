@@ -14,7 +14,7 @@ from pydicom import DataElement, Dataset, FileDataset, dcmread
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, UID_dictionary
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from datasets.domain import burnt_in, dicom_bytes
 from datasets.domain.burnt_in import Seen, may_have_text
@@ -135,7 +135,7 @@ def added(image: FileDataset, keyword: str, kind: str, value: object) -> FileDat
 )
 def test_no_file_chooses_what_its_image_is_known_by(keyword: str, kind: str, value: str) -> None:
     file = file_of(added(real_image(), keyword, kind, value))
-    if kind == "LO" or value in UID_dictionary:
+    if kind == "LO" or UID(value).type:
         with pytest.raises(RefusedImageError, match=keyword):
             PROFILE.clean(read_image(file))
         return
@@ -205,6 +205,12 @@ def test_a_header_that_names_very_many_is_refused_and_one_of_many_findings_names
     findings = PROFILE.clean(image).findings
     assert len(findings) == 51
     assert findings[-1].why == "it has more than these 50 findings"
+
+
+def test_patients_of_two_issuers_are_two_and_case_and_image_meet() -> None:
+    cleaned = [PROFILE.clean(real_image(IssuerOfPatientID=issuer)).pseudonym for issuer in ("", "Hospital A", "Hospital B")]
+    assert cleaned == [NAMES.of_patient("TOB-448812", issuer) for issuer in ("", "Hospital A", "Hospital B")]
+    assert len(set(cleaned)) == 3
 
 
 def test_an_image_of_nobody_is_refused() -> None:

@@ -19,6 +19,7 @@ from joserfc.jwk import OctKey
 from datasets.clients.eforms import read_forms
 from datasets.domain.answers import written
 from datasets.domain.people import RIGHTS, Act
+from datasets.domain.pseudonyms import Pseudonyms
 from datasets.guard import MOST_BYTES
 from primage.contract.roles import Role
 
@@ -120,6 +121,8 @@ def test_a_case_is_entered_found_counted_and_changed_by_one_at_a_time(site: Site
     assert kept["pseudonym"] in [case["pseudonym"] for case in found["cases"]]
     counted = site.client.get("/api/vos/vo-a/counts/neuroblastoma", headers=researcher).json()
     assert counted["staging.stage"]["L2"] >= 1
+    other = {"identifier": "hosp-1 ", "issuer": "Hospital B", "answers": ANSWERS, "complete": True}
+    assert site.client.post(CASES, json=other, headers=clinician).json()["pseudonym"] != kept["pseudonym"]
     again = site.client.post(CASES, json={"identifier": "hosp-1 ", "answers": ANSWERS, "complete": True}, headers=clinician)
     assert (again.status_code, "already" in again.json()["what"]) == (409, True)
     body = {"answers": {**ANSWERS, "biology": {"mycn": "amplified"}}, "complete": True, "revision": kept["revision"]}
@@ -233,9 +236,17 @@ def test_a_case_is_entered_in_a_browser_as_a_draft_resumed_and_completed(site: S
     fields = Fields(page.text)
     assert {one.partition(".")[0] for one in fields.controls if "." in one} <= {section.name for section in FORM.sections}
     assert all(id_ in fields.labelled for id_ in fields.controls.values() if id_)
-    started = [("identifier", "HOSP-browser"), ("then", "draft"), ("staging.stage", "L2"), ("treatment.0.phase", "induction")]
+    started = [
+        ("identifier", "HOSP-browser"),
+        ("issuer", "Hospital A"),
+        ("then", "draft"),
+        ("staging.stage", "L2"),
+        ("treatment.0.phase", "induction"),
+    ]
     answer = site.client.post(f"{PAGES}/new", content=urlencode(started), headers=headers)
     assert answer.status_code == 303, answer.text
+    pseudonym = Pseudonyms(bytes(range(64)), "vo-a").of_patient("HOSP-browser", "Hospital A")
+    assert answer.headers["location"] == f"{PAGES}/{pseudonym}"
     draft = site.client.get(answer.headers["location"], headers=headers)
     resumed = Fields(draft.text)
     assert ("staging.stage", "L2") in resumed.sent

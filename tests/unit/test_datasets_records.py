@@ -260,6 +260,8 @@ def test_pseudonyms_uids_and_shifts_are_alike_within_a_vo_and_not_between_two(id
     except ValueError:
         return
     assert mine == NAMES.of_patient(f" {identifier} ") != other.of_patient(identifier)
+    assert NAMES.of_patient(identifier, "Hospital A") == NAMES.of_patient(identifier, "hospital a") != mine
+    assert NAMES.of_patient(identifier, "Hospital A") != NAMES.of_patient(identifier, "Hospital B")
     assert NAMES.of_uid(identifier) == NAMES.of_uid(identifier) != other.of_uid(identifier)
     assert len(NAMES.of_uid(identifier)) <= 64
     assert NAMES.shifted(mine, day) < day or day == date.min

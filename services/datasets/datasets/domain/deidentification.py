@@ -23,7 +23,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, UID_dictionary
+from pydicom.uid import UID
 
 from datasets.domain.cases import Study
 from datasets.domain.dicom_bytes import NEEDED
@@ -115,7 +115,7 @@ class Profile:
             RefusedImageError: it does not say whose it is, has an element that cannot be read, or more than is looked through.
         """
         try:
-            pseudonym = self._pseudonyms.of_patient(str(image.get("PatientID") or ""))
+            pseudonym = self._pseudonyms.of_patient(*(str(image.get(one) or "") for one in ("PatientID", "IssuerOfPatientID")))
         except ValueError:
             raise RefusedImageError(
                 "the image has no PatientID, so nobody can tell whose it is: enter it where it was made"
@@ -182,7 +182,7 @@ class Profile:
 
     def _uid(self, given: str) -> str:
         # The standard's own name kinds, and no image; they are known one by one, for a file may begin any UID like them.
-        return given if given in UID_dictionary or not given else self._pseudonyms.of_uid(given)
+        return given if UID(given).type or not given else self._pseudonyms.of_uid(given)
 
     def _day(self, given: str, pseudonym: str, *, timed: bool) -> str:
         """A date, or a date with a time, moved; nothing where it is none, or has something else beside it."""

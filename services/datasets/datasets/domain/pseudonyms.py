@@ -37,16 +37,20 @@ class Pseudonyms:
         self.vo = vo
         self._key = hmac.digest(key, b"vo\0" + vo.encode(), "sha256")
 
-    def of_patient(self, identifier: str) -> str:
+    def of_patient(self, identifier: str, issuer: str = "") -> str:
         """The pseudonym of somebody whom a hospital has an identifier for; the same however it is spaced or capitalised.
 
+        Args:
+            issuer: who has given the identifier, for two hospitals may give the same one; empty where nobody says.
+
         Raises:
-            ValueError: there is no identifier, or it is too long to be one.
+            ValueError: there is no identifier, or it or its issuer is too long to be one.
         """
-        plain = "".join(unicodedata.normalize("NFKC", identifier).casefold().split())
-        if not plain or len(plain) > LONGEST_IDENTIFIER or not plain.isprintable():
-            raise ValueError(f"an identifier has 1 to {LONGEST_IDENTIFIER} characters that can be printed")
-        return "p" + base64.b32encode(self._of("patient", plain)[:10]).decode().lower()
+        plain, by = (_plain(text) for text in (identifier, issuer))
+        if not plain or not all(len(one) <= LONGEST_IDENTIFIER and one.isprintable() for one in (plain, by)):
+            raise ValueError(f"an identifier has 1 to {LONGEST_IDENTIFIER} characters that can be printed, its issuer at most that")
+        # What can be printed has no \0, so that no identifier looks like another one with its issuer.
+        return "p" + base64.b32encode(self._of("patient", f"{plain}\0{by}" if by else plain)[:10]).decode().lower()
 
     def of_uid(self, uid: str) -> str:
         """The UID that stands for another, everywhere in the VO."""
@@ -67,3 +71,7 @@ class Pseudonyms:
 
     def _of(self, what: str, text: str) -> bytes:
         return hmac.digest(self._key, f"{what}\0{text}".encode("utf-8", "surrogatepass"), "sha256")
+
+
+def _plain(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())

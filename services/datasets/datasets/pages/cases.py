@@ -19,7 +19,7 @@ from datasets.pages.shared import Asker, Disease, Given, Pseudonym, Sent, Servic
 
 BLANK_LINES = 2
 """Of a repeated section, below those that are filled in; saving a draft brings more."""
-OWN = ("identifier", "revision", "then")
+OWN = ("identifier", "issuer", "revision", "then")
 """Names in a form that are no field's: those have a dot."""
 COMPLETE = "complete"
 
@@ -72,7 +72,7 @@ def enter(request: Request, service: Given, who: Asker, vo: Vo, disease: Disease
     form = service.forms.newest(disease)
     answers = answered(form, rest)
     try:
-        case = started(service, vo, disease, own.get("identifier", ""))
+        case = started(service, vo, disease, own.get("identifier", ""), own.get("issuer", ""))
     except RefusedError as refusal:
         wrong = [Wrong("identifier", str(refusal)), *_wrong(form, answers, own)]
         return _form(request, who, vo, form, None, answers, wrong, 422)

@@ -44,6 +44,7 @@ class NewCase(Entered):
     """A case that is entered."""
 
     identifier: str = Field(min_length=1, max_length=256, description="The hospital's, from which the pseudonym is made; not kept.")
+    issuer: str = Field(default="", max_length=256, description="Who gave it, if its images say so (IssuerOfPatientID); not kept.")
 
 
 class ChangedCase(Entered):
@@ -138,7 +139,7 @@ def enter(service: Given, who: Asker, vo: Vo, disease: Disease, new: NewCase) ->
     """Enter a case."""
     permit(who, vo, Act.WRITE_CASES, disease)
     form = service.forms.newest(disease)
-    case = started(service, vo, disease, new.identifier).with_answers(form, new.answers, complete=new.complete)
+    case = started(service, vo, disease, new.identifier, new.issuer).with_answers(form, new.answers, complete=new.complete)
     return shown(_saved(service, who, case))
 
 
@@ -227,14 +228,14 @@ def changes(
     return difference(old, new, service.records.withdrawn(vo, new.disease))
 
 
-def started(service: Service, vo: str, disease: str, identifier: str) -> Case:
+def started(service: Service, vo: str, disease: str, identifier: str, issuer: str) -> Case:
     """A case of which nothing is kept yet.
 
     Raises:
         RefusedError: the identifier is none.
     """
     try:
-        pseudonym = service.pseudonyms(vo).of_patient(identifier)
+        pseudonym = service.pseudonyms(vo).of_patient(identifier, issuer)
     except ValueError as error:
         raise RefusedError(422, str(error)) from None
     return Case(vo, pseudonym, disease, service.forms.newest(disease).version, State.DRAFT, {})
