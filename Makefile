@@ -30,18 +30,17 @@ down: $(VENV)/runtime ## Remove the local site: machines, networks, firewall rul
 .PHONY: test
 test: $(VENV)/dev ## Run every test; starts the local site if it is not up, and removes it at the end
 	@[ "$$(id -u)" = 0 ] && [ "$$(uname -s)" = Linux ] || { echo "Error: \`make test\` needs Linux and root, for the local site. Next: use sudo, or run \`make test-unit\`, which needs neither." >&2; exit 6; }
-	@# Four at a time what shares the site; then what must find it undisturbed, and beside that what has servers of its own; then what
-	@# has the site alone, and beside that what works without; at last the end of the site. A failure in one does not hide those in
-	@# the next. (A shell has what it runs beside others ignore Ctrl-C.)
-	failed=; beside=; export PRIMAGE_TEST_RUN=$$(date +%s%N); said=$$(mktemp -d); trap 'exit 130' INT TERM; \
-	trap '[ -z "$$beside" ] || kill $$beside 2> /dev/null || true; cat "$$said"/*; rm -r "$$said"' EXIT; \
-	next_to() { env --default-signal=INT $(BIN)/pytest -n 2 --dist loadscope -m "$$1" tests > "$$said/$$1" 2>&1 & beside="$$beside $$!"; }; \
+	@# Four at a time what can be; then what must find the site undisturbed; then what has it alone, and beside that, two at a time,
+	@# what works without it; at last the end of the site. A failure in one does not hide those in the next.
+	@# (A shell has what it runs beside others ignore Ctrl-C.)
+	failed=; beside=; export PRIMAGE_TEST_RUN=$$(date +%s%N); said=$$(mktemp); trap 'exit 130' INT TERM; \
+	trap '[ -z "$$beside" ] || kill $$beside 2> /dev/null || true; cat "$$said"; rm "$$said"' EXIT; \
 	$(BIN)/pytest -n 4 --dist loadscope -m "not (quiet or alone or apart)" tests/integration || failed=1; \
-	next_to apart; \
 	$(BIN)/pytest -n 3 --dist loadscope -m quiet tests/integration tests/e2e/test_study_run.py || failed=1; \
-	next_to "not site"; \
+	env --default-signal=INT $(BIN)/pytest -n 2 --dist loadscope -m "apart or not site" tests > "$$said" 2>&1 & \
+	beside=$$!; \
 	$(BIN)/pytest -m alone tests/integration tests/e2e/test_site.py || failed=1; \
-	for one in $$beside; do wait $$one || failed=1; done; beside=; \
+	wait $$beside || failed=1; beside=; \
 	$(BIN)/pytest tests/e2e/test_down.py || failed=1; \
 	[ -z "$$failed" ]
 
