@@ -1,4 +1,4 @@
-"""NX-27017 on SQLite, in one pod: https://pypi.org/project/nx-27017/
+"""NX-27017 on SQLite, in one pod (images/nx-27017/requirements.in).
 
 It asks nobody who they are. So it listens on the loopback, and stunnel before it lets in who has the one certificate that there is.
 """

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from portal import guard
 from portal.connection import Connection
 from portal.guard import Guard
-from portal.log import FORMAT, OneLine
+from primage.contract.one_line import FORMAT, OneLine
 
 URL = "https://portal.example.org"
 FORM = [(b"host", b"portal.example.org"), (b"origin", URL.encode()), (b"content-type", b"application/x-www-form-urlencoded")]

@@ -11,23 +11,24 @@ from pathlib import Path
 
 import uvicorn
 
-from datasets import log
 from datasets.app import application, service_with
 from datasets.domain.errors import FormError, RecordsAwayError
+from datasets.log import log
 from datasets.settings import read_folder
+from primage.contract import one_line
 
 PORT, CONNECTIONS, GRACE_S = 8443, 200, 5
 
 
 def main() -> None:
     """Serve until told to end."""
-    log.begin()
+    one_line.begin()
     folder = Path(os.environ.get("PRIMAGE_DATASETS", "/run/datasets"))
     try:
         given = read_folder(folder)
         service = service_with(given)
     except (FormError, RecordsAwayError, OSError, ValueError) as error:
-        log.log.error("%s: %s", folder, error)
+        log.error("%s: %s", folder, error)
         sys.exit(2)
     certificate, key = given.certificate
     uvicorn.run(

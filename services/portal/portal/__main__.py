@@ -16,10 +16,10 @@ from pathlib import Path
 
 import uvicorn
 
-from portal import log
 from portal.app import application, portal_with
 from portal.connection import Connection
 from portal.settings import read_folder
+from primage.contract import one_line
 from primage.contract.names import PORTAL_PORT
 
 CONNECTIONS = 200
@@ -33,7 +33,7 @@ RENEW_S = 60
 
 def main() -> None:
     """Serve until told to end."""
-    log.begin()
+    one_line.begin()
     folder = Path(os.environ.get("PRIMAGE_PORTAL", "/run/portal"))
     try:
         given = read_folder(folder)

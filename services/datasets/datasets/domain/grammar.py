@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MOST_BYTES = 256 * 1024
 """Of a form's file."""
 MOST_FIELDS = 55

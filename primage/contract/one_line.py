@@ -1,4 +1,4 @@
-"""What the portal's log looks like: one line for each thing that is said."""
+"""What a service's log looks like: one line for each thing that is said."""
 
 from __future__ import annotations
 
