@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from datasets.domain.errors import LoginRefusedError
-from primage.contract.login import GROUPS_CLAIM, IDENTITY_CLAIM
+from primage.contract.holder import NobodyError, holder_of
 from primage.contract.roles import Role
 
 
@@ -68,9 +68,8 @@ def person_of(claims: Mapping[str, Any], vos: Collection[str]) -> Person:
     Raises:
         LoginRefusedError: it names nobody.
     """
-    identity, account = claims.get(IDENTITY_CLAIM), claims.get("sub")
-    if not isinstance(identity, str) or not identity or not isinstance(account, str) or not account:
-        raise LoginRefusedError(f"the token has no {IDENTITY_CLAIM}")
-    groups = claims.get(GROUPS_CLAIM)
-    told = {group for group in groups if isinstance(group, str)} if isinstance(groups, list) else set()
-    return Person(identity, account, {vo: frozenset(role for role in Role if f"/{vo}/{role.value}" in told) for vo in vos})
+    try:
+        told = holder_of(claims)
+    except NobodyError as error:
+        raise LoginRefusedError(str(error)) from error
+    return Person(told.identity, told.account, {vo: frozenset(told.roles_in(vo)) for vo in vos})

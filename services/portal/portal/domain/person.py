@@ -6,13 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from primage.contract.login import GROUPS_CLAIM, IDENTITY_CLAIM
+from primage.contract.holder import holder_of
 from primage.contract.names import namespace_for
 from primage.contract.roles import RIGHTS, Access, Role, access
-
-
-class UnknownPersonError(ValueError):
-    """A token that does not say who somebody is."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +95,8 @@ def person_of(claims: Mapping[str, Any], vos: Collection[str]) -> Person:
         vos: those that the site serves; others' groups say nothing here.
 
     Raises:
-        UnknownPersonError: it names nobody.
+        NobodyError: it names nobody.
     """
-    identity, account = claims.get(IDENTITY_CLAIM), claims.get("sub")
-    if not isinstance(identity, str) or not identity or not isinstance(account, str) or not account:
-        raise UnknownPersonError(f"the identity provider's token has no {IDENTITY_CLAIM}")
-    groups = claims.get(GROUPS_CLAIM)
-    told = {group for group in groups if isinstance(group, str)} if isinstance(groups, list) else set()
-    found = []
-    for vo in sorted(vos):
-        roles = tuple(role for role in Role if f"/{vo}/{role.value}" in told)
-        if roles or f"/{vo}" in told:
-            found.append(Membership(vo, roles))
-    return Person(identity, account, tuple(found))
+    told = holder_of(claims)
+    memberships = tuple(Membership(vo, told.roles_in(vo)) for vo in sorted(vos) if told.is_in(vo))
+    return Person(told.identity, told.account, memberships)

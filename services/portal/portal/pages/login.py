@@ -10,7 +10,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from portal.clients.provider import PATIENCE_S
 from portal.domain.addresses import local_path
 from portal.domain.errors import LoginRefusedError, RefusedError
-from portal.domain.person import UnknownPersonError, login_of, person_of
+from portal.domain.person import login_of, person_of
 from portal.pages.shared import (
     BEGUN,
     SESSION,
@@ -26,6 +26,7 @@ from portal.pages.shared import (
     to,
     who_asks,
 )
+from primage.contract.holder import NobodyError
 from primage.contract.login import LOGGED_IN, LOGIN_ENDED
 
 router = APIRouter()
@@ -51,7 +52,7 @@ def finish(request: Request) -> Response:
     try:
         tokens, claims, after = portal.provider.finish(request.cookies.get(BEGUN, ""), dict(request.query_params))
         person = person_of(claims, portal.settings.vos)
-    except (LoginRefusedError, UnknownPersonError) as error:
+    except (LoginRefusedError, NobodyError) as error:
         log.warning("a login is refused: %s", error)
         answer: Response = show(request, "refused", 400, why=str(error))
         forget(answer, BEGUN)

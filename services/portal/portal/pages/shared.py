@@ -24,10 +24,11 @@ from portal.clients.provider import Provider
 from portal.clients.readings import Readings
 from portal.domain.addresses import HOME, local_path
 from portal.domain.errors import EndedError, ProviderAwayError, RefusedError
-from portal.domain.person import UnknownPersonError, person_of
+from portal.domain.person import person_of
 from portal.domain.sessions import Session, Sessions
 from portal.domain.turns import Turns
 from primage.clients.cluster import Cluster
+from primage.contract.holder import NobodyError
 from primage.contract.portal import PortalSettings
 from primage.contract.roles import Role
 
@@ -181,7 +182,7 @@ def _keep_fresh(portal: Portal, session: Session, fresh_s: float = FRESH_S) -> N
             if left > 0:
                 return
             raise
-        except UnknownPersonError as error:
+        except NobodyError as error:
             raise EndedError(str(error)) from error
         if person.account != session.person.account:
             raise EndedError("the tokens are somebody else's")
