@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra.archive_proxy import nginx
+from infra.components.door import door
 from infra.components.kept import claims
 from primage.contract import names
 from primage.contract.image_archive import (
@@ -22,7 +23,6 @@ from primage.contract.image_archive import (
     dicom_port_name,
     shelf_host,
 )
-from primage.contract.pod_security import container_security
 
 GROUP = 10010
 DICOM, HTTP, LDAP, DATABASE = 2762, 8080, 389, 5432
@@ -167,24 +167,15 @@ def _database(own: Dcm4cheeConfig) -> dict[str, Any]:
 
 
 def _proxy(own: Dcm4cheeConfig) -> dict[str, Any]:
-    asked = {"tcpSocket": {"port": WEB_PORT}}
-    return {
-        "name": "proxy",
-        "image": own.proxy_image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["/bin/sh", "-c", PROXY],
-        "ports": [{"name": "https", "containerPort": WEB_PORT}],
-        "readinessProbe": {**asked, "periodSeconds": 10},
-        "livenessProbe": {**asked, "periodSeconds": 30},
-        "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}},
-        "securityContext": {**container_security(), "runAsNonRoot": True, "runAsUser": GROUP, "runAsGroup": GROUP},
-        "volumeMounts": [
-            {"name": "tls", "mountPath": "/tls", "readOnly": True},
-            {"name": "told", "mountPath": TOLD, "readOnly": True},
-            {"name": "web-login", "mountPath": WEB_LOGIN, "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-        ],
-    }
+    mounts: list[dict[str, Any]] = [
+        {"name": "tls", "mountPath": "/tls", "readOnly": True},
+        {"name": "told", "mountPath": TOLD, "readOnly": True},
+        {"name": "web-login", "mountPath": WEB_LOGIN, "readOnly": True},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+    ]
+    made = door("proxy", own.proxy_image, ["/bin/sh", "-c", PROXY], ("https", WEB_PORT), mounts)
+    # The pod's other containers start as root, so it says itself that it does not.
+    return {**made, "securityContext": {**made["securityContext"], "runAsNonRoot": True, "runAsUser": GROUP, "runAsGroup": GROUP}}
 
 
 def _archive(shelf: ShelfConfig, own: Dcm4cheeConfig) -> dict[str, Any]:

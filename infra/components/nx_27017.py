@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra.components.door import door
 from infra.components.kept import claims, folders
 from primage.contract.pod_security import container_security, system_pod_security
 from primage.contract.records import AUTHORITY_KEY, CLIENT_SECRET, PORT, Nx27017Config, RecordsConfig
@@ -58,19 +59,8 @@ def _server(own: Nx27017Config) -> dict[str, Any]:
 
 
 def _door(own: Nx27017Config) -> dict[str, Any]:
-    asked = {"tcpSocket": {"port": PORT}}
-    return {
-        "name": "stunnel",
-        "image": own.image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["stunnel4", "/etc/stunnel/records.conf"],
-        "ports": [{"name": "mongodb", "containerPort": PORT}],
-        "readinessProbe": {**asked, "periodSeconds": 10},
-        "livenessProbe": {**asked, "periodSeconds": 30},
-        "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}},
-        "securityContext": container_security(),
-        "volumeMounts": [
-            {"name": "tls", "mountPath": "/tls", "readOnly": True},
-            {"name": "client", "mountPath": "/client", "readOnly": True},
-        ],
-    }
+    mounts = [
+        {"name": "tls", "mountPath": "/tls", "readOnly": True},
+        {"name": "client", "mountPath": "/client", "readOnly": True},
+    ]
+    return door("stunnel", own.image, ["stunnel4", "/etc/stunnel/records.conf"], ("mongodb", PORT), mounts)

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from infra.archive_proxy import leads_to, nginx
+from infra.components.door import door
 from infra.components.kept import claims, folders
 from infra.components.postgresql import postgresql
 from infra.orthanc import CONNECTIONS, DATABASE_PASSWORD, FILTER, IMAGES, PASSWORD, REQUESTS, SENDERS, TLS, TOLD, settings
@@ -117,23 +118,13 @@ def _folders(archive: ImageArchiveConfig, own: OrthancConfig) -> dict[str, Any]:
 
 
 def _proxy(own: OrthancConfig) -> dict[str, Any]:
-    asked = {"tcpSocket": {"port": WEB_PORT}}
-    return {
-        "name": "proxy",
-        "image": own.proxy_image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["nginx", "-e", "stderr", "-c", f"{TOLD}/{PROXY_SETTINGS}", "-g", "daemon off;"],
-        "ports": [{"name": "https", "containerPort": WEB_PORT}],
-        "readinessProbe": {**asked, "periodSeconds": 10},
-        "livenessProbe": {**asked, "periodSeconds": 30},
-        "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}},
-        "securityContext": container_security(),
-        "volumeMounts": [
-            {"name": "tls", "mountPath": TLS, "readOnly": True},
-            {"name": "told", "mountPath": TOLD, "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp", "subPath": "proxy"},  # noqa: S108
-        ],
-    }
+    command = ["nginx", "-e", "stderr", "-c", f"{TOLD}/{PROXY_SETTINGS}", "-g", "daemon off;"]
+    mounts: list[dict[str, Any]] = [
+        {"name": "tls", "mountPath": TLS, "readOnly": True},
+        {"name": "told", "mountPath": TOLD, "readOnly": True},
+        {"name": "tmp", "mountPath": "/tmp", "subPath": "proxy"},  # noqa: S108
+    ]
+    return door("proxy", own.proxy_image, command, ("https", WEB_PORT), mounts)
 
 
 def _orthanc(own: OrthancConfig, name: str, shelf: ShelfConfig, number: int) -> dict[str, Any]:
