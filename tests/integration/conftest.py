@@ -84,6 +84,14 @@ def cluster(kubeconfig: str) -> Cluster:
     return Cluster(kubeconfig)
 
 
+@pytest.fixture(scope="module")
+def admin(cluster: Cluster) -> Any:
+    """Whoever administers the realm of the site's Keycloak."""
+    from people import administrator
+
+    return administrator(cluster)
+
+
 HEAD = """
 import os
 import pulumi

@@ -23,11 +23,6 @@ SCRIPT = "echo scan 17 is read; trap exit TERM; sleep 600 & wait"
 
 
 @pytest.fixture(scope="module")
-def admin(cluster):
-    return administrator(cluster)
-
-
-@pytest.fixture(scope="module")
 def chief(admin, cluster):
     """Who decides who belongs to the VO."""
     with person(admin, cluster, "chief", f"/{VO}/admin") as (identity, _):

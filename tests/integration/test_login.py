@@ -34,11 +34,6 @@ NOW_S = 30
 
 
 @pytest.fixture(scope="module")
-def admin(cluster):
-    return administrator(cluster)
-
-
-@pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """Somebody's machine, with nothing of an operator's on it but the checkout."""
     return tmp_path_factory.mktemp("ada")

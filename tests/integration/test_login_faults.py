@@ -15,7 +15,7 @@ import pytest
 import requests
 from browsers import fill_in
 from machine import process_in
-from people import AUTHORITY, ISSUER, administrator, log_in, person
+from people import AUTHORITY, ISSUER, log_in, person
 from portal_visits import URL
 from waiting import until
 
@@ -28,11 +28,6 @@ VO = "vo.primage.eu"
 SOON_S = 60
 START_S = 180
 """Keycloak takes half a minute to start where nothing else runs."""
-
-
-@pytest.fixture(scope="module")
-def admin(cluster):
-    return administrator(cluster)
 
 
 @pytest.fixture(scope="module")

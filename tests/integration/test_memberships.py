@@ -34,11 +34,6 @@ HTML = "</pre><script>document.title = 'x'</script><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
-def admin(cluster):
-    return administrator(cluster)
-
-
-@pytest.fixture(scope="module")
 def boss(admin, cluster):
     """Who administers the VO."""
     with person(admin, cluster, "boss", f"/{VO}/admin") as (identity, _):

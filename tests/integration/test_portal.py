@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 import requests
 from hpc_machine import until
-from people import AUTHORITY, FOLDERS, account, administrator, person
+from people import AUTHORITY, FOLDERS, account, person
 from portal_visits import URL, by_hand, csrf, log_in, post
 
 from primage.clients.cluster import Ref
@@ -32,11 +32,6 @@ for place in sys.argv[1:]:
     tried.settimeout(2)
     print(place, tried.connect_ex((host, int(port))) == 0)
 """
-
-
-@pytest.fixture(scope="module")
-def admin(cluster):
-    return administrator(cluster)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import people
 import pytest
 import requests
 from hpc_machine import until
-from people import administrator
 
 from primage.clients.cluster import Ref
 from primage.contract import memberships, names
@@ -258,11 +257,6 @@ def table(token, own, uid, role):
         if said.status_code not in wanted:
             wrong.append(f"{role}: {action.says}: {said.status_code} {said.text[:300]}")
     return wrong
-
-
-@pytest.fixture(scope="module")
-def admin(site, cluster):
-    return administrator(cluster)
 
 
 @pytest.fixture(scope="module", autouse=True)
